@@ -1,0 +1,116 @@
+"""Atomic outputs, checksums and the scratch store.
+
+An output appears whole or not at all: it is written under ``artifacts/.staging``, flushed to
+disk and renamed into place. Unfinished work that a later run may resume lives in the scratch
+store, outside every output, under a digest of all that determines it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import PipelineError
+
+STAGING = Path("artifacts/.staging")
+
+
+@contextmanager
+def publish(target: Path) -> Iterator[Path]:
+    """Yield a temporary path; on success it becomes ``target``, on failure nothing changes.
+
+    The caller writes a file or makes a folder there. The staging folder is beside the outputs (one
+    file system, so that the rename is atomic) but inside none, so that a leftover of a killed run
+    is never taken for an output.
+    """
+    staged = STAGING / "+".join(target.parts)
+    _remove(staged)
+    staged.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield staged
+        _flush(staged)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            # A folder can't be replaced in one step: the old one is moved aside first.
+            retired = staged.with_name(staged.name + "~old")
+            _remove(retired)
+            target.rename(retired)
+            staged.rename(target)
+            _remove(retired)
+        else:
+            staged.replace(target)
+        _fsync(target.parent)
+    finally:
+        _remove(staged)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with publish(target) as staged:
+        staged.write_text(text, "utf-8", newline="\n")
+
+
+def write_json(target: Path, value: object) -> None:
+    """Write indented JSON with a final newline, atomically; NaN is refused."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of ours."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise PipelineError(f"{path}: {error.strerror}, run the stage that writes it") from None
+    except ValueError:
+        raise PipelineError(f"{path}: not valid JSON, delete it and run `dvc repro`") from None
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: object) -> str:
+    """A digest of JSON-like data: equal values give equal digests, in any process."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def scratch(key: object) -> Path:
+    """The folder for unfinished work that ``key`` (params, code and inputs) determines."""
+    root = Path(os.environ.get("SER_SCRATCH") or ".scratch")
+    folder = root / digest(key)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def replace(staged: Path, target: Path) -> None:
+    """Flush ``staged`` and rename it to ``target`` in the same folder (checkpoints, shards)."""
+    _fsync(staged)
+    staged.replace(target)
+    _fsync(target.parent)
+
+
+def _flush(path: Path) -> None:
+    for entry in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        _fsync(entry)
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

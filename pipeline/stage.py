@@ -1,0 +1,105 @@
+"""How every stage starts and ends: threads, signals, one-line errors.
+
+This module is imported before torch, NumPy or faiss, since OpenMP and BLAS read their thread
+settings once, when they load.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from pydantic import Field
+
+from pipeline.errors import PipelineError
+from pipeline.files import sha256
+from pipeline.params import Section, load
+from pipeline.sources import ROOT, closure
+
+
+class Runtime(Section):
+    """Where and how fast a stage runs; no stage's output is keyed by it."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    threads: Annotated[int, Field(ge=1, le=256)]
+    workers: Annotated[int, Field(ge=0, le=256)]
+    micro_batch_s: Annotated[float, Field(gt=0)]
+
+
+def runtime() -> Runtime:
+    """The ``runtime`` section."""
+    return load("runtime", Runtime)
+
+
+def set_threads(threads: int) -> None:
+    """Fix the thread count of OpenMP and BLAS for this process and its children.
+
+    Waiting threads sleep: a spinning one starves its neighbours on a busy machine (measured: a
+    two-thread torch is 15 times slower with one of two cores busy).
+    """
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    os.environ["GOMP_SPINCOUNT"] = "0"
+    # cuBLAS needs a fixed workspace to give the same bytes twice.
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a stage's command: ``if __name__ == "__main__": run(main)``.
+
+    Exit status: 0 done, 1 a `PipelineError` or the operating system's refusal (one line on stderr),
+    130 interrupted, 143 terminated. Outputs are untouched unless it is 0.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(_with_threads(main))
+    try:
+        app(standalone_mode=False)
+    except PipelineError as error:
+        _fail(str(error), 1)
+    except OSError as error:
+        _fail(_describe(error), 1)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted, run it again to resume", 130)
+    except Exception as error:
+        # Typer's own usage errors know how to show themselves and their exit status.
+        if not hasattr(error, "exit_code"):
+            raise
+        getattr(error, "show", lambda: None)()
+        sys.exit(error.exit_code)
+
+
+def resume_key(stage: str, params: object, inputs: object) -> object:
+    """What determines a stage's output, as the key of its scratch folder."""
+    code = {str(file): sha256(ROOT / file) for file in closure(f"stages.{stage}")}
+    return {"stage": stage, "code": code, "params": params, "inputs": inputs}
+
+
+def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
+    import functools
+
+    @functools.wraps(main)
+    def command(*args: object, **kwargs: object) -> None:
+        set_threads(runtime().threads)
+        main(*args, **kwargs)
+
+    return command
+
+
+def _describe(error: OSError) -> str:
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{name}{error.strerror or error}, old outputs are untouched"
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    print(" ".join(message.split()), file=sys.stderr, flush=True)
+    sys.exit(status)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    _fail("terminated, run it again to resume", 143)

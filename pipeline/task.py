@@ -1,0 +1,67 @@
+"""The classification task: which emotions are the classes, and which clips take part."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline.errors import PipelineError
+from pipeline.manifest import Clip
+from pipeline.params import Section
+
+GENDERS = ("female", "male")
+ROLES = ("train", "dev", "test")
+
+
+class Task(Section):
+    """Classes in the order of the model's outputs; ``merge`` maps an emotion to a class."""
+
+    classes: Annotated[list[str], Field(min_length=2)]
+    merge: dict[str, str]
+
+    def label(self, clip: Clip) -> int | None:
+        """The clip's class index, or None where its emotion is out of the task's scope."""
+        emotion = self.merge.get(clip.emotion, clip.emotion)
+        return self.classes.index(emotion) if emotion in self.classes else None
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip that takes part in a fold: its role there and its targets."""
+
+    clip: Clip
+    role: str
+    label: int
+    gender: int | None
+
+
+def examples(task: Task, clips: Sequence[Clip], roles: dict[str, str]) -> list[Example]:
+    """The clips of a fold that are in the task's scope, in the order given.
+
+    Raises:
+        PipelineError: A class has no training clip.
+    """
+    found = []
+    for clip in clips:
+        label = task.label(clip)
+        if label is not None and clip.clip in roles:
+            gender = GENDERS.index(clip.gender) if clip.gender in GENDERS else None
+            found.append(Example(clip, roles[clip.clip], label, gender))
+    _require_every_class(task, found)
+    return found
+
+
+def of_role(found: Iterable[Example], role: str) -> list[Example]:
+    """The examples of one role."""
+    return [example for example in found if example.role == role]
+
+
+def _require_every_class(task: Task, found: Sequence[Example]) -> None:
+    trained = {example.label for example in found if example.role == "train"}
+    for label, name in enumerate(task.classes):
+        if label not in trained:
+            raise PipelineError(
+                f"params.yaml: task.classes has {name!r}, but no training clip of this fold has "
+                "that emotion, remove the class or add a corpus that has it"
+            )
