@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -10,7 +11,8 @@ from pipeline import files
 from pipeline.errors import PipelineError
 
 SAMPLE_RATE_HZ = 16_000
-CLIPS = Path("artifacts/clips")
+ARTIFACTS = Path("artifacts")
+CLIPS = ARTIFACTS / "clips"
 EMOTIONS = ("angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 SHARE_PREFIX = "share_"
 
@@ -73,7 +75,7 @@ def read(corpora: Sequence[str], root: Path = CLIPS) -> list[Clip]:
     """
     clips = [clip for corpus in corpora for clip in _read_one(root / corpus / "manifest.csv")]
     clips.sort(key=lambda clip: clip.clip)
-    for before, after in zip(clips, clips[1:], strict=False):
+    for before, after in itertools.pairwise(clips):
         if before.clip == after.clip:
             raise PipelineError(f"{root}: clip {after.clip!r} is listed twice, rename its source")
     return clips
@@ -114,4 +116,6 @@ def _parse(path: Path, row: dict[str, str]) -> Clip:
 
 def digest(clips: Iterable[Clip]) -> str:
     """A digest of what the clips hold and say, for provenance and scratch keys."""
-    return files.digest([(c.clip, c.sha256, c.speaker, c.gender, c.emotion, c.shares) for c in clips])
+    return files.digest(
+        [(c.clip, c.sha256, c.speaker, c.gender, c.emotion, c.shares) for c in clips]
+    )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from pipeline import files
 from pipeline.errors import PipelineError
 from pipeline.manifest import Clip
 from pipeline.params import Section
@@ -52,9 +53,19 @@ def examples(task: Task, clips: Sequence[Clip], roles: dict[str, str]) -> list[E
     return found
 
 
+def everything(clips: Sequence[Clip], roles: dict[str, str]) -> list[Example]:
+    """Every clip of a fold, whatever its emotion, for training without labels."""
+    return [Example(clip, roles[clip.clip], -1, None) for clip in clips if clip.clip in roles]
+
+
 def of_role(found: Iterable[Example], role: str) -> list[Example]:
     """The examples of one role."""
     return [example for example in found if example.role == role]
+
+
+def digest(found: Iterable[Example]) -> str:
+    """A digest of the examples: their audio, roles and targets."""
+    return files.digest([(e.clip.clip, e.clip.sha256, e.role, e.label, e.gender) for e in found])
 
 
 def _require_every_class(task: Task, found: Sequence[Example]) -> None:

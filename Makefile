@@ -1,0 +1,46 @@
+# `make demo` and `make test` do all the set-up. Without make, the README has the lines they run.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# One of the two faiss packages: the GPU's where there is an NVIDIA driver.
+EXTRA ?= $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Processes are parallel, threads are not: two threads on a busy core are slower than one.
+export OMP_NUM_THREADS ?= 1
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: demo test lint types unit install clean
+
+demo: install
+	dvc repro
+	@ser show
+	@git diff --quiet -- dvc.lock results/metrics.json || echo \
+	  "This machine's results differ from the committed ones in dvc.lock or results/metrics.json" \
+	  "(another CPU rounds differently): commit both files to make them your baseline."
+
+test: lint types unit
+
+lint: install
+	ruff check .
+	ruff format --check .
+	codespell
+
+types: install
+	mypy
+
+unit: install
+	pytest -n 2
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "$(PYTHON) is not Python 3.11 to 3.13, name one: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e '.[$(EXTRA),dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .scratch artifacts data/raw/demo results/plots

@@ -1,0 +1,41 @@
+"""Which clips make a batch, and which of them pass the encoder together."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.seeds import derive
+
+# Batches are cut from pools of this many batches sorted by length: little padding, much shuffling.
+POOL_BATCHES = 16
+
+
+def of_epoch(lengths: Sequence[float], batch: int, seed: int, epoch: int) -> list[list[int]]:
+    """The epoch's batches as indices into ``lengths``: shuffled, each of similar lengths.
+
+    Every index appears once; the order depends on the seed and the epoch alone. The last batch of
+    the shuffled order may be smaller.
+    """
+    rng = np.random.default_rng(derive(seed, "batches", epoch))
+    order = rng.permutation(len(lengths))
+    batches = []
+    for start in range(0, len(order), POOL_BATCHES * batch):
+        pool = sorted(order[start : start + POOL_BATCHES * batch], key=lambda i: lengths[i])
+        batches += [[int(i) for i in pool[at : at + batch]] for at in range(0, len(pool), batch)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def by_budget(indices: Sequence[int], lengths: Sequence[float], budget: float) -> list[list[int]]:
+    """Split ``indices`` into groups whose padded length, longest times count, fits ``budget``.
+
+    Sorted from long to short, so that an out-of-memory error comes at once. A single index always
+    makes a group, however long.
+    """
+    groups: list[list[int]] = []
+    for index in sorted(indices, key=lambda i: (-lengths[i], i)):
+        longest = lengths[groups[-1][0]] if groups else 0.0
+        if groups and longest * (len(groups[-1]) + 1) <= budget:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups

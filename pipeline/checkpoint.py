@@ -1,0 +1,72 @@
+"""Checkpoints of unfinished training: one safetensors file, replaced atomically.
+
+The file holds every module's state, the optimiser's state and the progress. There is no generator
+state to keep: the loop seeds each step from its number.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pipeline import files
+
+
+def save(
+    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: Any
+) -> None:
+    """Write ``path``; ``progress`` is JSON data. A kill leaves the previous file or this one."""
+    tensors = {
+        f"{name}/{key}": value
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
+    staged = path.with_name(path.name + "~")
+    # Copies on the CPU: cuDNN keeps an LSTM's weights in one storage, which safetensors refuses.
+    save_file(
+        {name: _copy(tensor) for name, tensor in tensors.items()},
+        staged,
+        {"progress": json.dumps(progress)},
+    )
+    files.replace(staged, path)
+
+
+def restore(
+    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> Any | None:
+    """Load what `save` wrote into modules and optimiser; None where there is no usable file."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            progress = json.loads((file.metadata() or {})["progress"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return None
+    for name, module in modules.items():
+        module.load_state_dict(_under(f"{name}/", tensors))
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _under("optimizer/", tensors).items():
+        index, key = name.split("/")
+        state.setdefault(int(index), {})[key] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return progress
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().clone().contiguous()

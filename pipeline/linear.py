@@ -1,0 +1,97 @@
+"""The linear method: logistic regression on vectors pooled from cached embeddings.
+
+The baseline that any encoder has to beat: no gradient passes the encoder, and it fits in a second.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from pipeline.embeddings import Embeddings
+from pipeline.errors import PipelineError
+from pipeline.settings import Layer
+from pipeline.task import Example
+
+Vectors = npt.NDArray[np.float32]
+
+# Logistic regression on standardised features converges well below this.
+MAX_ITERATIONS = 2000
+
+
+def vectors(
+    files: Sequence[Path], layer: Layer, found: Sequence[Example], deviation: bool
+) -> Vectors:
+    """One vector per example: the mean over time, with ``deviation`` also the standard deviation.
+
+    Args:
+        files: Embeddings, one file a corpus.
+        layer: Whose means (and frames) are read.
+        found: The examples whose clips are wanted.
+
+    Returns:
+        (examples, width) or (examples, 2 width), in the order of ``found``.
+    """
+    by_clip: dict[str, Vectors] = {}
+    wanted = {example.clip.clip for example in found}
+    for path in files:
+        with Embeddings(path) as embeddings:
+            means = embeddings.means(layer)
+            for row, clip in enumerate(embeddings.clips):
+                if clip in wanted:
+                    by_clip[clip] = means[row]
+                    if deviation:
+                        spread = embeddings.frames(clip, layer).std(0)
+                        by_clip[clip] = np.concatenate([means[row], spread])
+    missing = next(iter(sorted(wanted - by_clip.keys())), None)
+    if missing is not None:
+        raise PipelineError(f"{files[0].parent}: no embedding of {missing!r}, run `dvc repro`")
+    return np.stack([by_clip[example.clip.clip] for example in found])
+
+
+def fit(found: Sequence[Example], inputs: Vectors, strengths: Sequence[float]) -> Pipeline:
+    """Fit on train; the inverse regularisation strength with the best UAR on dev is kept.
+
+    Statistics for standardisation come from train alone. Without dev examples the first strength
+    is taken. Classes weigh the same, whatever their size.
+    """
+    labels = np.array([example.label for example in found])
+    roles = np.array([example.role for example in found])
+    train, dev = roles == "train", roles == "dev"
+
+    def fitted(strength: float) -> Pipeline:
+        regression = LogisticRegression(
+            C=strength, class_weight="balanced", max_iter=MAX_ITERATIONS
+        )
+        return make_pipeline(StandardScaler(), regression).fit(inputs[train], labels[train])
+
+    if not dev.any():
+        return fitted(strengths[0])
+    models = [fitted(strength) for strength in strengths]
+    return max(models, key=lambda m: balanced_accuracy_score(labels[dev], m.predict(inputs[dev])))
+
+
+def log_probabilities(model: Any, inputs: Vectors) -> Vectors:
+    """(examples, classes); they serve as logits."""
+    result: Vectors = model.predict_log_proba(inputs).astype(np.float32)
+    return result
+
+
+def save(model: Pipeline, path: Path) -> None:
+    """Write the standardisation and the regression as safetensors: all that prediction needs."""
+    scaler, regression = (step for _, step in model.steps)
+    tensors = {
+        "mean": scaler.mean_,
+        "scale": scaler.scale_,
+        "weight": regression.coef_,
+        "bias": regression.intercept_,
+        "classes": regression.classes_,
+    }
+    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)

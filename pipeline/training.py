@@ -1,0 +1,204 @@
+"""The training loop of every stage that trains an encoder: multitask, retrain, finetune.
+
+A model here is a module with a `loss`: a sum over its items and their number. The loop sums
+gradients over micro-batches and divides once, so that a batch's gradient does not depend on how it
+was cut. Every step is seeded from its number, every epoch ends in a checkpoint: a killed run
+resumes to the byte-identical result on the CPU.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline import batches, checkpoint, files
+from pipeline import stage as stages
+from pipeline.audio import read_clip
+from pipeline.device import autocast, select
+from pipeline.errors import PipelineError
+from pipeline.params import load
+from pipeline.progress import say
+from pipeline.seeds import derive
+from pipeline.settings import Training
+from pipeline.task import Example
+
+CHECKPOINT = "last.safetensors"
+BEST = "best.safetensors"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips that pass the model together; ``epoch`` is 0 outside training."""
+
+    examples: Sequence[Example]
+    waves: Sequence[Tensor]
+    epoch: int
+
+
+Scores = dict[str, float]
+Score = Callable[[Sequence[Example]], Scores]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One training run: what it trains on, and where."""
+
+    settings: Training
+    seed: int
+    device: torch.device
+    micro_batch_s: float
+    folder: Path
+
+    @classmethod
+    def prepare(cls, stage: str, settings: Training, seed: int, inputs: object) -> "Fit":
+        """Choose the device, seed the initialisation of new layers, find the scratch folder.
+
+        ``inputs`` is JSON data that, with the stage's code and settings, determines the result.
+        """
+        runtime = stages.runtime()
+        device = select(runtime.device)
+        torch.manual_seed(derive(seed, "init"))
+        kept = [settings.model_dump(), seed, load("numerics_version", int), device.type]
+        folder = files.scratch(stages.resume_key(stage, kept, inputs))
+        return cls(settings, seed, device, runtime.micro_batch_s, folder)
+
+    def mean_loss(self, model: Any, found: Sequence[Example]) -> float:
+        """The model's loss per item over ``found``, without gradients or dropout."""
+        model.eval()
+        total, weight = 0.0, 0
+        with torch.inference_mode(), autocast(self.device, self.settings.precision):
+            for batch in self.batches(found):
+                loss, items = model.loss(batch)
+                total, weight = total + float(loss), weight + items
+        return total / max(weight, 1)
+
+    def run(
+        self, model: Any, train: Sequence[Example], dev: Sequence[Example], score: Score
+    ) -> list[Scores]:
+        """Train ``model`` in place; return one row of scores per epoch.
+
+        With a dev role, the weights of the best dev epoch are left in the model (highest
+        ``dev_uar`` where the score has one, else lowest ``dev_loss``); without, the last epoch's.
+
+        Raises:
+            PipelineError: A loss is not finite; the last good checkpoint stays.
+        """
+        trained = [p for p in model.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(trained, self.settings.learning_rate)
+        resumed = checkpoint.restore(self.folder / CHECKPOINT, {"model": model}, optimizer)
+        history: list[Scores] = resumed or []
+        for epoch in range(len(history) + 1, self.settings.epochs + 1):
+            if self._exhausted(history):
+                break
+            row = {"epoch": epoch, "train_loss": self._epoch(model, optimizer, train, epoch)}
+            history.append(row | (score(dev) if dev else {}))
+            say(_line(history[-1], self.settings.epochs))
+            if dev and _best(history) == epoch:
+                checkpoint.save(self.folder / BEST, {"model": model}, optimizer, history)
+            checkpoint.save(self.folder / CHECKPOINT, {"model": model}, optimizer, history)
+        if dev and history:
+            checkpoint.restore(self.folder / BEST, {"model": model}, optimizer)
+        return history
+
+    def discard(self) -> None:
+        """Remove the checkpoints, once the result is published."""
+        shutil.rmtree(self.folder)
+
+    def batches(self, found: Sequence[Example], epoch: int = 0) -> Iterator[Batch]:
+        """The examples in micro-batches, long to short, for scoring and prediction."""
+        lengths = [example.clip.duration_s for example in found]
+        groups = batches.by_budget(range(len(found)), lengths, self.micro_batch_s)
+        return self._read(found, groups, epoch)
+
+    def _exhausted(self, history: list[Scores]) -> bool:
+        patience = self.settings.patience
+        return bool(patience and history and len(history) - _best(history) >= patience)
+
+    def _epoch(
+        self, model: Any, optimizer: torch.optim.Optimizer, train: Sequence[Example], epoch: int
+    ) -> float:
+        """One pass over the training clips; the mean loss."""
+        lengths = [example.clip.duration_s for example in train]
+        plan = batches.of_epoch(lengths, self.settings.batch, self.seed, epoch)
+        cuts = [batches.by_budget(batch, lengths, self.micro_batch_s) for batch in plan]
+        reader = self._read(train, [group for groups in cuts for group in groups], epoch)
+        model.train()
+        sums, weights = [], []
+        for step, groups in enumerate(cuts):
+            torch.manual_seed(derive(self.seed, "step", epoch, step))
+            total, weight = torch.zeros((), device=self.device), 0
+            for _, batch in zip(groups, reader, strict=False):
+                with autocast(self.device, self.settings.precision):
+                    loss, items = model.loss(batch)
+                loss.backward()
+                total, weight = total + loss.detach(), weight + items
+            _step(optimizer, max(weight, 1))
+            sums.append(total)
+            weights.append(weight)
+        # The losses are read once an epoch: reading each would make the GPU wait for the host.
+        losses = torch.stack(sums).cpu().numpy()
+        self._require_finite(losses, plan, train, epoch)
+        return float(losses.sum() / max(sum(weights), 1))
+
+    def _read(
+        self, found: Sequence[Example], groups: Sequence[Sequence[int]], epoch: int
+    ) -> Iterator[Batch]:
+        """Decode the next group while the device computes on this one."""
+
+        def load(group: Sequence[int]) -> Batch:
+            members = [found[index] for index in group]
+            waves = [torch.from_numpy(read_clip(e.clip.file)) for e in members]
+            return Batch(members, [wave.to(self.device) for wave in waves], epoch)
+
+        with ThreadPoolExecutor(1) as reader:
+            ahead = [reader.submit(load, group) for group in groups[:1]]
+            for group in [*groups[1:], None]:
+                current = ahead.pop().result()
+                if group is not None:
+                    ahead.append(reader.submit(load, group))
+                yield current
+
+    def _require_finite(
+        self,
+        losses: np.ndarray[Any, Any],
+        plan: Sequence[Sequence[int]],
+        train: Sequence[Example],
+        epoch: int,
+    ) -> None:
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if bad.size:
+            step = int(bad[0])
+            clips = ", ".join(train[index].clip.clip for index in plan[step][:4])
+            raise PipelineError(
+                f"epoch {epoch}, step {step + 1}: the loss is {losses[step]} (clips {clips}, ...), "
+                "lower learning_rate or use precision fp32; the last checkpoint is kept"
+            )
+
+
+def _step(optimizer: torch.optim.Optimizer, weight: int) -> None:
+    """Turn the gradient of a sum into that of a mean, and take the step."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                parameter.grad /= weight
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def _best(history: Sequence[Scores]) -> int:
+    """The number of the best epoch; the earliest of equals."""
+    return 1 + min(
+        range(len(history)),
+        key=lambda i: (-history[i].get("dev_uar", 0.0), history[i]["dev_loss"], i),
+    )
+
+
+def _line(row: Scores, epochs: int) -> str:
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "epoch")
+    return f"epoch {row['epoch']:.0f}/{epochs}: {scores}"

@@ -1,0 +1,58 @@
+"""multitask: train the encoder on emotion and gender (GMP-ATL, first stage).
+
+Reads clips, folds and the pretrained encoder; writes the trained encoder and its learning curve.
+"""
+
+from typing import Annotated
+
+import typer
+from pydantic import Field
+
+from pipeline import files, folds, manifest
+from pipeline.params import load
+from pipeline.seeds import derive
+from pipeline.settings import Training
+from pipeline.stage import run
+from pipeline.task import Task, digest, examples, of_role
+
+
+class MultitaskParams(Training):
+    """The ``multitask`` section."""
+
+    emotion_weight: Annotated[float, Field(ge=0, le=1)]
+    lstm_width: Annotated[int, Field(ge=1)]
+
+
+def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) -> None:
+    """Train the encoder on emotion and gender with one fold's training speakers."""
+    from pipeline import encoder as encoders
+    from pipeline.multitask import Multitask
+    from pipeline.predictions import write_history
+    from pipeline.training import Fit
+
+    params = load("multitask", MultitaskParams)
+    task = load("task", Task)
+    clips = manifest.read(load("corpora", list[str]))
+    found = examples(task, clips, folds.read(fold))
+    base = encoders.ENCODERS / load("pretrained", str)
+
+    inputs = [digest(found), files.sha256(base / encoders.WEIGHTS)]
+    seed = derive(load("seed", int), "multitask", fold)
+    fit = Fit.prepare("multitask", params, seed, inputs)
+    encoder = encoders.load(base, freeze_conv=params.freeze_conv)
+    model = Multitask(encoder, len(task.classes), params.lstm_width, params.emotion_weight)
+    model.to(fit.device)
+    history = fit.run(
+        model,
+        of_role(found, "train"),
+        of_role(found, "dev"),
+        lambda dev: {"dev_loss": fit.mean_loss(model, dev)},
+    )
+    with files.publish(manifest.ARTIFACTS / "multitask" / str(fold)) as out:
+        encoders.save(model.encoder, out)
+        write_history(out, history)
+    fit.discard()
+
+
+if __name__ == "__main__":
+    run(main)

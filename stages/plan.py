@@ -1,0 +1,89 @@
+"""plan: check the active lists, and remove what is no longer active from the pooled folders.
+
+A stage that pools corpora or folds depends on their parent folder, since DVC can't expand a list
+into deps. A corpus, fold or method that was switched off must not stay there: it would change the
+folder's digest, or be mistaken for active. DVC's cache keeps what is removed here.
+"""
+
+import shutil
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline import files
+from pipeline.errors import PipelineError
+from pipeline.manifest import ARTIFACTS
+from pipeline.params import Section, load
+from pipeline.stage import run
+
+Names = list[str]
+
+
+class Methods(Section):
+    """The ``methods`` section: the active methods, by what they start from."""
+
+    cached: Names
+    pretrained: Names
+    retrained: Names
+
+
+def main() -> None:
+    """Check the active lists, prune inactive outputs, record what is active."""
+    corpora, encoders, features = (load(k, Names) for k in ("corpora", "encoders", "features"))
+    folds = load("folds", list[Annotated[int, Field(ge=0)]])
+    methods = load("methods", Methods)
+    share_features, share_heads = load("share.features", Names), load("share.heads", Names)
+    _require("corpora", corpora, "corpus", load("corpus", dict[str, object]))
+    _require("encoders", encoders, "encoder", load("encoder", dict[str, object]))
+    _require("pretrained", [load("pretrained", str)], "encoders", encoders)
+    _require("features", features, "encoders", encoders)
+    _require("share.features", share_features, "features", features)
+
+    starts = [*product(features, methods.cached)]
+    starts += [("pretrained", method) for method in methods.pretrained]
+    starts += [("retrained", method) for method in methods.retrained]
+    active = {
+        "clips": corpora,
+        "embeddings": [f"{name}/{corpus}.h5" for name, corpus in product(features, corpora)],
+        "classifiers": [f"{s}/{m}/{fold}" for (s, m), fold in product(starts, folds)],
+        "share": [f"{name}/{head}" for name, head in product(share_features, share_heads)],
+    }
+    for folder, names in active.items():
+        _prune(ARTIFACTS / folder, names)
+    for name in features:
+        (ARTIFACTS / "embeddings" / name).mkdir(exist_ok=True)
+    files.write_json(ARTIFACTS / "plan" / "corpora.json", corpora)
+    results = {name: active[name] for name in ("classifiers", "share")}
+    files.write_json(ARTIFACTS / "plan" / "results.json", results)
+
+
+def _require(key: str, names: Names, where: str, known: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise PipelineError(
+                f"params.yaml: {key} has {name!r}, which {where} does not define, "
+                f"add it there or use one of: {', '.join(known)}"
+            )
+        if names.count(name) > 1:
+            raise PipelineError(f"params.yaml: {key} has {name!r} twice, remove one")
+
+
+def _prune(folder: Path, active: Names) -> None:
+    """Delete every file or folder below ``folder`` that is no part of an active output."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {folder / name for name in active}
+    parents = {parent for path in kept for parent in path.parents}
+    for path in sorted(folder.rglob("*")):
+        if path in parents or kept & {path, *path.parents}:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    run(main)

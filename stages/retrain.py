@@ -1,0 +1,61 @@
+"""retrain: masked prediction of the multi-scale units (GMP-ATL, second stage).
+
+Reads clips, folds, the pretrained encoder and the fold's units; writes the retrained encoder.
+"""
+
+from typing import Annotated
+
+import typer
+from pydantic import Field
+
+from pipeline import files, folds, manifest
+from pipeline.params import load
+from pipeline.seeds import derive
+from pipeline.settings import Training
+from pipeline.stage import run
+from pipeline.task import everything, of_role
+
+
+class RetrainParams(Training):
+    """The ``retrain`` section."""
+
+    mask_probability: Annotated[float, Field(gt=0, le=1)]
+    mask_length: Annotated[int, Field(ge=1)]
+
+
+def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) -> None:
+    """Retrain the encoder on one fold's units."""
+    from pipeline import encoder as encoders
+    from pipeline.masked_prediction import MaskedPrediction
+    from pipeline.masking import Spans
+    from pipeline.predictions import write_history
+    from pipeline.training import Fit
+    from pipeline.units import Units
+
+    params = load("retrain", RetrainParams)
+    clips = manifest.read(load("corpora", list[str]))
+    found = everything(clips, folds.read(fold))
+    base = encoders.ENCODERS / load("pretrained", str)
+    folder = manifest.ARTIFACTS / "units" / str(fold)
+
+    inputs = [files.sha256(base / encoders.WEIGHTS), files.sha256(folder / "units.h5")]
+    seed = derive(load("seed", int), "retrain", fold)
+    fit = Fit.prepare("retrain", params, seed, inputs)
+    encoder = encoders.load(base, freeze_conv=params.freeze_conv)
+    with Units(folder / "units.h5") as units:
+        spans = Spans(params.mask_probability, params.mask_length)
+        model = MaskedPrediction(encoder, units.scales, units.units, spans, seed).to(fit.device)
+        history = fit.run(
+            model,
+            of_role(found, "train"),
+            of_role(found, "dev"),
+            lambda dev: {"dev_loss": fit.mean_loss(model, dev)},
+        )
+    with files.publish(manifest.ARTIFACTS / "retrained" / str(fold)) as out:
+        encoders.save(model.encoder, out)
+        write_history(out, history)
+    fit.discard()
+
+
+if __name__ == "__main__":
+    run(main)
