@@ -98,6 +98,7 @@ def save(model: Classifier, folder: Path) -> None:
     if model.design.method == "lora-qkv":
         lora.save(model.body, folder / "adapter")
     else:
+        (folder / "encoder").mkdir()
         encoders.save(model.encoder, folder / "encoder")
 
 

@@ -52,6 +52,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
             lambda dev: {"dev_loss": fit.mean_loss(model, dev)},
         )
     with files.publish(manifest.ARTIFACTS / "retrained" / str(fold)) as out:
+        out.mkdir()
         encoders.save(model.encoder, out)
         write_history(out, history)
     fit.discard()

@@ -1,0 +1,68 @@
+"""Small synthetic clips and encoders for tests of training and classification."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import encoder as encoders
+from pipeline.audio import write_flac
+from pipeline.manifest import Clip
+from pipeline.task import Example
+
+SMALL = {
+    "model_type": "hubert",
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "conv_dim": [8] * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 2,
+    "hidden_dropout": 0.1,
+    "feat_extract_norm": "group",
+}
+
+
+def small_encoder(folder: Path, seed: int = 0, **changes: Any) -> Path:
+    """Save a small untrained encoder; the folder is returned."""
+    folder.mkdir(parents=True)
+    encoders.save(encoders.initialize({**SMALL, **changes}, seed), folder)
+    return folder
+
+
+def tone_clips(count: int, classes: int = 2, corpus: str = "tones") -> list[Example]:
+    """Clips of noisy tones, one pitch a class, under artifacts/clips of the working directory."""
+    rng = np.random.default_rng(0)
+    folder = Path("artifacts/clips") / corpus
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for number in range(count):
+        label = number % classes
+        samples = int(rng.integers(3000, 9000))
+        time_s = np.arange(samples) / 16000
+        pitch_hz = 200 * 3**label * rng.uniform(0.95, 1.05)
+        wave = 0.3 * np.sin(2 * np.pi * pitch_hz * time_s) + 0.01 * rng.standard_normal(samples)
+        name = f"{number:03d}"
+        sha256 = write_flac(folder / f"{name}.flac", wave.astype(np.float32))
+        clip = Clip(
+            clip=f"{corpus}/{name}",
+            utterance=f"{corpus}/{name}",
+            corpus=corpus,
+            path=f"{name}.flac",
+            source=f"{name}.wav",
+            speaker=f"{corpus}/s{number % 5}",
+            gender=("female", "male", "unknown")[number % 3],
+            session="",
+            emotion=("angry", "sad", "happy")[label],
+            intensity="",
+            language="none",
+            duration_s=samples / 16000,
+            start_s=0.0,
+            augmented_from="",
+            sha256=sha256,
+        )
+        role = ("train", "train", "train", "dev", "test")[number // classes % 5]
+        gender = number % 3 if number % 3 < 2 else None
+        found.append(Example(clip, role, label, gender))
+    return found

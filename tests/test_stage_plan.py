@@ -1,0 +1,90 @@
+"""plan: what is switched off leaves the pooled folders, what is active stays untouched."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import files, params
+from pipeline.errors import PipelineError
+from stages import plan
+
+
+def edit(old: str, new: str) -> None:
+    path = Path("params.yaml")
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), "utf-8")
+    params.read.cache_clear()
+
+
+def touch(name: str) -> Path:
+    path = Path("artifacts") / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(name)
+    return path
+
+
+ACTIVE = (
+    "clips/demo/manifest.csv",
+    "embeddings/fbank/demo.h5",
+    "classifiers/fbank/linear/0/predictions.csv",
+    "classifiers/pretrained/full/1/predictions.csv",
+    "classifiers/retrained/full/0/encoder/model.safetensors",
+    "share/fbank/cnn-lstm-attention/predictions.csv",
+    "multitask/7/model.safetensors",
+)
+STALE = (
+    "clips/emodb/manifest.csv",
+    "embeddings/fbank/emodb.h5",
+    "embeddings/tiny/demo.h5",
+    "classifiers/fbank/linear/2/predictions.csv",
+    "classifiers/retrained/lora-qkv/0/predictions.csv",
+    "classifiers/pretrained/stray.csv",
+    "share/tiny/cnn-lstm/predictions.csv",
+)
+
+
+def test_only_inactive_outputs_of_pooled_folders_go(project: Path) -> None:
+    kept, stale = [touch(name) for name in ACTIVE], [touch(name) for name in STALE]
+    plan.main()
+    assert all(path.is_file() for path in kept)
+    assert not any(path.exists() for path in stale)
+
+
+def test_the_record_follows_the_lists_alone(project: Path) -> None:
+    plan.main()
+    first = Path("artifacts/plan/results.json").read_bytes()
+    touch("clips/emodb/manifest.csv")
+    plan.main()
+    assert Path("artifacts/plan/results.json").read_bytes() == first
+    assert files.read_json(Path("artifacts/plan/corpora.json")) == ["demo"]
+
+
+def test_empty_lists_leave_empty_folders(project: Path) -> None:
+    edit("pseudo-labels: full, lora-qkv\n    - full", "pseudo-labels: full, lora-qkv\n    []")
+    touch("classifiers/retrained/full/0/predictions.csv")
+    plan.main()
+    assert not Path("artifacts/classifiers/retrained").exists()
+    assert Path("artifacts/classifiers").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  - demo\n", "  - demmo\n", "corpora has 'demmo', which corpus does not define"),
+        ("pretrained: tiny", "pretrained: hubert-base", "pretrained has 'hubert-base'"),
+        (
+            "features:           # the encoders whose embeddings are cached\n  - fbank",
+            "features:\n  - mfcc",
+            "features has 'mfcc', which encoders",
+        ),
+        ("  - demo\n", "  - demo\n  - demo\n", "corpora has 'demo' twice"),
+        ("  - 0\n", "  - -1\n", "folds.0 must be greater than or equal to 0"),
+    ],
+)
+def test_a_name_that_nothing_defines_is_one_line(
+    project: Path, old: str, new: str, message: str
+) -> None:
+    edit(old, new)
+    with pytest.raises(PipelineError, match=message):
+        plan.main()
