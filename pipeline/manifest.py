@@ -23,8 +23,9 @@ class Clip:
 
     ``clip`` is ``<corpus>/<utterance>[#segment][~augmentation]``, ``utterance`` the same without
     the last two parts. ``path`` is relative to the manifest, ``source`` to the raw corpus.
-    ``gender`` is female, male or unknown; ``emotion`` is canonical or the corpus's own, empty where
-    there is none. ``sha256`` is that of the decoded 16-bit samples.
+    ``speaker`` is ``<corpus>/<speaker>``, empty where unknown; ``gender`` is female, male or
+    unknown; ``emotion`` is canonical or the corpus's own, empty where there is none. ``sha256`` is
+    that of the decoded 16-bit samples.
     """
 
     clip: str

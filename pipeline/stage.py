@@ -86,7 +86,11 @@ def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(main)
     def command(*args: object, **kwargs: object) -> None:
         set_threads(runtime().threads)
-        main(*args, **kwargs)
+        try:
+            main(*args, **kwargs)
+        except KeyboardInterrupt:
+            # Typer would turn it into a return value, and the stage would exit with 0.
+            _fail("interrupted, run it again to resume", 130)
 
     return command
 

@@ -18,11 +18,12 @@ MODULES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
 LAYERS = (
     sources.GROUND,
     {"seeds", "settings", "manifest", "task", "folds", "audio", "containers", "augment", "audit"}
-    | {"voice", "synthesis", "corpora"},
+    | {"voice", "listeners", "synthesis", "corpora", "tables", "segments", "prepare", "published", "partition"}
+    | {"balance"},
     {"device", "encoder", "hub", "frontends", "embeddings", "extraction", "clusters", "units"}
     | {"heads", "losses", "masking", "lora", "cnn_lstm"},
     {"batches", "checkpoint", "training", "multitask", "masked_prediction", "classifier"}
-    | {"linear", "predictions", "shares", "metrics", "scores", "plots", "report"},
+    | {"linear", "predictions", "shares", "cached", "regression", "metrics", "scores", "plots", "report", "evaluation", "comparison"},
     {"cli"},
 )
 

@@ -26,7 +26,7 @@ def test_padding_never_counts() -> None:
 
 
 def test_pool_is_transformers_classification_head() -> None:
-    """Projector per frame, mean over valid frames, classifier, as HubertForSequenceClassification."""
+    """Project each frame, mean over valid frames, classify: as HubertForSequenceClassification."""
     from transformers import HubertConfig, HubertForSequenceClassification
 
     config = HubertConfig(

@@ -1,0 +1,111 @@
+"""How fast a corpus becomes clips, against a plain loop around librosa that writes the same files.
+
+    python -m benchmarks.preprocess ../shared/corpora/ravdess-48khz --workers 2
+
+Both read every recording under the folder and write 16 kHz FLAC; ours also parses, checks, hashes
+and audits. Rounds alternate and the fastest of each counts. The samples are compared, too.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import soundfile
+import typer
+
+from pipeline import augment, prepare
+from pipeline.audio import Samples, read_clip
+from pipeline.corpora import registry
+from pipeline.manifest import SAMPLE_RATE_HZ
+from pipeline.stage import set_threads
+
+SETTINGS = prepare.Settings(
+    max_clip_s=60.0, last_clip="shorter", max_utterance_s=600.0, trim_db=None, augment=(), seed=0
+)
+
+
+def main(
+    corpus: Annotated[Path, typer.Argument(help="A folder of recordings.")],
+    parser: Annotated[str, typer.Option(help="Its layout.")] = "ravdess",
+    workers: Annotated[int, typer.Option(help="Processes of ours.")] = 2,
+    rounds: Annotated[int, typer.Option(help="Of each.")] = 5,
+) -> None:
+    """Print files per second of preprocessing and of augmentation, ours and librosa's."""
+    set_threads(1)
+    import librosa
+
+    files = [row.source for row in registry.parse(parser, corpus).rows]
+    librosa.load(corpus / files[0], sr=SAMPLE_RATE_HZ, duration=0.1)  # its lazy imports
+    with tempfile.TemporaryDirectory() as scratch:
+        ours, theirs = Path(scratch, "ours"), Path(scratch, "theirs")
+        paired = [
+            (
+                _seconds(lambda n=n: _librosa_loop(corpus, files, theirs / str(n))),
+                _seconds(lambda n=n: _ours(corpus, parser, ours / str(n), workers)),
+            )
+            for n in range(rounds)
+        ]
+        _report("decode, resample, write", len(files), paired)
+        clips = sorted((ours / "0/clips/audio").iterdir())
+        same = sum(
+            np.array_equal(*_common(read_clip(clip), read_clip(theirs / "0" / clip.name)))
+            for clip in clips
+        )
+        print(f"{same} of {len(clips)} files have librosa's soxr_hq samples")
+        voices = [read_clip(clip) for clip in clips[:24]]
+    for name, mine, peer in (
+        ("time stretch", lambda v: augment.time_stretch(v, 0.9),
+         lambda v: librosa.effects.time_stretch(v, rate=0.9)),
+        ("pitch shift", lambda v: augment.pitch_shift(v, 2.0),
+         lambda v: librosa.effects.pitch_shift(v, sr=SAMPLE_RATE_HZ, n_steps=2.0)),
+    ):  # fmt: skip
+        paired = [(_each(peer, voices), _each(mine, voices)) for _ in range(rounds)]
+        _report(name, len(voices), paired)
+
+
+def _librosa_loop(corpus: Path, files: list[str], target: Path) -> None:
+    import librosa
+
+    target.mkdir(parents=True)
+    for file in files:
+        samples, _ = librosa.load(corpus / file, sr=SAMPLE_RATE_HZ)
+        pcm = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+        soundfile.write(target / f"{Path(file).stem}.flac", pcm, SAMPLE_RATE_HZ)
+
+
+def _ours(corpus: Path, parser: str, target: Path, workers: int) -> None:
+    store, clips = target / "store", target / "clips"
+    store.mkdir(parents=True)
+    rows = registry.parse(parser, corpus).rows
+    made = list(prepare.prepare_all(rows, SETTINGS, corpus, store, workers))
+    prepare.place(clips, store, made, "corpus", "en")
+
+
+def _common(one: Samples, other: Samples) -> tuple[Samples, Samples]:
+    length = min(len(one), len(other))
+    return one[:length], other[:length]
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _each(change: Callable[[Samples], Samples], voices: list[Samples]) -> float:
+    return _seconds(lambda: [change(voice) for voice in voices] and None)
+
+
+def _report(what: str, count: int, paired: list[tuple[float, float]]) -> None:
+    theirs, ours = (min(column) for column in zip(*paired, strict=True))
+    print(
+        f"{what}: librosa {count / theirs:.0f} files/s, ours {count / ours:.0f} files/s, "
+        f"{theirs / ours:.2f} times"
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

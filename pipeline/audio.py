@@ -1,0 +1,148 @@
+"""Decoding and encoding: from any source file to mono 16 kHz samples, and clips as FLAC.
+
+`preprocess` decodes corpora with `decode` and writes clips with `write_flac`; extraction and
+training read them back with `read_clip`. Samples are float32 in [-1, 1] throughout.
+"""
+
+import hashlib
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from pipeline.containers import RejectedError, inspect
+from pipeline.errors import PipelineError
+from pipeline.manifest import SAMPLE_RATE_HZ
+
+Samples = npt.NDArray[np.float32]
+
+# The encoders' receptive field: a shorter clip has no frame.
+MIN_SAMPLES = 400
+# The quietest real speech met is at -55 dBFS (RAVDESS, loudest 25 ms); one 16-bit step at -90.
+SILENCE_DBFS = -70.0
+_FULL_SCALE = np.float32(32767 / 32768)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a source file held: its rate, channels, and the share of samples at full scale."""
+
+    sample_rate_hz: int
+    channels: int
+    clipped: float
+
+
+def decode(
+    path: Path, start_s: float = 0.0, end_s: float | None = None, max_s: float = math.inf
+) -> tuple[Samples, Source]:
+    """Decode a file, or the part from ``start_s`` to ``end_s``, to mono 16 kHz float32 samples.
+
+    Channels are averaged; other rates are resampled by soxr at its HQ setting.
+
+    Raises:
+        RejectedError: ``empty``, ``lfs_pointer``, ``undecodable``, ``unsupported``, ``truncated``,
+            ``nonfinite``, ``too_long`` (more than ``max_s``, told from the header) or ``outside``
+            (the part lies beyond the file's end).
+    """
+    inspect(path)
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = int(file.samplerate)
+            start, stop = _part(path, file.frames / rate, start_s, end_s, max_s)
+            samples = _read(path, file, round(start * rate), round(stop * rate))
+    except soundfile.LibsndfileError as error:
+        raise RejectedError(path, "undecodable", error.error_string.rstrip(".")) from None
+    if not np.isfinite(samples).all():
+        raise RejectedError(path, "nonfinite", "a sample is NaN or infinite")
+    source = Source(rate, samples.shape[1], float(np.mean(np.abs(samples) >= _FULL_SCALE)))
+    mono = samples[:, 0] if source.channels == 1 else samples.mean(axis=1)
+    return (mono if rate == SAMPLE_RATE_HZ else resample(mono, rate, SAMPLE_RATE_HZ)), source
+
+
+def resample(samples: Samples, from_hz: float, to_hz: float) -> Samples:
+    """Band-limited resampling of a mono signal (soxr, HQ)."""
+    resampled: Samples = soxr.resample(samples, from_hz, to_hz, quality="HQ")
+    return resampled
+
+
+def require_speech(path: Path, samples: Samples) -> None:
+    """Check that 16 kHz samples are long and loud enough to hold any speech.
+
+    Raises:
+        RejectedError: ``too_short`` or ``silent``.
+    """
+    if len(samples) < MIN_SAMPLES:
+        raise RejectedError(
+            path, "too_short", f"{len(samples)} samples at 16 kHz, at least {MIN_SAMPLES} needed"
+        )
+    frames = samples[: len(samples) // MIN_SAMPLES * MIN_SAMPLES].reshape(-1, MIN_SAMPLES)
+    # Without its mean, since a constant offset is no sound.
+    loudest = float(frames.var(axis=1).max())
+    if loudest <= 10 ** (SILENCE_DBFS / 10):
+        raise RejectedError(path, "silent", f"no 25 ms above {SILENCE_DBFS:.0f} dBFS")
+
+
+def encode_flac(samples: Samples) -> tuple[bytes, str]:
+    """16 kHz samples as a 16-bit FLAC file, and the SHA-256 of the 16-bit samples.
+
+    The same samples give the same bytes, and 16-bit sources pass through without loss.
+    """
+    pcm = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype("<i2")
+    encoded = io.BytesIO()
+    soundfile.write(encoded, pcm, SAMPLE_RATE_HZ, subtype="PCM_16", format="FLAC")
+    return encoded.getvalue(), hashlib.sha256(pcm.tobytes()).hexdigest()
+
+
+def write_flac(path: Path, samples: Samples) -> str:
+    """Write a clip; the SHA-256 of its 16-bit samples is returned."""
+    encoded, sha256 = encode_flac(samples)
+    path.write_bytes(encoded)
+    return sha256
+
+
+def read_clip(path: Path) -> Samples:
+    """Read one of our clips: float32 samples of shape (samples,) at 16 kHz.
+
+    Raises:
+        PipelineError: The file is missing, damaged (FLAC checksums its frames) or not a clip.
+    """
+    try:
+        samples, rate = soundfile.read(path, dtype="float32")
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.rstrip(".")
+        raise PipelineError(f"{path}: {reason}, run `dvc repro preprocess`") from None
+    if rate != SAMPLE_RATE_HZ or samples.ndim != 1:
+        raise PipelineError(f"{path}: expected mono at 16 kHz, run `dvc repro preprocess`")
+    clip: Samples = samples
+    return clip
+
+
+def _part(
+    path: Path, length_s: float, start_s: float, end_s: float | None, max_s: float
+) -> tuple[float, float]:
+    stop_s = length_s if end_s is None else end_s
+    # Annotations are rounded: a part may end up to 10 ms after the file.
+    if not (start_s < stop_s <= length_s + 0.01):
+        if length_s == 0:
+            raise RejectedError(path, "empty", "a header without samples")
+        raise RejectedError(
+            path, "outside", f"{start_s:g} to {stop_s:g} s of a file of {length_s:.3f} s"
+        )
+    if stop_s - start_s > max_s:
+        raise RejectedError(path, "too_long", f"{stop_s - start_s:.1f} s, at most {max_s:g} s")
+    return start_s, min(stop_s, length_s)
+
+
+def _read(path: Path, file: soundfile.SoundFile, start: int, stop: int) -> Samples:
+    if start:
+        file.seek(start)
+    samples: Samples = file.read(stop - start, dtype="float32", always_2d=True)
+    if len(samples) < stop - start:
+        held = f"{len(samples)} of {stop - start} samples"
+        raise RejectedError(path, "truncated", f"{held} that the header declares")
+    return samples

@@ -1,0 +1,117 @@
+"""Cached frames as batches: read from HDF5 clip by clip, so memory does not grow with the corpus.
+
+Between the embeddings that `extract` wrote and the regressors of `pipeline.regression`.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from pipeline.embeddings import Embeddings, Floats
+from pipeline.errors import PipelineError
+from pipeline.settings import Layer
+from pipeline.shares import Sample
+
+# A feature that never changes would otherwise be divided by zero.
+MIN_VARIANCE = 1e-8
+
+
+class Frames:
+    """The cached frames of one layer over several corpora, read clip by clip."""
+
+    def __init__(self, corpora: Sequence[Embeddings], layer: Layer) -> None:
+        self.headers = [corpus.header for corpus in corpora]
+        self.width = corpora[0].width
+        self.layer = layer
+        self._corpus = {clip: corpus for corpus in corpora for clip in corpus.clips}
+
+    @classmethod
+    @contextmanager
+    def open(cls, paths: Sequence[Path], layer: Layer) -> Iterator["Frames"]:
+        """Open embeddings, one file a corpus."""
+        with ExitStack() as stack:
+            yield cls([stack.enter_context(Embeddings(path)) for path in paths], layer)
+
+    def lengths(self, found: Sequence[Sample]) -> list[int]:
+        """The number of frames of each sample's clip."""
+        return [self._of(sample).length(sample.clip.clip) for sample in found]
+
+    def read(self, sample: Sample) -> Floats:
+        """The frames of the sample's clip, (frames, width)."""
+        return self._of(sample).frames(sample.clip.clip, self.layer)
+
+    def _of(self, sample: Sample) -> Embeddings:
+        try:
+            return self._corpus[sample.clip.clip]
+        except KeyError:
+            raise PipelineError(
+                f"{sample.clip.clip}: its embedding is missing, run `dvc repro extract`"
+            ) from None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Each feature's mean and deviation over training frames, (width,) each."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    @classmethod
+    def of(cls, frames: Frames, train: Sequence[Sample], measured: bool) -> "Scale":
+        """Measure over the frames of ``train``, one clip in memory at a time, or change nothing."""
+        if not measured:
+            return cls(torch.zeros(frames.width), torch.ones(frames.width))
+        total, squares, count = np.zeros(frames.width), np.zeros(frames.width), 0
+        for sample in train:
+            values = frames.read(sample).astype(np.float64)
+            total += values.sum(0)
+            squares += np.square(values).sum(0)
+            count += len(values)
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, MIN_VARIANCE))
+        return cls(torch.from_numpy(mean).float(), torch.from_numpy(deviation).float())
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Frames (clips, frames, width) zero on padding, lengths (clips,), shares (clips, emotions)."""
+
+    frames: Tensor
+    lengths: Tensor
+    shares: Tensor
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Makes scaled batches on a device."""
+
+    frames: Frames
+    scale: Scale
+    device: torch.device
+
+    def batches(self, found: Sequence[Sample], plan: Sequence[Sequence[int]]) -> Iterator[Batch]:
+        """The batches whose rows ``plan`` lists; a thread reads one batch ahead."""
+        with ThreadPoolExecutor(1) as reader:
+            ahead: list[Future[Batch]] = []
+            for rows in plan:
+                ahead.append(reader.submit(self._read, [found[row] for row in rows]))
+                if len(ahead) > 1:
+                    yield ahead.pop(0).result()
+            for batch in ahead:
+                yield batch.result()
+
+    def _read(self, members: Sequence[Sample]) -> Batch:
+        clips = [torch.from_numpy(self.frames.read(sample)) for sample in members]
+        scaled = [(clip - self.scale.mean) / self.scale.deviation for clip in clips]
+        return Batch(
+            pad_sequence(scaled, batch_first=True).to(self.device),
+            torch.tensor([len(clip) for clip in clips], device=self.device),
+            torch.tensor([sample.shares for sample in members], device=self.device),
+        )

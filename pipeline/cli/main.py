@@ -1,0 +1,41 @@
+"""``ser``: what one does beside `dvc repro`; a sub-command's module is loaded when it is used."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from pipeline.errors import PipelineError
+
+# Sub-command: its module is `pipeline.cli.<name>`, its function `main`.
+COMMANDS = {
+    "compare": "Test whether one experiment is better than another.",
+}
+
+
+def app(arguments: Sequence[str] | None = None) -> None:
+    """The entry point: one line on stderr and exit status 1 for what the user can mend."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    found = [word for word in words if not word.startswith("-")][:1]
+    cli = typer.Typer(
+        help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    )
+    cli.callback()(lambda: None)
+    for name, text in COMMANDS.items():
+        chosen = [name] == found
+        command = importlib.import_module(f"pipeline.cli.{name}").main if chosen else _later
+        cli.command(name, help=text if not chosen else None)(command)
+    try:
+        cli(words)
+    except PipelineError as error:
+        typer.echo(" ".join(str(error).split()), err=True)
+        sys.exit(1)
+
+
+def _later() -> None:
+    """Stands for a sub-command that was not asked for."""
+
+
+if __name__ == "__main__":
+    app()

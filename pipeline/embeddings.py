@@ -1,0 +1,238 @@
+"""Embeddings in HDF5: what `extract` and `frames` write and everything after them reads.
+
+One file holds a set of clips, sorted: the frames of some layers one after another
+(``layer_<index>`` or ``last``, of shape (frames, width)), where each clip begins (``offsets``,
+int64, clips + 1), the clips' ids (``clip``), and the means over time of some layers
+(``mean_<index>`` or ``mean_last``, float32, (clips, width)). The root's attributes say what
+computed it. Plain h5py reads it; every chunk and every header carries a checksum, and the same
+content gives the same bytes. Nothing here imports torch.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import files
+from pipeline.errors import PipelineError
+from pipeline.layers import frames_name, mean_name
+from pipeline.manifest import SAMPLE_RATE_HZ, Clip
+from pipeline.settings import Layer
+
+Floats = npt.NDArray[np.float32]
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Header:
+    """What computed the embeddings; the root's attributes.
+
+    ``blocks`` is the number of transformer blocks, 0 for a front end without weights; ``frames``
+    and ``means`` the layers kept; ``clips_sha256`` the digest of the clips' ids and audio.
+    """
+
+    encoder: str
+    revision: str
+    weights_sha256: str
+    blocks: int
+    width: int
+    hop_samples: int
+    frames: tuple[Layer, ...]
+    means: tuple[Layer, ...]
+    precision: str
+    dtype: str
+    numerics_version: int
+    clips_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One clip's frames and means per layer kept: (length, width) of any float type, (width,)."""
+
+    length: int
+    frames: Mapping[Layer, npt.NDArray[Any]]
+    means: Mapping[Layer, Floats]
+
+
+def digest(clips: Sequence[Clip]) -> str:
+    """A digest of the clips' ids and audio, whatever their labels say."""
+    return files.digest([(clip.clip, clip.sha256) for clip in clips])
+
+
+class Embeddings:
+    """Embeddings opened read-only; nothing is read before it is asked for.
+
+    Attributes:
+        clips: The clips' ids, sorted.
+        offsets: Where each clip's frames begin, int64 (clips + 1,).
+        header: What computed them; `attributes` as a plain dictionary.
+
+    Raises:
+        PipelineError: The file is missing, damaged, not embeddings, of another encoder than
+            ``encoder``, or of other clips or other audio than ``clips``.
+    """
+
+    def __init__(
+        self, path: Path, encoder: str | None = None, clips: Sequence[Clip] | None = None
+    ) -> None:
+        self._path = path
+        try:
+            self._file = h5py.File(path, "r")
+            self.header = _header(self._file)
+            self._require_own_data()
+            self.clips: list[str] = self._file["clip"].asstr()[:].tolist()
+            self.offsets: npt.NDArray[np.int64] = self._file["offsets"][:]
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise self._failure(error) from None
+        self._rows = {clip: row for row, clip in enumerate(self.clips)}
+        if encoder is not None and self.header.encoder != encoder:
+            raise PipelineError(
+                f"{path}: made by encoder {self.header.encoder!r}, expected {encoder!r}, "
+                "run `dvc repro`"
+            )
+        if clips is not None and self.header.clips_sha256 != digest(clips):
+            raise PipelineError(f"{path}: made from other clips than the manifest's, `dvc repro`")
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What computed the embeddings, as JSON-like data."""
+        return asdict(self.header)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers whose frames are kept."""
+        return self.header.frames
+
+    @property
+    def width(self) -> int:
+        """Values in a frame."""
+        return self.header.width
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds between the starts of two frames; 0 where a clip has one."""
+        return self.header.hop_samples / SAMPLE_RATE_HZ
+
+    def length(self, clip: str) -> int:
+        """The clip's number of frames."""
+        start, stop = self._span(clip)
+        return stop - start
+
+    def frames(self, clip: str, layer: Layer) -> Floats:
+        """One clip's frames, float32 (frames, width).
+
+        Raises:
+            PipelineError: The clip or the layer is not there, or a chunk is damaged.
+        """
+        return self.rows(layer, *self._span(clip))
+
+    def rows(self, layer: Layer, start: int, stop: int) -> Floats:
+        """Frames ``start`` to ``stop`` of the file, across clips, float32 (stop - start, width)."""
+        stored = self._read(frames_name(layer, self.header.blocks), start, stop)
+        return stored.astype(np.float32, copy=False)
+
+    def means(self, layer: Layer) -> Floats:
+        """The means over time of every clip, float32 (clips, width), in the order of `clips`."""
+        return self._read(mean_name(layer, self.header.blocks), 0, len(self.clips))
+
+    def embedding(self, clip: str) -> Embedding:
+        """All that is kept of one clip, in the stored type."""
+        start, stop = self._span(clip)
+        row, blocks = self._rows[clip], self.header.blocks
+        return Embedding(
+            stop - start,
+            {n: self._read(frames_name(n, blocks), start, stop) for n in self.header.frames},
+            {n: self._read(mean_name(n, blocks), row, row + 1)[0] for n in self.header.means},
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self, name: str, start: int, stop: int) -> npt.NDArray[Any]:
+        if name not in self._file:
+            kept = ", ".join(sorted(set(self._file) - {"clip", "offsets"}))
+            raise PipelineError(
+                f"{self._path}: no {name!r}, it holds {kept}, "
+                "add the layer to extract.frames or extract.means in params.yaml"
+            )
+        try:
+            values: npt.NDArray[Any] = self._file[name][start:stop]
+        except OSError as error:
+            raise self._failure(error) from None
+        if not np.isfinite(values).all():
+            raise PipelineError(f"{self._path}: {name} has a NaN or an infinity, delete it, repro")
+        return values
+
+    def _span(self, clip: str) -> tuple[int, int]:
+        if clip not in self._rows:
+            raise PipelineError(f"{self._path}: no embedding of clip {clip!r}, run `dvc repro`")
+        start, stop = self.offsets[self._rows[clip] :][:2].tolist()
+        return start, stop
+
+    def _require_own_data(self) -> None:
+        """Refuse links and external storage: h5py would read any file that they name."""
+        for name in self._file:
+            link = self._file.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise ValueError(f"{name} is a link")
+            if self._file[name].external or self._file[name].is_virtual:
+                raise ValueError(f"{name} is stored elsewhere")
+
+    def _failure(self, error: Exception) -> PipelineError:
+        if not self._path.is_file():
+            return PipelineError(f"{self._path}: no such file, run `dvc repro`")
+        reason = " ".join(str(error).replace("'", "").split())
+        return PipelineError(f"{self._path}: damaged ({reason}), delete it and run `dvc repro`")
+
+
+class ClipFrames:
+    """One layer's frames, clip by clip: a map-style dataset for torch's DataLoader.
+
+    Every process opens the file for itself, since HDF5 does not survive a fork.
+    """
+
+    def __init__(self, path: Path, layer: Layer) -> None:
+        self._path, self._layer = path, layer
+        self._owner = -1
+        with Embeddings(path) as embeddings:
+            self._length = len(embeddings.clips)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, row: int) -> tuple[str, Floats]:
+        if self._owner != os.getpid():
+            self._embeddings, self._owner = Embeddings(self._path), os.getpid()
+        clip = self._embeddings.clips[row]
+        return clip, self._embeddings.frames(clip, self._layer)
+
+
+def _header(file: h5py.File) -> Header:
+    values: dict[str, Any] = dict(file.attrs)
+    version = values.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"schema version {version}, expected {SCHEMA_VERSION}")
+    checksum = values.pop("digest", None)
+    for name in ("frames", "means"):
+        values[name] = tuple(json.loads(values[name]))
+    plain: dict[str, Any] = {
+        key: int(value) if isinstance(value, np.integer) else value for key, value in values.items()
+    }
+    header = Header(**plain)
+    if files.digest(asdict(header)) != checksum:
+        raise ValueError("its attributes do not fit their digest")
+    return header

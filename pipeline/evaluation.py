@@ -1,0 +1,180 @@
+"""From the folders of the trained systems to what ``results/`` holds.
+
+Each system is read and scored once (`pipeline.scores`); the tables, the pictures and the JSON files
+are views of it. Systems are named by the caller: no folder is ever listed.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import files, folds, manifest, plots, scores
+from pipeline.metrics import Floats
+from pipeline.scores import Bootstrap, Scores, Predictions
+from pipeline.task import Task
+
+CLASSIFIERS = manifest.ARTIFACTS / "classifiers"
+SHARE = manifest.ARTIFACTS / "share"
+
+# Columns of `dvc exp show`; DVC makes none of a list, so pairs stand beside them without crowding.
+COLUMNS = ("uar", "war", "f1_macro", "eer", "rho")
+PAIRS = {
+    "uar_95": ("uar_low", "uar_high"),
+    "uar_mean_sd": ("uar_mean", "uar_sd"),
+    "rho_95": ("rho_low", "rho_high"),
+}
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A classifier over its folds: where it starts, its method, its scores and learning curves."""
+
+    start: str
+    method: str
+    classes: list[str]
+    scores: Scores
+    curves: dict[int, dict[str, Floats]]
+
+    @property
+    def name(self) -> str:
+        """As in file names."""
+        return f"{self.start}-{self.method}"
+
+
+@dataclass(frozen=True)
+class Regressor:
+    """A share regressor: its features and head, its test predictions and scores."""
+
+    features: str
+    head: str
+    emotions: list[str]
+    tested: Predictions
+    scores: Scores
+
+
+def score_classifiers(
+    systems: Sequence[tuple[str, str]], active: Sequence[int], task: Task, bootstrap: Bootstrap
+) -> list[Classifier]:
+    """Read and score the classifiers of each (start, method)."""
+    found = []
+    for start, method in systems:
+        folders = {fold: CLASSIFIERS / start / method / str(fold) for fold in active}
+        paths = {fold: folder / "predictions.csv" for fold, folder in folders.items()}
+        tested = scores.read_classifier(paths, task.classes)
+        parts = {
+            corpus: scores.classification(part, task.classes, bootstrap)
+            for corpus, part in scores.by_corpus(tested).items()
+        }
+        total = {**scores.classification(tested, task.classes, bootstrap), "corpora": parts}
+        curves = {k: scores.read_history(f / "history.csv") for k, f in folders.items()}
+        curves = {fold: curve for fold, curve in curves.items() if curve}
+        found.append(Classifier(start, method, task.classes, total, curves))
+    return found
+
+
+def score_shares(
+    systems: Sequence[tuple[str, str]], fold: int, bootstrap: Bootstrap
+) -> list[Regressor]:
+    """Read and score the share regressors of each (features, head)."""
+    found = []
+    for features, head in systems:
+        path = SHARE / features / head / "predictions.csv"
+        emotions, tested = scores.read_share(path, fold)
+        scored = scores.share(tested, emotions, bootstrap)
+        found.append(Regressor(features, head, emotions, tested, scored))
+    return found
+
+
+def protocol(corpora: Sequence[str], used: Sequence[int], by: str, bootstrap: Bootstrap) -> Scores:
+    """Under which protocol every score of the run was made."""
+    folds.read(max(used, default=0))  # stops where split made fewer
+    made = folds.read_all()
+    clips = manifest.read(corpora)
+    return {
+        "speaker_independent": scores.speaker_independent(clips, [made[fold] for fold in used]),
+        "by": by,
+        "folds": list(used),
+        "of": len(made),
+        "seed": bootstrap.seed,
+        "resamples": bootstrap.resamples,
+    }
+
+
+def as_json(
+    protocol: Scores, classifiers: Sequence[Classifier], shares: Sequence[Regressor]
+) -> Scores:
+    """All scores, nested by task, start (features) and method (head)."""
+    nested: Scores = {"protocol": protocol, "emotion": {}, "share": {}}
+    for c in classifiers:
+        nested["emotion"].setdefault(c.start, {})[c.method] = c.scores
+    for r in shares:
+        nested["share"].setdefault(r.features, {})[r.head] = r.scores
+    return nested
+
+
+def headline(everything: Scores) -> Scores:
+    """The few figures that experiments are compared by, beside the protocol they come from."""
+    about = everything["protocol"]
+    kept: Scores = {
+        "protocol": {
+            "speaker_independent": about["speaker_independent"],
+            "folds": len(about["folds"]),
+        }
+    }
+    for task in ("emotion", "share"):
+        systems = everything[task]
+        kept[task] = {s: {m: _headline(f) for m, f in ms.items()} for s, ms in systems.items()}
+        tested = [found["speakers"] for methods in systems.values() for found in methods.values()]
+        if tested:
+            kept["protocol"][f"{task}_speakers"] = max(tested)
+    return kept
+
+
+def _headline(found: Scores) -> Scores:
+    columns = {name: found[name] for name in COLUMNS if name in found}
+    pairs = {name: [found[n] for n in both] for name, both in PAIRS.items() if both[1] in found}
+    return columns | pairs
+
+
+def write_tables(folder: Path, classifiers: Sequence[Classifier]) -> None:
+    """One ``confusion-<start>-<method>.csv`` each: counts, and their percentage of the truth."""
+    folder.mkdir()
+    for c in classifiers:
+        counts = np.array(c.scores["confusion"])
+        totals = np.maximum(counts.sum(1), 1)
+        with (folder / f"confusion-{c.name}.csv").open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(["truth", "predicted", "count", "percent_of_truth"])
+            for (row, column), count in np.ndenumerate(counts):
+                percent = f"{100 * count / totals[row]:.2f}"
+                table.writerow([c.classes[row], c.classes[column], count, percent])
+
+
+def draw(folder: Path, classifiers: Sequence[Classifier], shares: Sequence[Regressor]) -> None:
+    """Confusions, learning curves and shares, a PNG file for each system."""
+    folder.mkdir()
+    if classifiers:
+        systems = {f"{c.start} {c.method}": c.scores for c in classifiers}
+        chance = 1 / len(classifiers[0].classes)
+        plots.comparison(folder / "comparison.png", "emotion", systems, chance)
+    for c in classifiers:
+        counts = np.array(c.scores["confusion"])
+        title = f"{c.start} {c.method}: test confusions"
+        plots.confusion(folder / f"confusion-{c.name}.png", title, counts, c.classes)
+        if c.curves:
+            title = f"{c.start} {c.method}: learning"
+            plots.learning(folder / f"learning-{c.name}.png", title, c.curves)
+    for r in shares:
+        if rhos := r.scores.get("rho_of"):
+            path = folder / f"share-{r.features}-{r.head}.png"
+            title = f"{r.features} {r.head}: emotion shares on test"
+            plots.share(path, title, r.tested.truth, r.tested.guess, rhos)
+
+
+def audits(corpora: Sequence[str]) -> Mapping[str, Any]:
+    """What `preprocess` found in each corpus."""
+    return {name: files.read_json(manifest.CLIPS / name / "audit.json") for name in corpora}

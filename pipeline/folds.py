@@ -1,0 +1,91 @@
+"""``artifacts/folds.csv``: the role of every clip in every fold.
+
+`split` writes it with `write` and proves it with `require_no_leakage`; whatever trains or scores
+reads the roles of one fold with `read`.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pipeline.errors import PipelineError
+from pipeline.manifest import Clip
+
+FOLDS = Path("artifacts/folds.csv")
+COLUMNS = ["fold", "clip", "role"]
+ROLES = ("train", "dev", "test")
+
+# The role of each clip, by clip id.
+Fold = dict[str, str]
+
+
+def read(fold: int, path: Path = FOLDS) -> Fold:
+    """The role (train, dev or test) of each clip in one fold.
+
+    Raises:
+        PipelineError: The file is missing or damaged, or has no such fold.
+    """
+    found = read_all(path)
+    if not 0 <= fold < len(found):
+        raise PipelineError(
+            f"params.yaml: folds names fold {fold}, but split made {len(found)} (numbered from "
+            "0), remove it or raise split.count"
+        )
+    return found[fold]
+
+
+def read_all(path: Path = FOLDS) -> list[Fold]:
+    """Every fold, in order.
+
+    Raises:
+        PipelineError: The file is missing or damaged.
+    """
+    try:
+        rows = list(csv.reader(io.StringIO(path.read_text("utf-8"), newline="")))
+        folds: list[Fold] = [{} for _ in range(1 + max(int(row[0]) for row in rows[1:]))]
+        for fold, clip, role in rows[1:]:
+            folds[int(fold)][clip] = ROLES[ROLES.index(role)]
+    except OSError as error:
+        raise PipelineError(f"{path}: {error.strerror}, run `dvc repro split`") from None
+    except (ValueError, IndexError, csv.Error):
+        raise PipelineError(f"{path}: damaged, delete it and run `dvc repro split`") from None
+    return folds
+
+
+def write(path: Path, folds: Sequence[Fold]) -> None:
+    """Write the folds, each sorted by clip (not atomic: the caller publishes the file)."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        for number, fold in enumerate(folds):
+            table.writerows([number, clip, role] for clip, role in sorted(fold.items()))
+
+
+def require_no_leakage(folds: Sequence[Fold], clips: Iterable[Clip], shared: bool) -> None:
+    """Check that roles share no speaker (unless ``shared``), no audio and no augmented child.
+
+    Raises:
+        PipelineError: They do; the fold and both clips are named.
+    """
+    known = {clip.clip: clip for clip in clips}
+    for number, fold in enumerate(folds):
+        held: dict[object, Clip] = {}
+        for clip in (known[name] for name in fold):
+            if clip.augmented_from and not fold[clip.clip] == fold[clip.augmented_from] == "train":
+                raise PipelineError(_leak(number, fold, clip, known[clip.augmented_from], "audio"))
+            keys: dict[object, str] = {clip.sha256: "audio"}
+            if clip.speaker and not shared:
+                keys[clip.corpus, clip.speaker] = "speaker"
+            for key, what in keys.items():
+                other = held.setdefault(key, clip)
+                if fold[other.clip] != fold[clip.clip]:
+                    raise PipelineError(_leak(number, fold, other, clip, what))
+
+
+def _leak(number: int, fold: Fold, one: Clip, other: Clip, what: str) -> str:
+    roles = f"{fold[one.clip]} and {fold[other.clip]}"
+    return (
+        f"fold {number}: {one.clip} ({one.source}) and {other.clip} ({other.source}) share their "
+        f"{what} but are {roles}, remove one of them or mend split"
+    )

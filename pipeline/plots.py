@@ -1,0 +1,121 @@
+"""Pictures of results as PNG files: confusions, learning curves, shares.
+
+Stands between the scores and ``results/plots``; the report shows the same files. The bytes follow
+from the numbers: no date, no library version.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from pipeline.metrics import Floats
+from pipeline.scores import Scores
+
+INK = "#1f4e79"
+SECOND = "#c8553d"
+FAINT = "#8a8a8a"
+# Whatever a user's matplotlibrc says.
+STYLE: Any = ["default", {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}]
+
+# Per fold, a learning curve: its columns by name, NaN where an epoch has no value.
+Curves = Mapping[int, Mapping[str, Floats]]
+
+
+def confusion(path: Path, title: str, counts: npt.NDArray[np.int64], names: Sequence[str]) -> None:
+    """Draw counts (truth in rows), shaded and labelled by their share of the row."""
+    size = 0.62 * len(names) + 1.9
+    with matplotlib.style.context(STYLE):
+        figure = Figure((size + 0.4, size), layout="constrained")
+        axes = figure.add_subplot()
+        share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        edges = np.arange(len(names) + 1) - 0.5
+        axes.pcolormesh(edges, edges, share, cmap="Blues", vmin=0, vmax=1)
+        axes.set_aspect("equal")
+        axes.invert_yaxis()
+        for (row, column), count in np.ndenumerate(counts):
+            colour = "white" if share[row, column] > 0.55 else "black" if count else "#bbbbbb"
+            text = f"{count}\n{share[row, column]:.0%}" if count else "0"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=7.5)
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(names)), names)
+        axes.set(xlabel="predicted", ylabel="truth", title=title)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        _save(figure, path)
+
+
+def comparison(path: Path, title: str, systems: Mapping[str, Scores], chance: float) -> None:
+    """Draw each system's UAR, and its interval where there is one."""
+    with matplotlib.style.context(STYLE):
+        figure = Figure((7.2, 0.38 * len(systems) + 1.1), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axvline(chance, color=FAINT, linestyle="--", linewidth=0.8, label="chance")
+        for row, found in enumerate(systems.values()):
+            if "uar_low" in found:
+                axes.plot([found["uar_low"], found["uar_high"]], [row, row], color=INK, linewidth=2)
+            axes.plot(found["uar"], row, "o", color=INK)
+            axes.annotate(
+                f"{found['uar']:.3f}",
+                (found["uar"], row),
+                (0, 6),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
+        axes.set_yticks(range(len(systems)), systems)
+        axes.set(xlim=(0, 1), xlabel="UAR on test, 95 % over speakers", title=title)
+        axes.set_ylim(len(systems) - 0.4, -0.7)
+        axes.legend(frameon=False, fontsize=7, loc="lower right")
+        _save(figure, path)
+
+
+def learning(path: Path, title: str, curves: Curves) -> None:
+    """Draw the losses and the dev UAR over epochs, one line per fold."""
+    with matplotlib.style.context(STYLE):
+        figure = Figure((7.2, 2.9), layout="constrained")
+        losses, scores = figure.subplots(1, 2)
+        for number, curve in enumerate(curves.values()):
+            for axes, column, colour in (
+                (losses, "train_loss", INK),
+                (losses, "dev_loss", SECOND),
+                (scores, "dev_uar", SECOND),
+            ):
+                label = None if number else column.split("_")[0]
+                axes.plot(curve["epoch"], curve[column], color=colour, alpha=0.8, label=label)
+        losses.set(xlabel="epoch", ylabel="loss")
+        scores.set(xlabel="epoch", ylabel="UAR on dev", ylim=(0, 1))
+        for axes in (losses, scores):
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.legend(frameon=False, fontsize=7)
+        figure.suptitle(title)
+        _save(figure, path)
+
+
+def share(path: Path, title: str, truth: Floats, guess: Floats, rhos: Mapping[str, float]) -> None:
+    """Draw predicted against true shares (utterances, emotions), a panel for each emotion."""
+    columns = 3
+    rows = -(-len(rhos) // columns)
+    with matplotlib.style.context(STYLE):
+        figure = Figure((7.2, 2.3 * rows + 0.4), layout="constrained")
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        for axes in grid.flat[len(rhos) :]:
+            axes.set_visible(False)
+        for column, (axes, (emotion, rho)) in enumerate(zip(grid.flat, rhos.items(), strict=False)):
+            alpha = max(0.08, min(0.7, 60 / len(truth)))
+            axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle="--")
+            axes.scatter(truth[:, column], guess[:, column], s=9, color=INK, alpha=alpha, lw=0)
+            axes.set_xlim(-0.03, 1.03)
+            axes.set_title(f"{emotion}, ρ {rho:.2f}", fontsize=9)
+        figure.supxlabel("true share", fontsize=9)
+        figure.supylabel("predicted share", fontsize=9)
+        figure.suptitle(title)
+        _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=144, metadata={"Software": None})

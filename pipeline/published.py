@@ -1,0 +1,47 @@
+"""The authors' own partitions: ``published.csv`` beside a corpus' manifest.
+
+`preprocess` writes it where a corpus has any, known by speaker (`pipeline.corpora`) or given per
+utterance; `split` reads it with `pipeline.partition` for ``by: published``.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.corpora.base import Corpus, Row
+from pipeline.errors import PipelineError
+
+FILE = "published.csv"
+
+
+def partitions(name: str, corpus: Corpus, rows: Sequence[Row]) -> list[dict[str, str]]:
+    """The role of each utterance id in each published fold, none where nothing was published.
+
+    Raises:
+        PipelineError: Some rows have a role and others have none.
+    """
+    if all(row.role for row in rows):
+        return [{f"{name}/{row.utterance}": row.role for row in rows}]
+    if any(row.role for row in rows):
+        bare = next(row for row in rows if not row.role)
+        raise PipelineError(f"{name}: {bare.source} has no split but others have, complete it")
+    return [
+        {
+            f"{name}/{row.utterance}": next(
+                (role for role, speakers in fold.items() if row.speaker in speakers), "train"
+            )
+            for row in rows
+        }
+        for fold in corpus.folds
+    ]
+
+
+def write(folder: Path, folds: Sequence[Mapping[str, str]]) -> None:
+    """Write ``published.csv`` (fold, utterance, role), or nothing where there are no folds."""
+    if not folds:
+        return
+    with (folder / FILE).open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["fold", "utterance", "role"])
+        for number, fold in enumerate(folds):
+            table.writerows([number, name, role] for name, role in sorted(fold.items()))

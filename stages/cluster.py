@@ -1,0 +1,67 @@
+"""cluster: the frames of a fold become units, at every scale.
+
+Between `frames`, which embeds the fold's train and dev clips, and `retrain`, which predicts the
+units. Centroids are fitted on training clips alone; dev clips get units for early stopping.
+"""
+
+from typing import Annotated
+
+import typer
+from pydantic import Field, field_validator
+
+from pipeline import folds, manifest
+from pipeline.files import publish, write_json
+from pipeline.params import Section, load
+from pipeline.settings import Layer
+from pipeline.stage import run, runtime
+
+Scale = Annotated[int, Field(ge=2, le=1_000_000)]
+
+
+class ClusterParams(Section):
+    """The ``cluster`` section: how many centroids, and what they are fitted on."""
+
+    scales: Annotated[list[Scale], Field(min_length=1)]
+    sample: Annotated[int, Field(ge=1)]
+    iterations: Annotated[int, Field(ge=1, le=1000)]
+
+    @field_validator("scales")
+    @classmethod
+    def _ascend(cls, scales: list[int]) -> list[int]:
+        if scales != sorted(set(scales)):
+            raise ValueError("ascending, each scale once")
+        return scales
+
+
+def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) -> None:
+    """Fit one fold's codebooks and write the units of its train and dev clips."""
+    from pipeline import clusters, nearest
+    from pipeline.embeddings import Embeddings
+    from pipeline.tally import Tally
+    from pipeline.units import save_codebooks, write
+
+    params, seed = load("cluster", ClusterParams), load("seed", int)
+    layer: Layer = load("frames.layer", Layer)  # type: ignore[arg-type]
+    device = nearest.pick_device(runtime().device)
+    roles = folds.read(fold)
+    clips = manifest.read(load("corpora", list[str]))
+    clips = [clip for clip in clips if roles.get(clip.clip) in ("train", "dev")]
+    path = manifest.ARTIFACTS / "frames" / f"{fold}.h5"
+    target = manifest.ARTIFACTS / "units" / str(fold)
+    with Embeddings(path, clips=clips) as frames, publish(target) as out:
+        trained = {clip.clip for clip in clips if roles[clip.clip] == "train"}
+        sample = clusters.draw(frames, layer, trained, params.sample, seed)
+        codebooks = clusters.fit(sample, params.scales, params.iterations, seed, device)
+        tally = Tally(codebooks, clips, roles, frames.offsets)
+        out.mkdir()
+        save_codebooks(out / "codebooks.safetensors", codebooks)
+        with write(out / "units.h5", frames.clips, frames.offsets, params.scales) as units:
+            for rows, found in nearest.assign(frames, layer, codebooks, device):
+                units.append({scale: numbers for scale, (_, numbers) in found.items()})
+                tally.add(rows, found)
+        tally.require_used()
+        write_json(out / "report.json", tally.report())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,77 @@
+"""encoder: put a pretrained encoder, the tiny one, or a front end's settings in place.
+
+The first stage of the model side: writes ``artifacts/encoders/<name>/``, which `extract` and every
+training stage reads.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from pydantic import Field
+
+from pipeline import files, layout
+from pipeline.errors import PipelineError
+from pipeline.frontends import FRONTENDS
+from pipeline.hub import Pin
+from pipeline.params import Section, load
+from pipeline.stage import run
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Tiny(Section):
+    """An untrained HuBERT, for the demo and for tests."""
+
+    kind: Literal["tiny"]
+    blocks: Count
+    width: Count
+    heads: Count
+    feed_forward: Count
+    conv_width: Count
+
+
+KINDS: dict[str, type[Section]] = {"tiny": Tiny, "hub": Pin, **FRONTENDS}
+
+
+def main(name: Annotated[str, typer.Option(help="An encoder of params.yaml.")]) -> None:
+    """Prepare one encoder."""
+    kind = load(f"encoder.{name}.kind", str)
+    if kind not in KINDS:
+        known = ", ".join(KINDS)
+        raise PipelineError(f"params.yaml: encoder.{name}.kind must be {known}, got {kind!r}")
+    params = load(f"encoder.{name}", KINDS[kind])
+    with files.publish(layout.ENCODERS / name) as out:
+        out.mkdir()
+        if isinstance(params, Tiny):
+            _write_tiny(params, load("seed", int), out)
+        elif isinstance(params, Pin):
+            _write_pinned(name, params, out)
+        else:
+            files.write_json(out / layout.CONFIG, params.model_dump())
+
+
+def _write_tiny(params: Tiny, seed: int, out: Path) -> None:
+    from pipeline import encoder
+
+    settings = {
+        "model_type": "hubert",
+        "num_hidden_layers": params.blocks,
+        "hidden_size": params.width,
+        "num_attention_heads": params.heads,
+        "intermediate_size": params.feed_forward,
+        "conv_dim": [params.conv_width] * 7,
+        "feat_extract_norm": "group",
+    }
+    encoder.save(encoder.initialize(settings, seed), out)
+
+
+def _write_pinned(name: str, pin: Pin, out: Path) -> None:
+    from pipeline import encoder, hub
+
+    encoder.save(hub.load(name, pin), out)
+    layout.Source(pin.repository, pin.revision, pin.file, pin.sha256).write(out)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,73 @@
+"""extract: the embeddings of a corpus; as `frames`: one layer of a fold's train and dev clips.
+
+Reads clips and an encoder; writes one HDF5 file. With ``--fold`` the encoder is the one that
+`multitask` trained on that fold, and the test clips are left out: what is clustered never meets
+them.
+"""
+
+from typing import Annotated, Literal
+
+import typer
+
+from pipeline import extraction, folds, layout, manifest, stage
+from pipeline.layers import Layers
+from pipeline.manifest import ARTIFACTS
+from pipeline.params import Section, load
+from pipeline.settings import Layer, Precision
+
+Dtype = Literal["float16", "float32"]
+
+
+class ExtractParams(Section):
+    """Which layers are kept, and how exactly."""
+
+    frames: Layers
+    means: Layers
+    precision: Precision
+    dtype: Dtype
+
+
+class FramesParams(Section):
+    """The layer that is clustered."""
+
+    layer: Layer
+    precision: Precision
+    dtype: Dtype
+
+
+def main(
+    encoder: Annotated[str, typer.Option(help="An encoder of params.yaml.")] = "",
+    corpus: Annotated[str, typer.Option(help="The corpus to embed with it.")] = "",
+    fold: Annotated[int, typer.Option(help="Instead: the fold whose own encoder embeds.")] = -1,
+) -> None:
+    """Embed a corpus with an encoder, or a fold's train and dev clips with that fold's encoder."""
+    if fold >= 0 and not (encoder or corpus):
+        _embed_fold(fold)
+    elif encoder and corpus and fold < 0:
+        _embed_corpus(encoder, corpus)
+    else:
+        raise typer.BadParameter("give --encoder and --corpus, or --fold")
+
+
+def _embed_corpus(encoder: str, corpus: str) -> None:
+    params = load("extract", ExtractParams)
+    kept = extraction.Kept(params.frames, params.means, params.precision, params.dtype)
+    target = ARTIFACTS / "embeddings" / encoder / f"{corpus}.h5"
+    job = extraction.Job.prepare(layout.ENCODERS / encoder, encoder, kept)
+    job.run(target, manifest.read([corpus]))
+
+
+def _embed_fold(fold: int) -> None:
+    params = load("frames", FramesParams)
+    roles = folds.read(fold)
+    clips = manifest.read(load("corpora", list[str]))
+    known = [clip for clip in clips if roles.get(clip.clip) in ("train", "dev")]
+    kept = extraction.Kept([params.layer], [], params.precision, params.dtype)
+    job = extraction.Job.prepare(ARTIFACTS / "multitask" / str(fold), f"multitask/{fold}", kept)
+    job.run(ARTIFACTS / "frames" / f"{fold}.h5", known)
+    # Another training run makes another encoder: these shards will not serve again.
+    job.discard()
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,81 @@
+"""From a corpus as its authors ship it to clean 16 kHz clips with honest metadata."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from pydantic import Field
+
+from pipeline import audit, files, manifest, prepare, progress, published, stage
+from pipeline.augment import Augmentation
+from pipeline.corpora import registry
+from pipeline.params import Section, load
+
+RAW = Path("data/raw")
+
+
+class CorpusParams(Section):
+    """One corpus of the section ``corpus``: which parser reads it, and its language."""
+
+    parser: Literal[
+        "demo",
+        "ravdess",
+        "crema-d",
+        "tess",
+        "savee",
+        "iemocap",
+        "emodb",
+        "emotion-share",
+        "table",
+    ]
+    language: str
+
+
+class PreprocessParams(Section):
+    """How utterances become clips, and how much damage is tolerated."""
+
+    max_clip_s: Annotated[float, Field(ge=0.025)]
+    last_clip: Literal["shorter", "overlapped"]
+    max_utterance_s: Annotated[float, Field(gt=0)]
+    trim_db: Annotated[float, Field(gt=0)] | None
+    augment: list[Augmentation]
+    max_reject_fraction: Annotated[float, Field(ge=0, le=1)]
+
+
+def main(
+    corpus: Annotated[str, typer.Option(help="A corpus of params.yaml, under data/raw.")],
+) -> None:
+    """Decode, audit and cut one corpus into 16 kHz clips."""
+    params = load("preprocess", PreprocessParams)
+    definition = load(f"corpus.{corpus}", CorpusParams)
+    settings = prepare.Settings(
+        max_clip_s=params.max_clip_s,
+        last_clip=params.last_clip,
+        max_utterance_s=params.max_utterance_s,
+        trim_db=params.trim_db,
+        augment=tuple(params.augment),
+        seed=load("seed", int),
+    )
+    raw = RAW / corpus
+    parsed = registry.parse(definition.parser, raw)
+    store = files.scratch(
+        stage.resume_key("preprocess", repr(settings), load("numerics_version", int))
+    )
+    done = prepare.prepare_all(parsed.rows, settings, raw, store, stage.runtime().workers)
+    shown = progress.track(done, f"preprocess {corpus}", len(parsed.rows), "files")
+    outcome = audit.settle(parsed, list(shown))
+    audit.require_sound(raw, outcome, params.max_reject_fraction)
+    kept = [prepared.row for prepared in outcome.kept]
+    known = registry.CORPORA[definition.parser]
+    report = audit.report(corpus, known, outcome)
+    with files.publish(manifest.CLIPS / corpus) as staged:
+        prepare.place(staged, store, outcome.kept, corpus, definition.language)
+        audit.write(staged, outcome.rejects, report)
+        published.write(staged, published.partitions(corpus, known, kept))
+    for warning in report["warnings"]:
+        progress.say(f"{corpus}: {warning}")
+    progress.say(f"{corpus}: {report['kept']} of {report['found']} files kept, see audit.json")
+
+
+if __name__ == "__main__":
+    stage.run(main)

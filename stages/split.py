@@ -1,0 +1,73 @@
+"""From the clips of the active corpora to folds: who trains, who stops early, who is tested."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import model_validator
+
+from pipeline import files, folds, manifest, partition, progress
+from pipeline.errors import PipelineError
+from pipeline.manifest import CLIPS, Clip
+from pipeline.params import Section, load
+from pipeline.stage import run
+
+GIVEN = Path("data/folds.csv")
+
+
+class SplitParams(Section):
+    """How clips are divided; ``random`` alone lets a speaker be on both sides."""
+
+    by: Literal["session", "speaker", "corpus", "published", "given", "random"]
+    count: int | Literal["all"]
+    dev: Literal["speaker", "session", "random", "none"]
+
+    @model_validator(mode="after")
+    def _random_is_all_random(self) -> "SplitParams":
+        counted = self.count != "all" and self.count >= 2
+        if self.by == "random" and not (counted and self.dev in ("random", "none")):
+            raise ValueError("by random with a count of 2 or more and dev random or none")
+        if self.by != "random" and self.dev == "random":
+            raise ValueError("dev speaker, session or none unless by is random")
+        return self
+
+
+def main() -> None:
+    """Divide the clips into folds and check that nothing leaks between roles."""
+    params = load("split", SplitParams)
+    corpora = load("corpora", list[str])
+    clips = manifest.read(corpora)
+    originals = [clip for clip in clips if not clip.augmented_from]
+    made = _divide(params, originals, corpora)
+    made = [partition.add_augmented(clips, fold) for fold in made]
+    with files.publish(folds.FOLDS) as staged:
+        folds.write(staged, made)
+        folds.require_no_leakage(folds.read_all(staged), clips, shared=params.by == "random")
+    for number, fold in enumerate(made):
+        roles = [f"{list(fold.values()).count(role)} {role}" for role in folds.ROLES]
+        progress.say(f"fold {number}: {', '.join(roles)} of {len(clips)} clips")
+
+
+def _divide(params: SplitParams, clips: Sequence[Clip], corpora: list[str]) -> list[folds.Fold]:
+    dev, count = params.dev, params.count
+    if params.by == "random":
+        return partition.at_random(clips, int(count), load("seed", int), dev=dev != "none")
+    if params.by in ("published", "given"):
+        lists = [GIVEN] if params.by == "given" else [_published(corpus) for corpus in corpora]
+        made = partition.listed(clips, lists)
+        if count not in ("all", len(made)):
+            raise PipelineError(f"params.yaml: split.count is {count}, but {len(made)} are listed")
+    else:
+        made = partition.by_group(clips, params.by, None if count == "all" else count)
+    return made if dev == "none" else partition.take_dev(clips, made, dev)
+
+
+def _published(corpus: str) -> Path:
+    path = CLIPS / corpus / "published.csv"
+    if not path.is_file():
+        raise PipelineError(f"{corpus}: no published folds are known, choose another split.by")
+    return path
+
+
+if __name__ == "__main__":
+    run(main)

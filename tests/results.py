@@ -1,0 +1,134 @@
+"""Predictions of systems of known skill, in the folders where training leaves them."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import folds, manifest
+from pipeline.listeners import PERCEPTS
+from pipeline.manifest import CLIPS, EMOTIONS, Clip
+
+SHARES = tuple(PERCEPTS)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Utterances of some speakers, divided into folds by speaker."""
+
+    corpora: tuple[str, ...] = ("demo",)
+    speakers: int = 8
+    utterances: int = 128  # of each corpus
+    folds: int = 2
+
+    def clips(self) -> list[Clip]:
+        return [clip for corpus in self.corpora for clip in self._of(corpus)]
+
+    def fold(self, clip: Clip) -> int:
+        """In which fold the clip is tested."""
+        return int(clip.speaker.split("/")[1]) * self.folds // self.speakers
+
+    def _of(self, corpus: str) -> list[Clip]:
+        found = []
+        for i in range(self.utterances):
+            name = f"{corpus}/u{i:05d}"
+            speaker = i * self.speakers // self.utterances
+            found.append(
+                Clip(
+                    clip=name,
+                    utterance=name,
+                    corpus=corpus,
+                    path=f"u{i:05d}.flac",
+                    source=f"u{i:05d}.wav",
+                    speaker=f"{corpus}/{speaker}",
+                    gender=("female", "male")[speaker % 2],
+                    session=str(speaker // 2),
+                    emotion=EMOTIONS[i % len(EMOTIONS)],
+                    intensity="",
+                    language="none",
+                    duration_s=1.9,
+                    start_s=0.0,
+                    augmented_from="",
+                    sha256=name,
+                )
+            )
+        return found
+
+
+def plant(root: Path, study: Study) -> None:
+    """Write manifests, audits and folds; dev is the next fold's speakers."""
+    for corpus in study.corpora:
+        folder = root / CLIPS / corpus
+        folder.mkdir(parents=True)
+        clips = [clip for clip in study.clips() if clip.corpus == corpus]
+        manifest.write(folder / "manifest.csv", clips)
+        audit = {
+            "corpus": corpus,
+            "found": len(clips),
+            "kept": len(clips),
+            "out_of_scope": {},
+            "rejected": {},
+            "clips": len(clips),
+            "duration_s": 1.9 * len(clips),
+            "counts": {"speaker": dict.fromkeys(sorted({c.speaker for c in clips}), 1)},
+            "warnings": ["speaker 0: <few> utterances"],
+        }
+        (folder / "audit.json").write_text(json.dumps(audit))
+    roles = [
+        {c.clip: "test" if study.fold(c) == fold else "train" for c in study.clips()}
+        for fold in range(study.folds)
+    ]
+    folds.write(root / folds.FOLDS, roles)
+
+
+def plant_classifier(root: Path, study: Study, system: str, skill: float, seed: int = 0) -> None:
+    """Predictions whose logits favour the truth by ``skill`` standard deviations, and a curve."""
+    rng = np.random.default_rng(seed)
+    for fold in range(study.folds):
+        rows: list[Sequence[object]] = []
+        for clip in study.clips():
+            logits = rng.normal(0, 1, len(EMOTIONS))
+            logits[EMOTIONS.index(clip.emotion)] += skill
+            # Dev is perfect: scores that used it would show.
+            role = "test" if study.fold(clip) == fold else "dev"
+            logits[EMOTIONS.index(clip.emotion)] += 100 * (role == "dev")
+            known = [clip.utterance, clip.corpus, clip.speaker, role, clip.emotion]
+            rows.append([*known, *(f"{x:.6g}" for x in logits)])
+        header = ["utterance", "corpus", "speaker", "role", "label", *EMOTIONS]
+        folder = root / "artifacts/classifiers" / system / str(fold)
+        _write(folder / "predictions.csv", header, rows)
+        curve = [
+            [e, f"{2 * 0.8**e:.4f}", f"{2 * 0.85**e:.4f}", f"{e / 9:.4f}"] for e in range(1, 6)
+        ]
+        columns = ["epoch", "train_loss", "dev_loss", "dev_uar"]
+        _write(folder / "history.csv", columns, curve if "linear" not in system else [])
+
+
+def plant_share(root: Path, study: Study, system: str, masked: bool = False) -> None:
+    """Shares that follow the truth for some emotions and are constant for the last."""
+    rng = np.random.default_rng(7)
+    truth = rng.integers(0, 21, (len(study.clips()), len(SHARES))) / 20
+    guess = truth + rng.normal(0, np.linspace(0.1, 1.5, len(SHARES)), truth.shape)
+    guess[:, -1] = 0.5
+    rows: list[Sequence[object]] = []
+    for clip, t, g in zip(study.clips(), truth, guess, strict=True):
+        role = "test" if study.fold(clip) == 0 else "dev"
+        shown = ["" if masked and role == "test" else f"{x:.9g}" for x in t]
+        pairs = [
+            value for pair in zip(shown, (f"{x:.9g}" for x in g), strict=True) for value in pair
+        ]
+        rows.append([clip.utterance, clip.corpus, clip.speaker, role, *pairs])
+    columns = [f"{kind}_{emotion}" for emotion in SHARES for kind in ("true", "predicted")]
+    header = ["utterance", "corpus", "speaker", "role", *columns]
+    _write(root / "artifacts/share" / system / "predictions.csv", header, rows)
+
+
+def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(header)
+        table.writerows(rows)

@@ -1,0 +1,147 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+
+from pipeline import clusters
+from pipeline.embeddings import Embeddings
+from pipeline.errors import PipelineError
+from pipeline.nearest import Floats, nearest
+from tests.clustered import brute_force, clip, mixture, write_frames
+
+
+def inertia(frames: Floats, centroids: Floats) -> float:
+    return float(brute_force(frames, centroids).min(1).mean())
+
+
+@given(
+    st.lists(st.integers(0, 50), min_size=1, max_size=20), st.integers(1, 600), st.integers(0, 9)
+)
+def test_quotas_are_as_equal_as_lengths_allow(lengths: list[int], total: int, seed: int) -> None:
+    counts = clusters.quotas(np.array(lengths), total, seed)
+    assert counts.sum() == min(total, sum(lengths))
+    assert (counts <= lengths).all()
+    # Whoever has frames left gives as many as anyone, to within the indivisible remainder.
+    assert all(c >= counts.max() - 1 for c, n in zip(counts, lengths, strict=True) if c < n)
+
+
+def test_the_sample_is_balanced_and_of_the_named_clips_only(tmp_path: Path) -> None:
+    lengths = {"demo/a": 100, "demo/b": 5, "demo/c": 40, "demo/d": 60}
+    frames = {
+        name: np.arange(n, dtype=np.float32)[:, None] + 1000 * i
+        for i, (name, n) in enumerate(lengths.items())
+    }
+    write_frames(tmp_path / "0.h5", [clip(name[5:], "s") for name in lengths], frames)
+    with Embeddings(tmp_path / "0.h5") as file:
+        sample = clusters.draw(file, -3, {"demo/a", "demo/b", "demo/d"}, 45, seed=1)
+        again = clusters.draw(file, -3, {"demo/d", "demo/b", "demo/a"}, 45, seed=1)
+        other = clusters.draw(file, -3, {"demo/a", "demo/b", "demo/d"}, 45, seed=2)
+        everything = clusters.draw(file, -3, {"demo/b", "demo/c"}, 1000, seed=1)
+    of_clip = sample[:, 0] // 1000
+    assert [(of_clip == i).sum() for i in range(4)] == [20, 5, 0, 20]
+    assert len(np.unique(sample)) == 45
+    assert np.array_equal(sample, again)
+    assert not np.array_equal(sample, other)
+    assert np.array_equal(everything, np.concatenate([frames["demo/b"], frames["demo/c"]]))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31), st.integers(1, 6))
+def test_means_are_those_of_the_members_and_empty_units_move_far_out(seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    frames = rng.standard_normal((30, 4)).astype(np.float32)
+    units = rng.integers(k, size=30)
+    distances = rng.random(30).astype(np.float32)
+    found = clusters._means(frames, units, distances, k + 2)
+    for unit in range(k + 2):
+        members = frames[units == unit]
+        if len(members):
+            np.testing.assert_allclose(found[unit], members.mean(0), rtol=1e-5, atol=1e-6)
+    empty = [unit for unit in range(k + 2) if not (units == unit).any()]
+    farthest = np.argsort(-distances, kind="stable")[: len(empty)]
+    assert np.array_equal(found[empty], frames[farthest])
+
+
+def lloyd(frames: Floats, centroids: Floats, iterations: int) -> Floats:
+    for _ in range(iterations):
+        units = brute_force(frames, centroids).argmin(1)
+        centroids = np.stack([frames[units == k].mean(0) for k in range(len(centroids))])
+    return centroids
+
+
+@pytest.mark.parametrize("coarse", [1, clusters.NEAR_CELLS])
+def test_iterations_are_lloyds_where_every_cell_is_near(coarse: int) -> None:
+    frames = mixture(600, 10, seed=3)
+    start = frames[:20].copy()
+    expected = lloyd(frames, start, 5)
+    cells = clusters._sort_by_cell(frames, frames[-coarse:].copy(), "cpu")
+    found = clusters._lloyd(frames, cells, start, 5, "cpu")
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_sorting_by_cell_only_reorders() -> None:
+    frames = mixture(500, 10, seed=3, width=130)
+    before, centroids = frames.copy(), frames[:7].copy()
+    cells = clusters._sort_by_cell(frames, centroids, "cpu")
+    assert np.array_equal(np.unique(frames, axis=0), np.unique(before, axis=0))
+    truth = brute_force(frames, centroids)
+    for cell in range(7):
+        own = slice(cells.edges[cell], cells.edges[cell + 1])
+        assert (truth[own].argmin(1) == cell).all()
+
+
+def test_blobs_are_found() -> None:
+    frames = mixture(4000, 40, seed=5, width=24, noise=0.05)
+    found = clusters.fit(frames, [4, 40], 20, seed=1)
+    centres = np.random.default_rng(40).standard_normal((40, 24))
+    assert inertia(frames, found[40]) < 2 * 24 * 0.05**2
+    assert np.sort(nearest(centres.astype(np.float32), found[40])[1]).size == 40
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_inertia_is_that_of_scikit_learn(seed: int) -> None:
+    frames = mixture(6000, 80, seed=seed, noise=0.6)
+    found = clusters.fit(frames.copy(), [8, 32, 128], 20, seed=seed)
+    for k, tolerance in ((8, 1.01), (32, 1.03), (128, 1.02)):
+        peer = KMeans(k, n_init=3, max_iter=100, random_state=seed).fit(frames)
+        assert inertia(frames, found[k]) <= tolerance * peer.inertia_ / len(frames)
+
+
+def test_same_seed_same_bytes() -> None:
+    frames = mixture(3000, 30, seed=1)
+    one, two, other = (clusters.fit(frames.copy(), [8, 64], 5, seed=s) for s in (1, 1, 2))
+    assert all(one[k].tobytes() == two[k].tobytes() for k in (8, 64))
+    assert all(one[k].tobytes() != other[k].tobytes() for k in (8, 64))
+
+
+def test_a_far_offset_costs_no_quality() -> None:
+    frames = mixture(3000, 30, seed=1)
+    plain = clusters.fit(frames.copy(), [8, 64], 10, seed=1)
+    moved = clusters.fit(frames + np.float32(10), [8, 64], 10, seed=1)
+    for k in (8, 64):
+        assert inertia(frames, moved[k] - 10) == pytest.approx(inertia(frames, plain[k]), rel=0.02)
+
+
+def test_too_few_frames_are_an_error_that_names_both_numbers() -> None:
+    frames = mixture(639, 5, seed=1)
+    with pytest.raises(PipelineError, match=r"64 centroids.* 639 frames"):
+        clusters.fit(frames, [8, 64], 5, seed=1)
+
+
+def test_few_frames_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    clusters.require_enough(39 * 64, 64)
+    assert capsys.readouterr().err == ""
+    clusters.require_enough(39 * 64 - 1, 64)
+    assert "warning" in capsys.readouterr().err
+
+
+def test_faiss_itself_never_prints_nor_subsamples(capfd: pytest.CaptureFixture[str]) -> None:
+    # 10 frames per centroid at the finest scale, far beyond 256 at the coarsest.
+    frames = mixture(1280, 60, seed=2, noise=0.01)
+    clusters.fit(frames, [2, 128], 5, seed=1)
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1

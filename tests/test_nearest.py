@@ -1,0 +1,72 @@
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import nearest as exact
+from pipeline.embeddings import Embeddings
+from pipeline.errors import PipelineError
+from pipeline.nearest import Ints
+from tests.clustered import brute_force, clip, mixture, write_frames
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31), st.integers(1, 200), st.integers(1, 40), st.integers(1, 30))
+def test_nearest_is_the_brute_force_minimum(seed: int, n: int, k: int, width: int) -> None:
+    rng = np.random.default_rng(seed)
+    frames, centroids = (rng.standard_normal((m, width)).astype(np.float32) for m in (n, k))
+    distances, numbers = exact.nearest(frames, centroids)
+    truth = brute_force(frames, centroids)
+    chosen = truth[np.arange(n), numbers]
+    np.testing.assert_allclose(chosen, truth.min(1), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(distances, truth.min(1), rtol=1e-4, atol=1e-4)
+
+
+def test_streamed_units_are_the_nearest_centroids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exact, "BLOCK_FRAMES", 7)
+    frames = {f"demo/{i}": mixture(11 + i, 5, seed=i) for i in range(5)}
+    write_frames(tmp_path / "0.h5", [clip(name[5:], "s") for name in frames], frames)
+    whole = np.concatenate(list(frames.values()))
+    codebooks = {k: mixture(k, 5, seed=k) for k in (3, 9)}
+    found: dict[int, list[Ints]] = {3: [], 9: []}
+    with Embeddings(tmp_path / "0.h5") as file:
+        for rows, both in exact.assign(file, -3, codebooks):
+            for k, (_, units) in both.items():
+                assert len(units) == rows.stop - rows.start
+                found[k].append(units)
+    for k, blocks in found.items():
+        assert np.array_equal(np.concatenate(blocks), brute_force(whole, codebooks[k]).argmin(1))
+
+
+def test_memory_of_a_stream_is_that_of_a_block(tmp_path: Path) -> None:
+    width, rows = 64, 4 * exact.BLOCK_FRAMES
+    frames = {"demo/a": mixture(rows, 5, seed=1, width=width)}
+    write_frames(tmp_path / "0.h5", [clip("a", "s")], frames)
+    codebooks = {16: mixture(16, 5, seed=2, width=width)}
+    with Embeddings(tmp_path / "0.h5") as file:
+        tracemalloc.start()
+        for _ in exact.assign(file, -3, codebooks):
+            pass
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 2.5 * exact.BLOCK_FRAMES * width * 4
+
+
+def test_a_gpu_that_faiss_lacks_is_an_error() -> None:
+    assert exact.pick_device("cpu") == "cpu"
+    with pytest.raises(PipelineError, match=r"runtime\.device.*'cuda:99'"):
+        exact.pick_device("cuda:99")
+
+
+def test_gpu_and_cpu_agree() -> None:
+    if exact.pick_device("auto") == "cpu":
+        pytest.skip("faiss sees no GPU here (it needs one and the extra gpu)")
+    frames, centroids = mixture(5000, 50, seed=1), mixture(100, 50, seed=2)
+    on_cpu, on_gpu = (exact.nearest(frames, centroids, d) for d in ("cpu", "cuda:0"))
+    np.testing.assert_allclose(on_gpu[0], on_cpu[0], rtol=1e-4)
+    assert (on_gpu[1] == on_cpu[1]).mean() > 0.999

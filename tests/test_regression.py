@@ -1,0 +1,256 @@
+"""The regressors learn, stop on their own, and come out the same after a kill."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from pipeline import files, regression, shares
+from pipeline.audio import read_clip
+from pipeline.cached import Frames, Reader, Scale
+from pipeline.cnn_lstm import Design
+from pipeline.errors import PipelineError
+from pipeline.frontends import Fbank
+from pipeline.regression import Fit
+from pipeline.shares import Rated, Sample, Training
+from tests.ratings import EMOTIONS, WIDTH, cached, clip_of, rated_corpus
+
+DESIGN = Design(
+    head="cnn-lstm",
+    width=WIDTH,
+    conv=[8],
+    lstm_width=8,
+    feed_forward=[8],
+    attention_scale="sqrt",
+    output="sigmoid",
+)
+TRAINING = Training(
+    regressors="separate",
+    standardize=True,
+    epochs=3,
+    batch=16,
+    learning_rate=1e-2,
+    patience=0,
+)
+CPU = torch.device("cpu")
+
+
+class KilledError(Exception):
+    """Stands for a SIGKILL at a point of our choice."""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Frames, Rated]]:
+    clips, roles, values = rated_corpus(150)
+    with cached(tmp_path_factory.mktemp("frames") / "demo.h5", values) as frames:
+        yield frames, shares.rated(clips, roles)
+
+
+def fit_of(corpus: tuple[Frames, Rated], folder: Path, **changes: Any) -> Fit:
+    frames, rated = corpus
+    design = DESIGN.model_copy(
+        update={k: changes.pop(k) for k in {*changes} & {*Design.model_fields}}
+    )
+    settings = TRAINING.model_copy(update=changes)
+    scale = Scale.of(frames, rated.of_role("train"), settings.standardize)
+    folder.mkdir(exist_ok=True)
+    return Fit(design, settings, 3, Reader(frames, scale, CPU), rated, folder)
+
+
+def saved(fit: Fit, out: Path) -> dict[str, bytes]:
+    regressors, history = fit.run()
+    out.mkdir()
+    regression.save(out, fit.design, regressors, fit.reader.scale)
+    shares.write_history(out, fit.rated.emotions, history)
+    scored = fit.rated.of_role("dev", "test")
+    shares.write(out, fit.rated.emotions, scored, fit.predict(regressors, scored))
+    return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+
+
+@pytest.mark.parametrize("regressors", ["separate", "joint"])
+@pytest.mark.parametrize("head", ["cnn-lstm", "cnn-lstm-attention"])
+def test_an_easy_target_is_recovered_on_unseen_clips(
+    corpus: tuple[Frames, Rated], tmp_path: Path, head: str, regressors: str
+) -> None:
+    fit = fit_of(corpus, tmp_path, head=head, regressors=regressors, epochs=25, batch=8)
+    trained, _ = fit.run()
+    test = fit.rated.of_role("test")
+    predicted, true = fit.predict(trained, test), np.array([s.shares for s in test])
+    assert all(spearmanr(true[:, i], predicted[:, i]).statistic > 0.8 for i in range(3))
+    mean = np.mean([s.shares for s in fit.rated.of_role("train")], 0)
+    assert (((predicted - true) ** 2).mean(0) < 0.3 * ((mean - true) ** 2).mean(0)).all()
+
+
+@pytest.fixture(scope="module")
+def acted(
+    corpora_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Frames, Rated]]:
+    """RAVDESS with shares made from its labels and intensities: actors, not listeners."""
+    bank = Fbank(kind="fbank", bands=40, window_ms=25.0, hop_ms=20.0, high_hz=8000.0)
+    roles = {**dict.fromkeys(range(1, 13), "train"), 13: "dev", 14: "dev"}
+    roles |= dict.fromkeys(range(17, 23), "test")
+    values, samples = {}, []
+    for path in sorted(corpora_root.glob("ravdess/Actor_*/03-01-*-*-01-02-*.flac")):
+        _, _, emotion, intensity, _, _, actor = map(int, path.stem.split("-"))
+        if actor in roles:
+            clip = replace(clip_of(path.stem[-2:], "ravdess"), clip=path.stem)
+            strength = 1.0 if intensity == 2 else 0.6
+            acted = tuple(strength * (emotion == n) for n in (2, 4, 5))
+            samples.append(Sample(clip, roles[actor], acted))
+            values[path.stem] = bank.frames(read_clip(path))
+    with cached(tmp_path_factory.mktemp("frames") / "ravdess.h5", values) as frames:
+        yield frames, Rated(["acted_calm", "acted_sad", "acted_angry"], samples)
+
+
+def test_real_speech_of_unseen_speakers_beats_the_mean(
+    acted: tuple[Frames, Rated], tmp_path: Path
+) -> None:
+    frames, _ = acted
+    changes = {"head": "cnn-lstm-attention", "width": frames.width, "conv": [32, 16]}
+    fit = fit_of(acted, tmp_path, epochs=12, lstm_width=16, learning_rate=3e-3, **changes)
+    trained, _ = fit.run()
+    test = fit.rated.of_role("test")
+    predicted, true = fit.predict(trained, test), np.array([s.shares for s in test])
+    assert (
+        len({s.clip.speaker for s in test} & {s.clip.speaker for s in fit.rated.of_role("train")})
+        == 0
+    )
+    mean = np.mean([s.shares for s in fit.rated.of_role("train")], 0)
+    ratio = ((predicted - true) ** 2).mean() / ((mean - true) ** 2).mean()
+    rho = [spearmanr(true[:, i], predicted[:, i]).statistic for i in range(3)]
+    print(
+        len(fit.rated.samples),
+        ratio,
+        rho,
+        ((predicted - true) ** 2).mean(0) / ((mean - true) ** 2).mean(0),
+    )
+    assert ratio < 0.9
+    assert min(rho) > 0.2
+
+
+def test_separate_regressors_are_the_ones_that_train_alone(
+    corpus: tuple[Frames, Rated], tmp_path: Path
+) -> None:
+    """One batch for all changes nothing: each emotion by itself gives the same predictions."""
+    frames, rated = corpus
+    fit = fit_of(corpus, tmp_path / "together")
+    together = fit.predict(fit.run()[0], rated.of_role("test"))
+    for column, emotion in enumerate(EMOTIONS):
+        only = [replace(s, shares=s.shares[column : column + 1]) for s in rated.samples]
+        alone = fit_of((frames, Rated([emotion], only)), tmp_path / emotion)
+        predicted = alone.predict(alone.run()[0], alone.rated.of_role("test"))
+        np.testing.assert_array_equal(predicted[:, 0], together[:, column])
+
+
+def test_each_regressor_stops_on_its_own_dev_loss(
+    corpus: tuple[Frames, Rated], tmp_path: Path
+) -> None:
+    """Anger's dev shares are turned around, so that what is learnt on train hurts on dev."""
+    frames, rated = corpus
+    turned = [
+        replace(s, shares=(1 - s.shares[0], *s.shares[1:])) if s.role == "dev" else s
+        for s in rated.samples
+    ]
+    fit = fit_of((frames, replace(rated, samples=turned)), tmp_path, epochs=12, patience=2)
+    regressors, history = fit.run()
+    anger = [row["dev_anger"] for row in history if "dev_anger" in row]
+    interest = [row["dev_interest"] for row in history if "dev_interest" in row]
+    assert len(anger) == int(np.argmin(anger)) + 1 + 2 < len(interest)
+    for emotion, losses in (("anger", anger), ("interest", interest)):
+        dev = fit.rated.of_role("dev")
+        column = EMOTIONS.index(emotion)
+        errors = fit.predict(regressors, dev)[:, column] - [s.shares[column] for s in dev]
+        assert np.mean(errors**2) == pytest.approx(min(losses), rel=1e-4)
+
+
+@pytest.mark.parametrize("regressors", ["separate", "joint"])
+@pytest.mark.parametrize("kill_at", [1, 2, 4, 7])
+def test_a_killed_run_ends_in_the_same_bytes(
+    corpus: tuple[Frames, Rated],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kill_at: int,
+    regressors: str,
+) -> None:
+    whole = saved(fit_of(corpus, tmp_path / "a", regressors=regressors), tmp_path / "whole")
+    writes, replace_ = 0, files.replace
+
+    def dying(staged: Path, target: Path) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == kill_at:
+            raise KilledError
+        replace_(staged, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(files, "replace", dying)
+        saved(fit_of(corpus, tmp_path / "b", regressors=regressors), tmp_path / "dead")
+    resumed = saved(fit_of(corpus, tmp_path / "b", regressors=regressors), tmp_path / "resumed")
+    assert resumed == whole
+    assert sorted(whole) == ["config.json", "history.csv", "model.safetensors", "predictions.csv"]
+
+
+def test_a_saved_model_predicts_what_was_published(
+    corpus: tuple[Frames, Rated], tmp_path: Path
+) -> None:
+    fit = fit_of(corpus, tmp_path / "scratch")
+    saved(fit, tmp_path / "out")
+    test = fit.rated.of_role("test")
+    regressors, scale = regression.read(tmp_path / "out")
+    reader = Reader(fit.reader.frames, scale, CPU)
+    again = replace(fit, reader=reader).predict(regressors, test)
+    np.testing.assert_array_equal(again, fit.predict(fit.run()[0], test))
+
+
+def test_without_dev_it_trains_for_every_epoch(
+    corpus: tuple[Frames, Rated], tmp_path: Path
+) -> None:
+    frames, rated = corpus
+    kept = Rated(rated.emotions, rated.of_role("train", "test"))
+    _, history = fit_of((frames, kept), tmp_path, patience=1).run()
+    assert len(history) == TRAINING.epochs
+    assert "dev_anger" not in history[0]
+
+
+def test_an_unknown_share_weighs_nothing(corpus: tuple[Frames, Rated], tmp_path: Path) -> None:
+    """Clips without anger's share change nothing for anger, beside the batches they are in."""
+    frames, rated = corpus
+    half = [
+        replace(s, shares=(np.nan, *s.shares[1:])) if row % 2 else s
+        for row, s in enumerate(rated.samples)
+    ]
+    fit = fit_of((frames, Rated(rated.emotions, half)), tmp_path, epochs=1, learning_rate=1e-30)
+    _, (row,) = fit.run()
+    known = [s.shares[0] for s in half if s.role == "train" and not np.isnan(s.shares[0])]
+    untrained = fit.predict(fit.run()[0], fit.rated.of_role("train"))[:, 0]
+    targets = np.array([s.shares[0] for s in fit.rated.of_role("train")])
+    assert row["train_anger"] == pytest.approx(np.nanmean((untrained - targets) ** 2), rel=1e-4)
+    assert len(known) < len(targets)
+
+
+def test_the_scale_is_that_of_training_frames(corpus: tuple[Frames, Rated]) -> None:
+    frames, rated = corpus
+    train = rated.of_role("train")
+    stacked = np.concatenate([frames.read(sample) for sample in train])
+    scale = Scale.of(frames, train, measured=True)
+    np.testing.assert_allclose(scale.mean, stacked.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(scale.deviation, stacked.std(0), rtol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_names_the_remedy(
+    corpus: tuple[Frames, Rated], tmp_path: Path
+) -> None:
+    with pytest.raises(PipelineError, match="learning_rate"):
+        fit_of(corpus, tmp_path, learning_rate=1e30, output="relu").run()
+
+
+def test_a_clip_without_an_embedding_is_named(corpus: tuple[Frames, Rated], tmp_path: Path) -> None:
+    frames, rated = corpus
+    stranger = replace(rated.samples[0], clip=replace(rated.samples[0].clip, clip="demo/new"))
+    with pytest.raises(PipelineError, match=r"demo/new.*extract"):
+        frames.lengths([stranger])
