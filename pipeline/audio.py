@@ -25,7 +25,7 @@ Samples = npt.NDArray[np.float32]
 MIN_SAMPLES = 400
 # The quietest real speech met is at -55 dBFS (RAVDESS, loudest 25 ms); one 16-bit step at -90.
 SILENCE_DBFS = -70.0
-_FULL_SCALE = np.float32(32767 / 32768)
+FULL_SCALE = 32767 / 32768
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,12 @@ def decode(
             samples = _read(path, file, round(start * rate), round(stop * rate))
     except soundfile.LibsndfileError as error:
         raise RejectedError(path, "undecodable", error.error_string.rstrip(".")) from None
-    if not np.isfinite(samples).all():
+    low, high = float(samples.min()), float(samples.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise RejectedError(path, "nonfinite", "a sample is NaN or infinite")
-    source = Source(rate, samples.shape[1], float(np.mean(np.abs(samples) >= _FULL_SCALE)))
+    loud = max(-low, high) >= FULL_SCALE
+    clipped = float(np.mean(np.abs(samples) >= FULL_SCALE)) if loud else 0.0
+    source = Source(rate, samples.shape[1], clipped)
     mono = samples[:, 0] if source.channels == 1 else samples.mean(axis=1)
     return (mono if rate == SAMPLE_RATE_HZ else resample(mono, rate, SAMPLE_RATE_HZ)), source
 
@@ -81,8 +84,9 @@ def require_speech(path: Path, samples: Samples) -> None:
             path, "too_short", f"{len(samples)} samples at 16 kHz, at least {MIN_SAMPLES} needed"
         )
     frames = samples[: len(samples) // MIN_SAMPLES * MIN_SAMPLES].reshape(-1, MIN_SAMPLES)
-    # Without its mean, since a constant offset is no sound.
-    loudest = float(frames.var(axis=1).max())
+    # Each without its mean, since a constant offset is no sound.
+    centred = frames - frames.mean(axis=1, keepdims=True)
+    loudest = float(np.einsum("ij,ij->i", centred, centred).max()) / MIN_SAMPLES
     if loudest <= 10 ** (SILENCE_DBFS / 10):
         raise RejectedError(path, "silent", f"no 25 ms above {SILENCE_DBFS:.0f} dBFS")
 

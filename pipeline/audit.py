@@ -28,6 +28,7 @@ class Outcome:
 
     parsed: Parsed
     kept: list[Prepared]
+    refused: list[Prepared]
     rejects: list[Reject]
     duplicates: list[list[str]]
 
@@ -43,16 +44,18 @@ def settle(parsed: Parsed, prepared: Sequence[Prepared]) -> Outcome:
         *parsed.rejects,
         *(Reject(p.row.source, p.code, p.detail) for p in prepared if p.code),
     ]
-    refused = set()
+    refused: list[Prepared] = []
     for group in duplicates:
         if len({(p.row.speaker, p.row.emotion) for p in group}) > 1:
             for one, other in zip(group, group[1:] + group[:1], strict=True):
                 detail = f"the audio of {other.row.source} under another speaker or emotion"
                 rejects.append(Reject(one.row.source, "contradiction", detail))
-                refused.add(one.row.utterance)
+            refused += group
+    names = {p.row.utterance for p in refused}
     return Outcome(
         parsed=parsed,
-        kept=[p for p in prepared if not p.code and p.row.utterance not in refused],
+        kept=[p for p in prepared if not p.code and p.row.utterance not in names],
+        refused=refused,
         rejects=sorted(rejects, key=lambda reject: (reject.source, reject.code)),
         duplicates=[[p.row.source for p in group] for group in duplicates],
     )

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 from pydantic import Field
 
 from pipeline.audio import Samples, resample
@@ -107,13 +106,14 @@ def _vocoder(spectrum: Spectrum, rate: float) -> Spectrum:
 def _stft(samples: Samples) -> Spectrum:
     padded = np.pad(samples, WINDOW_SAMPLES // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::HOP_SAMPLES]
-    spectrum: Spectrum = scipy.fft.rfft(frames * _window(), axis=1)
+    # Of float32, whatever NumPy's stubs say.
+    spectrum: Spectrum = np.fft.rfft(frames * _window(), axis=1)  # type: ignore[assignment]
     return spectrum
 
 
 def _istft(spectrum: Spectrum, length: int) -> Samples:
     """Overlap-add with the squared window's sum divided out."""
-    frames = scipy.fft.irfft(spectrum, WINDOW_SAMPLES, axis=1) * _window()
+    frames = np.fft.irfft(spectrum, WINDOW_SAMPLES, axis=1) * _window()
     total = np.zeros((len(frames) + 3, HOP_SAMPLES), np.float32)
     weight = np.zeros_like(total)
     squared = (_window() ** 2).reshape(4, HOP_SAMPLES)

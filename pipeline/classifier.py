@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save_file
-from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor, nn
 
 from pipeline import encoder as encoders
-from pipeline import files, heads, lora, losses
+from pipeline import files, heads, lora, losses, metrics
 from pipeline.device import autocast
 from pipeline.errors import PipelineError
 from pipeline.settings import Layer
@@ -138,10 +137,11 @@ def logits(fit: Fit, model: Classifier, found: Sequence[Example]) -> np.ndarray[
 
 def score(fit: Fit, model: Classifier, dev: Sequence[Example]) -> dict[str, float]:
     """Loss per clip (no margin) and unweighted average recall over clips."""
-    scored = torch.from_numpy(logits(fit, model, dev))
-    targets = torch.tensor([example.label for example in dev])
-    loss = float(losses.cross_entropy_sum(scored, targets)) / len(dev)
-    return {"dev_loss": loss, "dev_uar": balanced_accuracy_score(targets, scored.argmax(-1))}
+    scored = logits(fit, model, dev)
+    targets = np.array([example.label for example in dev])
+    loss = losses.cross_entropy_sum(torch.from_numpy(scored), torch.from_numpy(targets))
+    counts = metrics.confusion(targets, scored.argmax(-1), scored.shape[1])
+    return {"dev_loss": float(loss) / len(dev), "dev_uar": float(metrics.uar(counts))}
 
 
 def _head_state(model: Classifier) -> dict[str, Tensor]:

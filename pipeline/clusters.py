@@ -164,27 +164,31 @@ def _seeds(frames: Floats, cells: Cells, k: int, seed: int) -> Floats:
 def _draw(weights: npt.NDArray[np.floating[Any]], chances: npt.NDArray[np.float64]) -> Ints:
     """The rows that ``chances``, in [0, 1), draw in proportion to ``weights``."""
     reached = np.cumsum(weights, dtype=np.float64)
-    return np.minimum(np.searchsorted(reached, chances * reached[-1], "right"), len(weights) - 1)
+    rows: Ints = np.searchsorted(reached, chances * reached[-1], "right")
+    return np.minimum(rows, len(weights) - 1)
 
 
 def _squared_distances(frames: Floats, others: Floats) -> Floats:
     """Of every frame to every other, (frames, others); above 0, so that any may be drawn."""
     squares = np.einsum("fw,fw->f", frames, frames)[:, None] + (others**2).sum(1)
-    return np.maximum(squares - 2 * (frames @ others.T), np.finfo(np.float32).tiny)
+    found: Floats = np.maximum(squares - 2 * (frames @ others.T), np.finfo(np.float32).tiny)
+    return found
 
 
 def _lloyd(frames: Floats, cells: Cells, start: Floats, iterations: int, device: str) -> Floats:
     """Lloyd iterations in which a frame sees the centroids that have its cell among the nearest."""
     units = np.empty(len(frames), np.int64)
     distances = np.empty(len(frames), np.float32)
-    centroids = start
+    centroids, before = start, np.empty(0, np.float32)
     for _ in range(iterations):
+        if np.array_equal(centroids, before):
+            break
         for cell, seen in enumerate(_visible(cells, centroids, device)):
-            own = cells.rows(cell)
-            if own.start < own.stop:
-                distances[own], found = nearest(frames[own], centroids[seen], device)
-                units[own] = seen[found]
-        centroids = _means(frames, units, distances, len(centroids))
+            rows = cells.rows(cell)
+            if rows.start < rows.stop:
+                distances[rows], found = nearest(frames[rows], centroids[seen], device)
+                units[rows] = seen[found]
+        centroids, before = _means(frames, units, distances, len(centroids)), centroids
     return centroids
 
 

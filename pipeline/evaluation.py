@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline import files, folds, manifest, plots, scores
 from pipeline.metrics import Floats
-from pipeline.scores import Bootstrap, Scores, Predictions
+from pipeline.scores import Bootstrap, Predictions, Scores
 from pipeline.task import Task
 
 CLASSIFIERS = manifest.ARTIFACTS / "classifiers"
@@ -160,7 +160,7 @@ def draw(folder: Path, classifiers: Sequence[Classifier], shares: Sequence[Regre
     if classifiers:
         systems = {f"{c.start} {c.method}": c.scores for c in classifiers}
         chance = 1 / len(classifiers[0].classes)
-        plots.comparison(folder / "comparison.png", "emotion", systems, chance)
+        plots.comparison(folder / "comparison.png", "emotion: start and method", systems, chance)
     for c in classifiers:
         counts = np.array(c.scores["confusion"])
         title = f"{c.start} {c.method}: test confusions"

@@ -97,7 +97,13 @@ def replace(staged: Path, target: Path) -> None:
 
 
 def _flush(path: Path) -> None:
+    """Bring a staged output to disk, readable by whoever shares the folder.
+
+    safetensors writes files that the owner alone may read.
+    """
     for entry in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        if entry.is_file():
+            entry.chmod(entry.stat().st_mode | 0o444)
         _fsync(entry)
 
 

@@ -65,6 +65,34 @@ def load(name: str, pin: Pin) -> Any:
     return _assemble(weights, settings, bool(preprocessor.get("do_normalize", True)))
 
 
+def describe(name: str, pin: Pin) -> tuple[str, str]:
+    """Ask the hub for the commit and the checksum of the weights of ``pin``.
+
+    The commit is that of ``pin`` where it has one, else the newest.
+
+    Raises:
+        PipelineError: The hub does not answer, or does not hold the file.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        info = HfApi().model_info(
+            pin.repository, revision=pin.revision or None, files_metadata=True
+        )
+    except (OSError, ValueError) as error:
+        raise PipelineError(
+            f"encoder.{name}: the hub gives no answer about {pin.repository} "
+            f"({type(error).__name__}), check the name and go online"
+        ) from None
+    for sibling in info.siblings or ():
+        if sibling.rfilename == pin.file and sibling.lfs and info.sha:
+            return info.sha, sibling.lfs.sha256
+    raise PipelineError(
+        f"encoder.{name}: {pin.repository} has no {pin.file}, set encoder.{name}.file to one of "
+        "model.safetensors and pytorch_model.bin"
+    )
+
+
 def _find(name: str, pin: Pin, file: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError

@@ -1,6 +1,7 @@
 """Low-rank adapters on the encoder's attention (Hu et al., 2021), by PEFT."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ def adapt(encoder: Any, rank: int, alpha: float, dropout: float) -> Any:
     """
     from peft import LoraConfig, get_peft_model
 
+    # transformers renamed what PEFT still asks for; there is nothing that a user could do about it.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(QKV))
     return get_peft_model(encoder, config)
 

@@ -68,7 +68,9 @@ def comparison(path: Path, title: str, systems: Mapping[str, Scores], chance: fl
                 fontsize=8,
             )
         axes.set_yticks(range(len(systems)), systems)
-        axes.set(xlim=(0, 1), xlabel="UAR on test, 95 % over speakers", title=title)
+        bounded = any("uar_low" in found for found in systems.values())
+        label = "UAR on test" + ", 95 % over speakers" * bounded
+        axes.set(xlim=(0, 1), xlabel=label, title=title)
         axes.set_ylim(len(systems) - 0.4, -0.7)
         axes.legend(frameon=False, fontsize=7, loc="lower right")
         _save(figure, path)

@@ -2,33 +2,33 @@
 
 `preprocess` runs `prepare_all` and makes the manifest of what it yields. Finished utterances lie in
 the scratch store, keyed by the content of their source, so that a file added to a corpus, or a
-killed run, costs only what is new. Bytes are checked when they are taken from there.
+killed run, costs only what is new.
 """
 
 import ctypes
 import json
 import multiprocessing
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
-from functools import partial
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pipeline import audio, files, manifest
+from pipeline import audio, files
 from pipeline.augment import Augmentation, augmented
 from pipeline.containers import RejectedError
 from pipeline.corpora.base import Row
 from pipeline.errors import PipelineError
 from pipeline.manifest import SAMPLE_RATE_HZ, Clip
 from pipeline.segments import spans, speech_part
+from pipeline.store import Store
 
 _CHUNK = 8  # rows sent to a worker at a time
 _PR_SET_PDEATHSIG = 1
+_worker: "_Worker"
 
 
 @dataclass(frozen=True)
@@ -60,43 +60,42 @@ class Segment:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What became of a row: its segments, or the code and detail of its rejection.
-
-    ``stored`` names the file in the store that holds their FLAC files, one after the other.
-    """
+    """What became of a row: its segments, or the code and detail of its rejection."""
 
     row: Row
-    stored: str
     segments: tuple[Segment, ...] = ()
     source: audio.Source | None = None
     code: str = ""
     detail: str = ""
 
 
-def prepare_all(
-    rows: Sequence[Row], settings: Settings, raw: Path, store: Path, workers: int
-) -> Iterator[Prepared]:
-    """Yield what became of each row, in order; ``workers`` processes (0: none) do the work.
+@dataclass(frozen=True)
+class Places:
+    """Where sources come from, where clips go, and the scratch folder of finished ones."""
 
-    Args:
-        rows: The utterances of a corpus.
-        settings: How they become clips.
-        raw: The corpus folder.
-        store: Where finished clips are kept between runs.
-        workers: How many processes.
+    raw: Path
+    clips: Path
+    scratch: Path
+
+
+def prepare_all(
+    rows: Sequence[Row], settings: Settings, places: Places, workers: int
+) -> Iterator[Prepared]:
+    """Write the clips of each row and yield what became of it, in order.
+
+    ``workers`` processes do the work, this one where it is 0.
 
     Raises:
         PipelineError: A worker was killed from outside.
     """
-    work = partial(_prepare, settings, raw, store)
     if workers == 0:
-        yield from map(work, rows)
+        yield from map(_Worker(settings, places).prepare, rows)
         return
     # Forked: a fresh interpreter per worker would cost more than a small corpus takes.
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, context, _start_worker) as pool:
+    with ProcessPoolExecutor(workers, context, _start_worker, (settings, places)) as pool:
         try:
-            yield from pool.map(work, rows, chunksize=_CHUNK)
+            yield from pool.map(_prepare, rows, chunksize=_CHUNK)
         except BrokenProcessPool:
             raise PipelineError(
                 "a worker was killed, perhaps for lack of memory: lower runtime.workers and run "
@@ -104,23 +103,15 @@ def prepare_all(
             ) from None
 
 
-def place(folder: Path, store: Path, kept: Iterable[Prepared], corpus: str, language: str) -> None:
-    """Fill an output folder: each clip's FLAC from the store, and ``manifest.csv``."""
-    clips: list[Clip] = []
-    made: set[Path] = set()
-    for prepared in kept:
-        _, flacs = _read(store / prepared.stored)
-        start = 0
-        for segment in prepared.segments:
-            clip = _clip(prepared.row, segment, corpus, language)
-            target = folder / clip.path
-            if target.parent not in made:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                made.add(target.parent)
-            target.write_bytes(flacs[start : start + segment.size_bytes])
-            start += segment.size_bytes
-            clips.append(clip)
-    manifest.write(folder / "manifest.csv", clips)
+def clips_of(prepared: Prepared, corpus: str, language: str) -> list[Clip]:
+    """The rows of the manifest that an utterance makes."""
+    return [_clip(prepared.row, segment, corpus, language) for segment in prepared.segments]
+
+
+def remove(prepared: Prepared, clips: Path) -> None:
+    """Take back the clips of an utterance that the audit refused."""
+    for segment in prepared.segments:
+        (clips / _clip_path(prepared.row.utterance + segment.suffix)).unlink()
 
 
 def _clip(row: Row, segment: Segment, corpus: str, language: str) -> Clip:
@@ -152,50 +143,72 @@ def _clip_path(name: str) -> str:
     return "audio/" + "/".join(parts) + ".flac"
 
 
-def _start_worker() -> None:
+class _Worker:
+    """One process's share of the work: it decodes what its store does not hold."""
+
+    def __init__(self, settings: Settings, places: Places) -> None:
+        self._settings = settings
+        self._places = places
+        self._store = Store(places.scratch)
+        self._folders: set[Path] = set()
+
+    def prepare(self, row: Row) -> Prepared:
+        path = self._places.raw / row.source
+        key = files.digest([files.sha256(path), row.utterance, row.start_s, row.end_s])
+        stored = self._store.get(key)
+        if stored is None:
+            made, flacs = _make(self._settings, path, row)
+            self._store.put(key, _pack(made, flacs))
+        else:
+            made, flacs = _unpack(row, stored)
+        start = 0
+        for segment in made.segments:
+            target = self._places.clips / _clip_path(row.utterance + segment.suffix)
+            self._make_folder(target.parent)
+            target.write_bytes(flacs[start : start + segment.size_bytes])
+            start += segment.size_bytes
+        return made
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder not in self._folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._folders.add(folder)
+
+
+def _start_worker(settings: Settings, places: Places) -> None:
     """Leave Ctrl-C to the parent, and end with it however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    global _worker  # noqa: PLW0603
+    _worker = _Worker(settings, places)
 
 
-def _prepare(settings: Settings, raw: Path, store: Path, row: Row) -> Prepared:
-    path = raw / row.source
-    stored = files.digest([files.sha256(path), row.utterance, row.start_s, row.end_s])
-    found = _recall(row, store, stored)
-    if found is None:
-        found, flacs = _make(settings, path, row, stored)
-        known = asdict(found) | {"row": None, "flacs_sha256": sha256(flacs).hexdigest()}
-        (store / stored).write_bytes(json.dumps(known).encode() + b"\n" + flacs)
-    return found
+def _prepare(row: Row) -> Prepared:
+    return _worker.prepare(row)
 
 
-def _read(path: Path) -> tuple[bytes, bytes]:
-    """A file of the store: what is known about an utterance, and its FLAC files."""
-    known, _, flacs = path.read_bytes().partition(b"\n")
-    return known, flacs
+def _pack(prepared: Prepared, flacs: bytes) -> bytes:
+    """What the store keeps of an utterance: a line of JSON, then its FLAC files."""
+    known = {**vars(prepared), "segments": [vars(segment) for segment in prepared.segments]}
+    known |= {"row": None, "source": prepared.source and vars(prepared.source)}
+    return json.dumps(known).encode() + b"\n" + flacs
 
 
-def _recall(row: Row, store: Path, stored: str) -> Prepared | None:
-    """What an earlier run made of the row, if all of it is there, byte for byte."""
-    try:
-        text, flacs = _read(store / stored)
-        known: dict[str, Any] = json.loads(text)
-        if known["flacs_sha256"] != sha256(flacs).hexdigest():
-            return None
-        segments = tuple(Segment(**segment) for segment in known["segments"])
-        source = audio.Source(**known["source"]) if known["source"] else None
-        return Prepared(row, stored, segments, source, known["code"], known["detail"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _unpack(row: Row, stored: bytes) -> tuple[Prepared, bytes]:
+    line, _, flacs = stored.partition(b"\n")
+    known: dict[str, Any] = json.loads(line)
+    segments = tuple(Segment(**segment) for segment in known["segments"])
+    source = audio.Source(**known["source"]) if known["source"] else None
+    return Prepared(row, segments, source, known["code"], known["detail"]), flacs
 
 
-def _make(settings: Settings, path: Path, row: Row, stored: str) -> tuple[Prepared, bytes]:
+def _make(settings: Settings, path: Path, row: Row) -> tuple[Prepared, bytes]:
     try:
         samples, source = audio.decode(path, row.start_s, row.end_s, settings.max_utterance_s)
         audio.require_speech(path, samples)
     except RejectedError as error:
-        return Prepared(row, stored, code=error.code, detail=error.detail), b""
+        return Prepared(row, code=error.code, detail=error.detail), b""
     start, stop = speech_part(samples, settings.trim_db)
     segments, flacs = [], []
     for suffix, parent, begin, part in _parts(settings, row.utterance, samples[start:stop]):
@@ -204,7 +217,7 @@ def _make(settings: Settings, path: Path, row: Row, stored: str) -> tuple[Prepar
         duration_s = len(part) / SAMPLE_RATE_HZ
         segments.append(Segment(suffix, parent, start_s, duration_s, checksum, len(flac)))
         flacs.append(flac)
-    return Prepared(row, stored, tuple(segments), source), b"".join(flacs)
+    return Prepared(row, tuple(segments), source), b"".join(flacs)
 
 
 def _parts(

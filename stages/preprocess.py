@@ -1,5 +1,6 @@
 """From a corpus as its authors ship it to clean 16 kHz clips with honest metadata."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -57,20 +58,23 @@ def main(
         seed=load("seed", int),
     )
     raw = RAW / corpus
-    parsed = registry.parse(definition.parser, raw)
-    store = files.scratch(
-        stage.resume_key("preprocess", repr(settings), load("numerics_version", int))
-    )
-    done = prepare.prepare_all(parsed.rows, settings, raw, store, stage.runtime().workers)
-    shown = progress.track(done, f"preprocess {corpus}", len(parsed.rows), "files")
-    outcome = audit.settle(parsed, list(shown))
-    audit.require_sound(raw, outcome, params.max_reject_fraction)
-    kept = [prepared.row for prepared in outcome.kept]
     known = registry.CORPORA[definition.parser]
-    report = audit.report(corpus, known, outcome)
+    parsed = registry.parse(definition.parser, raw)
+    version = load("numerics_version", int)
+    scratch = files.scratch(stage.resume_key("preprocess", repr(settings), version))
     with files.publish(manifest.CLIPS / corpus) as staged:
-        prepare.place(staged, store, outcome.kept, corpus, definition.language)
+        places = prepare.Places(raw, staged, scratch)
+        done = prepare.prepare_all(parsed.rows, settings, places, stage.runtime().workers)
+        shown = progress.track(done, f"preprocess {corpus}", len(parsed.rows), "files")
+        outcome = audit.settle(parsed, list(shown))
+        audit.require_sound(raw, outcome, params.max_reject_fraction)
+        for refused in outcome.refused:
+            prepare.remove(refused, staged)
+        clips = [prepare.clips_of(p, corpus, definition.language) for p in outcome.kept]
+        manifest.write(staged / "manifest.csv", chain.from_iterable(clips))
+        report = audit.report(corpus, known, outcome)
         audit.write(staged, outcome.rejects, report)
+        kept = [prepared.row for prepared in outcome.kept]
         published.write(staged, published.partitions(corpus, known, kept))
     for warning in report["warnings"]:
         progress.say(f"{corpus}: {warning}")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import embeddings, embeddings_writer, folds, manifest
-from pipeline.embeddings import Floats, Header
+from pipeline import embeddings, folds, manifest
+from pipeline.embeddings import Embedding, Floats, Header
+from pipeline.embeddings_writer import write
 from pipeline.manifest import Clip
 
 WIDTH = 12
@@ -40,10 +41,10 @@ def write_frames(path: Path, clips: Sequence[Clip], frames: Mapping[str, Floats]
     path.parent.mkdir(parents=True, exist_ok=True)
     names = [clip.clip for clip in clips]
     total = sum(len(frames[name]) for name in names)
-    with embeddings_writer.write(path, header, names, total) as writer:
+    with write(path, header, names, total) as writer:
         for name in names:
             own = frames[name]
-            writer.append(embeddings_writer.Embedding(len(own), {-3: own}, {}), name)
+            writer.append(Embedding(len(own), {-3: own}, {}), name)
 
 
 def write_fold(
@@ -69,4 +70,5 @@ def mixture(rows: int, blobs: int, seed: int, width: int = WIDTH, noise: float =
 def brute_force(frames: Floats, centroids: Floats) -> Floats:
     """Squared distances, (frames, centroids), by their definition."""
     differences = frames[:, None].astype(np.float64) - centroids[None]
-    return (differences**2).sum(2).astype(np.float32)
+    squares: Floats = (differences**2).sum(2).astype(np.float32)
+    return squares

@@ -112,6 +112,7 @@ def test_a_single_bad_number_rejects_the_file(tmp_path: Path, value: float) -> N
     [
         (np.zeros(16_000, np.float32), "silent"),
         (np.full(16_000, 0.4, np.float32), "silent"),
+        (np.full(16_000, -1.0, np.float32), "silent"),
         (tone(1.0, level=1e-4), "silent"),
         (tone(160 / 16_000), "too_short"),
         (tone(399 / 16_000), "too_short"),
@@ -132,7 +133,7 @@ def test_one_frame_of_quiet_speech_passes() -> None:
 def test_sixteen_bit_samples_pass_through_a_clip_without_loss(tmp_path: Path) -> None:
     pcm = np.random.default_rng(0).integers(-32768, 32768, 5_000).astype("<i2")
     pcm[:2] = -32768, 32767
-    checksum = audio.write_flac(tmp_path / "a.flac", pcm / np.float32(32768))
+    checksum = audio.write_flac(tmp_path / "a.flac", (pcm / np.float32(32768)).astype(np.float32))
     assert checksum == hashlib.sha256(pcm.tobytes()).hexdigest()
     np.testing.assert_array_equal(soundfile.read(tmp_path / "a.flac", dtype="int16")[0], pcm)
     np.testing.assert_array_equal(audio.read_clip(tmp_path / "a.flac") * 32768, pcm)

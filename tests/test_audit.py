@@ -18,10 +18,10 @@ def prepared(name: str, sha256: str = "", code: str = "", **known: object) -> Pr
     fields = {"speaker": "s1", "gender": "male", "session": "1", "emotion": "sad"} | known
     row = Row(source=f"{name}.wav", utterance=name, **fields)  # type: ignore[arg-type]
     if code:
-        return Prepared(row, "x", code=code, detail="told")
+        return Prepared(row, code=code, detail="told")
     segment = Segment("", None, 0.0, 2.0, sha256 or name, 1)
     child = Segment("~n", "", 0.0, 2.0, "noise", 1)
-    return Prepared(row, "x", (segment, child), Source(48_000, 2, 0.01 if name == "loud" else 0.0))
+    return Prepared(row, (segment, child), Source(48_000, 2, 0.01 if name == "loud" else 0.0))
 
 
 def settle(*made: Prepared) -> audit.Outcome:
@@ -57,6 +57,7 @@ def test_equal_audio_of_one_speaker_and_emotion_is_kept_and_told() -> None:
 def test_equal_audio_that_contradicts_itself_is_rejected(other: dict[str, str]) -> None:
     outcome = settle(prepared("a", "same"), prepared("b", "same", **other), prepared("c"))
     assert [p.row.utterance for p in outcome.kept] == ["c"]
+    assert [p.row.utterance for p in outcome.refused] == ["a", "b"]
     codes = {reject.source: reject.code for reject in outcome.rejects}
     assert codes == {"a.wav": "contradiction", "b.wav": "contradiction", "m.wav": "missing"}
 
@@ -75,7 +76,8 @@ def test_a_damaged_corpus_stops_with_one_line() -> None:
 def test_the_byte_identical_pair_of_ravdess_is_found(corpora_root: Path, tmp_path: Path) -> None:
     raw = corpora_root / "ravdess"
     rows = [row for row in registry.parse("ravdess", raw).rows if row.speaker == "07"]
-    made = list(prepare.prepare_all(rows, PLAIN, raw, tmp_path, 0))
+    places = prepare.Places(raw, tmp_path / "clips", tmp_path)
+    made = list(prepare.prepare_all(rows, PLAIN, places, 0))
     outcome = audit.settle(Parsed(rows, [], []), made)
     pair = [f"Actor_07/03-01-03-01-02-{n}-07.flac" for n in ("01", "02")]
     assert outcome.duplicates == [pair]

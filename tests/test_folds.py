@@ -21,7 +21,7 @@ def test_folds_round_trip_sorted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("index", [2, 7, -1])
 def test_an_index_beyond_names_the_keys(tmp_path: Path, index: int) -> None:
     folds.write(tmp_path / "folds.csv", [{"a": "train"}, {"a": "test"}])
-    with pytest.raises(PipelineError, match="folds names fold .* split made 2 .* split.count"):
+    with pytest.raises(PipelineError, match=r"folds names fold .* split made 2 .* split.count"):
         folds.read(index, tmp_path / "folds.csv")
 
 
@@ -44,16 +44,16 @@ CLIPS = [
 ]
 
 
-def check(shared: bool = False, **roles: str) -> None:
+def check(shared: bool, **roles: str) -> None:
     names = {"a": "toy/a", "b": "toy/b", "c": "toy/c", "child": "toy/a~pitch"}
     names |= {"x": "other/x", "y": "other/y"}
     folds.require_no_leakage([{names[k]: role for k, role in roles.items()}], CLIPS, shared)
 
 
 def test_clean_folds_pass() -> None:
-    check(a="train", c="train", b="test", child="train")
-    check(b="test", x="test", y="train")
-    check(a="train", c="test", shared=True)
+    check(False, a="train", c="train", b="test", child="train")
+    check(False, b="test", x="test", y="train")
+    check(True, a="train", c="test")
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_clean_folds_pass() -> None:
 )
 def test_planted_leaks_are_found(roles: dict[str, str], told: str) -> None:
     with pytest.raises(PipelineError, match=told):
-        check(**roles)
+        check(False, **roles)
 
 
 def test_audio_leaks_count_even_where_speakers_are_shared() -> None:
     with pytest.raises(PipelineError, match="share their audio"):
-        check(b="train", x="test", shared=True)
+        check(True, b="train", x="test")

@@ -15,17 +15,19 @@ STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 MODULES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
 
 # From the bottom up; a module imports only its own layer and those before it.
-LAYERS = (
-    sources.GROUND,
-    {"seeds", "settings", "manifest", "task", "folds", "audio", "containers", "augment", "audit"}
-    | {"voice", "listeners", "synthesis", "corpora", "tables", "segments", "prepare", "published", "partition"}
-    | {"balance"},
-    {"device", "encoder", "hub", "frontends", "embeddings", "extraction", "clusters", "units"}
-    | {"heads", "losses", "masking", "lora", "cnn_lstm"},
-    {"batches", "checkpoint", "training", "multitask", "masked_prediction", "classifier"}
-    | {"linear", "predictions", "shares", "cached", "regression", "metrics", "scores", "plots", "report", "evaluation", "comparison"},
-    {"cli"},
-)
+DATA = """
+    seeds settings manifest task folds audio containers augment audit voice listeners synthesis
+    corpora tables segments prepare published partition balance store tally
+"""
+MODEL = """
+    layers layout pool batches device encoder hub frontends embeddings embeddings_writer embedder
+    extraction nearest clusters units heads losses masking lora cnn_lstm
+"""
+WORK = """
+    checkpoint metrics training multitask masked_prediction classifier linear predictions shares
+    cached regression scores plots report evaluation comparison
+"""
+LAYERS = [sources.GROUND, DATA.split(), MODEL.split(), WORK.split(), ["cli"]]
 
 
 def module_of(stage: dict[str, object]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from pipeline import audio, manifest, prepare
 from pipeline.augment import Noise, Stretch
 from pipeline.corpora.base import Row
-from pipeline.prepare import Prepared, Settings
+from pipeline.prepare import Places, Prepared, Settings
 from tests.recordings import record, tone
 
 PLAIN = Settings(
@@ -32,16 +32,18 @@ def row(source: str, **known: object) -> Row:
 def run(
     folder: Path, rows: list[Row], settings: Settings = PLAIN, workers: int = 0
 ) -> list[Prepared]:
-    store = folder / "store"
-    store.mkdir(exist_ok=True)
-    return list(prepare.prepare_all(rows, settings, folder / "raw", store, workers))
+    """What became of the rows; their clips are under ``clips/toy``, anew."""
+    places = Places(folder / "raw", folder / "clips/toy", folder / "store")
+    shutil.rmtree(places.clips, ignore_errors=True)
+    places.clips.mkdir(parents=True)
+    places.scratch.mkdir(exist_ok=True)
+    return list(prepare.prepare_all(rows, settings, places, workers))
 
 
 def place(folder: Path, prepared: list[Prepared]) -> list[manifest.Clip]:
-    target = folder / "clips/toy"
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    prepare.place(target, folder / "store", prepared, "toy", "xx")
+    """The manifest of what was made, written and read."""
+    clips = [clip for p in prepared for clip in prepare.clips_of(p, "toy", "xx")]
+    manifest.write(folder / "clips/toy/manifest.csv", clips)
     return manifest.read(["toy"], folder / "clips")
 
 
@@ -105,16 +107,16 @@ def test_children_follow_their_clip(tmp_path: Path) -> None:
 
 def test_results_depend_on_neither_order_nor_workers(tmp_path: Path) -> None:
     rows = [row(f"{n}.wav") for n in range(20)]
-    for one in rows:
-        record(tmp_path / "raw" / one.source)
+    for made in rows:
+        record(tmp_path / "raw" / made.source)
     settings = replace(PLAIN, augment=(Noise(kind="noise", name="n", low=0.0, high=30.0),))
     one = run(tmp_path, rows, settings)
-    (tmp_path / "store").rename(tmp_path / "old")
+    first = {path.name: path.read_bytes() for path in (tmp_path / "clips").rglob("*.flac")}
+    shutil.rmtree(tmp_path / "store")
     many = run(tmp_path, rows[::-1], settings, workers=2)
     assert one == many[::-1]
-    stored = [s.stored for p in one for s in p.segments]
-    assert all((tmp_path / "old" / s).read_bytes() == (tmp_path / "store" / s).read_bytes()
-               for s in stored)  # fmt: skip
+    assert len(first) == 40
+    assert first == {p.name: p.read_bytes() for p in (tmp_path / "clips").rglob("*.flac")}
 
 
 def test_what_is_finished_is_not_decoded_again(
@@ -142,29 +144,6 @@ def test_what_is_finished_is_not_decoded_again(
     assert decoded == ["3.wav", "0.wav"]
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "known", "remove"])
-def test_a_damaged_store_is_made_anew(tmp_path: Path, damage: str) -> None:
-    record(tmp_path / "raw/a.wav")
-    (first,) = run(tmp_path, [row("a.wav")])
-    stored = tmp_path / "store" / first.stored
-    good = stored.read_bytes()
-    middle = len(good) // 2
-    if damage == "remove":
-        stored.unlink()
-    else:
-        flipped = bytes([good[middle] ^ 1])
-        stored.write_bytes(
-            {
-                "flip": good[:middle] + flipped + good[middle + 1 :],
-                "cut": good[:-1],
-                "empty": b"",
-                "known": good[50:],
-            }[damage]
-        )
-    assert run(tmp_path, [row("a.wav")]) == [first]
-    assert stored.read_bytes() == good
-
-
 def test_rejections_are_remembered_too(tmp_path: Path) -> None:
     record(tmp_path / "raw/a.wav", np.zeros(8_000, np.float32))
     for _ in range(2):
@@ -188,3 +167,11 @@ def test_unusual_names_make_harmless_paths(tmp_path: Path, name: str, path: str)
     (made,) = place(tmp_path, run(tmp_path, [row("a.wav", utterance=name)]))
     assert (made.clip, made.path) == (f"toy/{name}", path)
     assert (tmp_path / "clips/toy" / path).is_file()
+
+
+def test_what_the_audit_refuses_is_taken_back(tmp_path: Path) -> None:
+    record(tmp_path / "raw/a.wav", tone(1.5))
+    (made,) = run(tmp_path, [row("a.wav")], replace(PLAIN, max_clip_s=1.0))
+    assert len(list((tmp_path / "clips").rglob("*.flac"))) == 2
+    prepare.remove(made, tmp_path / "clips/toy")
+    assert not list((tmp_path / "clips").rglob("*.flac"))

@@ -17,7 +17,7 @@ BOOTSTRAP = Bootstrap(resamples=400, seed=1)
 CLASSES = list(EMOTIONS)
 
 
-def classifier(root: Path, study: Study, skill: float = 1.0, seed: int = 0) -> scores.Tested:
+def classifier(root: Path, study: Study, skill: float = 1.0, seed: int = 0) -> scores.Predictions:
     plant_classifier(root, study, "fbank/linear", skill, seed)
     folder = root / "artifacts/classifiers/fbank/linear"
     paths = {fold: folder / str(fold) / "predictions.csv" for fold in range(study.folds)}

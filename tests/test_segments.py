@@ -1,10 +1,10 @@
 """Trimming against librosa; cutting by properties."""
 
-import librosa
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from librosa.effects import trim
 
 from pipeline.audio import MIN_SAMPLES
 from pipeline.segments import FRAME_SAMPLES, HOP_SAMPLES, spans, speech_part
@@ -17,9 +17,7 @@ def test_trimming_is_librosas(trim_db: float) -> None:
     for before, after in [(0, 0), (3_000, 0), (0, 5_001), (8_123, 777)]:
         noise = 1e-4 * random.standard_normal(before + 16_000 + after).astype(np.float32)
         noise[before : before + 16_000] += tone(1.0)
-        _, theirs = librosa.effects.trim(
-            noise, top_db=trim_db, frame_length=FRAME_SAMPLES, hop_length=HOP_SAMPLES
-        )
+        _, theirs = trim(noise, top_db=trim_db, frame_length=FRAME_SAMPLES, hop_length=HOP_SAMPLES)
         assert speech_part(noise, trim_db) == tuple(theirs)
 
 

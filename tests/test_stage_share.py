@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,6 +24,13 @@ def edit(old: str, new: str) -> None:
     assert old in text
     path.write_text(text.replace(old, new, 1), "utf-8")
     params.read.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def two_epochs(project: Path) -> None:
+    before, section = Path("params.yaml").read_text("utf-8").split("\nshare:")
+    section = re.sub(r"(\n    epochs:) \d+", r"\1 2", section, count=1)
+    Path("params.yaml").write_text(f"{before}\nshare:{section}", "utf-8")
 
 
 def contents(folder: Path = OUT) -> dict[str, bytes]:

@@ -10,7 +10,10 @@ from pipeline.errors import PipelineError
 
 # Sub-command: its module is `pipeline.cli.<name>`, its function `main`.
 COMMANDS = {
+    "show": "Print a short table of what was measured, and where the pictures are.",
+    "preset": "Turn params.yaml into one of the published systems.",
     "compare": "Test whether one experiment is better than another.",
+    "encoder": "Pin a published encoder: its commit and checksum.",
 }
 
 
@@ -19,7 +22,10 @@ def app(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     found = [word for word in words if not word.startswith("-")][:1]
     cli = typer.Typer(
-        help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+        help="What one does beside `dvc repro`.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
     )
     cli.callback()(lambda: None)
     for name, text in COMMANDS.items():

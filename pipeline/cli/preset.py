@@ -1,0 +1,95 @@
+"""``ser preset NAME``: turn params.yaml into one of the published systems.
+
+A preset is an overlay: mappings are merged, everything else is replaced. Comments of params.yaml
+stay where they are.
+"""
+
+import difflib
+import io
+import subprocess
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from pipeline import files
+from pipeline.errors import PipelineError
+from pipeline.params import PARAMS_FILE
+
+PRESETS = Path("presets")
+
+
+def main(
+    name: Annotated[str, typer.Argument(help="A file of presets/, such as gmp-atl.")],
+    dry_run: Annotated[bool, typer.Option(help="Show the changes, write nothing.")] = False,
+) -> None:
+    """Merge a published system's settings into params.yaml, and show what changed."""
+    known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    if name not in known:
+        raise PipelineError(f"{PRESETS}: no preset {name!r}, known: {', '.join(known)}")
+    if not dry_run and _edited(PARAMS_FILE):
+        raise PipelineError(
+            f"{PARAMS_FILE}: has uncommitted edits that a preset would mix with, "
+            "commit or discard them first (git checkout params.yaml)"
+        )
+    before = PARAMS_FILE.read_text("utf-8")
+    after = merged(before, (PRESETS / f"{name}.yaml").read_text("utf-8"))
+    lines = (before.splitlines(keepends=True), after.splitlines(keepends=True))
+    typer.echo("".join(difflib.unified_diff(*lines, "params.yaml", f"with {name}", n=0)), nl=False)
+    if not dry_run:
+        files.write_text(PARAMS_FILE, after)
+
+
+def merged(base: str, overlay: str) -> str:
+    """The YAML text ``base`` with ``overlay`` merged in, comments kept.
+
+    Raises:
+        PipelineError: The overlay has a key that the base lacks.
+    """
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.preserve_quotes = True
+    yaml.representer.add_representer(type(None), _null)
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    document = yaml.load(base)
+    _merge(document, YAML(typ="safe").load(overlay), "")
+    text = io.StringIO()
+    yaml.dump(document, text)
+    return text.getvalue()
+
+
+def _merge(base: CommentedMap, overlay: dict[str, Any], where: str) -> None:
+    for key, value in overlay.items():
+        # An open mapping, such as task.merge, takes new keys.
+        if key not in base and len(base):
+            raise PipelineError(f"preset: params.yaml has no key {where}{key}")
+        if isinstance(value, dict) and isinstance(base.get(key), CommentedMap) and base[key]:
+            _merge(base[key], value, f"{where}{key}.")
+        elif isinstance(value, list) and isinstance(base.get(key), CommentedSeq):
+            _replace_items(base, key, value)
+        else:
+            base[key] = value
+
+
+def _replace_items(base: CommentedMap, key: str, items: list[Any]) -> None:
+    """Replace a list's items; the comment that follows it hangs on its last item."""
+    old = base[key]
+    following = old.ca.items.get(len(old) - 1)
+    base[key] = new = CommentedSeq(items)
+    if following and items:
+        new.ca.items[len(items) - 1] = following
+    elif following:
+        base.ca.items[key] = [None, None, following[0], None]
+
+
+def _null(representer: Any, _: None) -> Any:
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+def _edited(path: Path) -> bool:
+    """Whether Git knows the file in another state than it has."""
+    command = ["git", "status", "--porcelain", "--", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return bool(done.stdout.strip())

@@ -1,0 +1,117 @@
+"""Presets: each of the three systems is a valid params.yaml, and its stages exist."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline import params, sources
+from pipeline.cli import preset
+from pipeline.errors import PipelineError
+from pipeline.params import load
+from pipeline.stage import Runtime
+from pipeline.task import Task
+from stages.cluster import ClusterParams
+from stages.encoder import KINDS
+from stages.evaluate import EvaluateParams
+from stages.extract import ExtractParams, FramesParams
+from stages.finetune import FinetuneParams
+from stages.multitask import MultitaskParams
+from stages.plan import Methods
+from stages.preprocess import CorpusParams, PreprocessParams
+from stages.retrain import RetrainParams
+from stages.share import ShareParams
+from stages.split import SplitParams
+from stages.synthesize import SynthesizeParams
+
+ROOT = sources.ROOT
+BASE = (ROOT / "params.yaml").read_text("utf-8")
+NAMES = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
+SECTIONS = {
+    "seed": int,
+    "numerics_version": int,
+    "corpora": list[str],
+    "encoders": list[str],
+    "features": list[str],
+    "pretrained": str,
+    "folds": list[int],
+    "methods": Methods,
+    "task": Task,
+    "runtime": Runtime,
+    "corpus": dict[str, CorpusParams],
+    "synthesize": SynthesizeParams,
+    "preprocess": PreprocessParams,
+    "split": SplitParams,
+    "extract": ExtractParams,
+    "multitask": MultitaskParams,
+    "frames": FramesParams,
+    "cluster": ClusterParams,
+    "retrain": RetrainParams,
+    "finetune": FinetuneParams,
+    "share": ShareParams,
+    "evaluate": EvaluateParams,
+}
+STAGES = {
+    "gmp-atl": {
+        "multitask@4",
+        "cluster@0",
+        "retrain@4",
+        "finetune@full-0",
+        "finetune-adapted@full-4",
+    },
+    "efficient-finetuning": {"finetune@full-4", "finetune@lora-qkv-0", "preprocess@tess"},
+    "emotion-share": {"share@fbank-cnn-lstm", "extract@wav2vec2-large-emotion-share"},
+}
+
+
+@pytest.mark.parametrize("name", ["", *NAMES])
+def test_every_section_of_a_preset_is_valid(project: Path, name: str) -> None:
+    overlay = (ROOT / "presets" / f"{name}.yaml").read_text("utf-8") if name else "{}"
+    Path("params.yaml").write_text(preset.merged(BASE, overlay), "utf-8")
+    params.read.cache_clear()
+    for key, kind in SECTIONS.items():
+        load(key, kind)
+    for encoder in load("encoder", dict[str, object]):
+        load(f"encoder.{encoder}", KINDS[load(f"encoder.{encoder}.kind", str)])
+    assert set(params.KEYS) == {*SECTIONS, "encoder"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_has_its_stages(tmp_path: Path, name: str) -> None:
+    for file in ("dvc.yaml", ".dvc/config"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
+    overlay = (ROOT / "presets" / f"{name}.yaml").read_text("utf-8")
+    (tmp_path / "params.yaml").write_text(preset.merged(BASE, overlay), "utf-8")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    listed = subprocess.run(
+        ["dvc", "stage", "list", "--name-only"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(listed.stdout.split()) >= STAGES[name]
+    assert not any("demo" in stage for stage in listed.stdout.split())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_comments_and_untouched_values_stay(name: str) -> None:
+    overlay = (ROOT / "presets" / f"{name}.yaml").read_text("utf-8")
+    after = preset.merged(BASE, overlay)
+    assert preset.merged(BASE, "{}") == BASE
+    headings = re.findall(r"^#.*$", BASE, re.M)
+    assert [line for line in headings if line not in after] == []
+    yaml = YAML(typ="safe")
+    old, new, wanted = yaml.load(BASE), yaml.load(after), yaml.load(overlay)
+    for key in old:
+        if key not in wanted:
+            assert new[key] == old[key], key
+
+
+def test_an_overlay_may_not_invent_keys() -> None:
+    with pytest.raises(PipelineError, match=r"no key cluster\.scale"):
+        preset.merged(BASE, "cluster:\n  scale: 3\n")

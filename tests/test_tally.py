@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import normalized_mutual_info_score
+
+from pipeline import tally
+from pipeline.errors import PipelineError
+from tests.clustered import clip
+
+PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=2, max_size=60)
+
+
+@given(PAIRS)
+def test_agreement_is_scikit_learns_and_the_definition(pairs: list[tuple[int, int]]) -> None:
+    units, values = (np.array(column) for column in zip(*pairs, strict=True))
+    table = np.zeros((6, 4), np.int64)
+    np.add.at(table, (units, values), 1)
+    found = tally.agreement(table)
+    if len(set(values.tolist())) < 2:
+        assert found is None
+        return
+    assert found is not None
+    commonest = sum(
+        max(int((values[units == unit] == value).sum()) for value in range(4)) for unit in range(6)
+    )
+    assert found["purity"] == pytest.approx(commonest / len(pairs))
+    assert found["chance"] == pytest.approx(np.bincount(values).max() / len(pairs))
+    assert found["nmi"] == pytest.approx(normalized_mutual_info_score(values, units), abs=1e-9)
+
+
+def made() -> tally.Tally:
+    """Three clips of 4, 2 and 3 frames, counted in two blocks that cut the second clip."""
+    clips = [
+        clip("a", "ann", "female", "happy"),
+        clip("b", "bob", "unknown", ""),
+        clip("c", "cid", "male", "sad"),
+    ]
+    roles = {"demo/a": "train", "demo/b": "train", "demo/c": "dev"}
+    codebooks = {4: np.array([[0], [1], [2], [2]], np.float32)}
+    found = tally.Tally(codebooks, clips, roles, np.array([0, 4, 6, 9]))
+    distances = np.arange(9, dtype=np.float32)
+    units = np.array([0, 0, 1, 1, 2, 2, 0, 1, 1])
+    for rows in (slice(0, 5), slice(5, 9)):
+        found.add(rows, {4: (distances[rows], units[rows])})
+    return found
+
+
+def test_counts_by_role() -> None:
+    report = made().report()["4"]
+    assert report["duplicates"] == 1
+    train, dev = report["train"], report["dev"]
+    assert (train["frames"], dev["frames"]) == (6, 3)
+    assert (train["inertia"], dev["inertia"]) == (2.5, 7.0)
+    assert (train["utilisation"], train["empty"]) == (0.75, 1)
+    assert train["entropy_bits"] == pytest.approx(np.log2(3))
+    assert (train["smallest"], train["median"], train["largest"]) == (0, 2.0, 2)
+    # Two speakers in train, of whom units 0 and 1 are all ann's, 2 all bob's.
+    assert train["speaker"]["purity"] == 1.0
+    # One known gender in train, one emotion: nothing to tell apart.
+    assert train["gender"] is None
+    assert train["emotion"] is None
+    assert dev["speaker"] is None
+
+
+def test_idle_centroids_are_refused() -> None:
+    with pytest.raises(PipelineError, match=r"4 centroids.* only 3 own"):
+        made().require_used()
+
+
+def test_no_dev_frames_leave_the_report_whole() -> None:
+    codebooks = {2: np.eye(2, dtype=np.float32)}
+    found = tally.Tally(codebooks, [clip("a", "ann")], {"demo/a": "train"}, np.array([0, 2]))
+    found.add(slice(0, 2), {2: (np.zeros(2, np.float32), np.array([0, 1]))})
+    found.require_used()
+    assert found.report()["2"]["dev"]["inertia"] is None
