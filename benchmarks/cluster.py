@@ -27,6 +27,9 @@ from pipeline.stage import set_threads
 
 set_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
+import faiss  # noqa: E402
+from sklearn.cluster import MiniBatchKMeans  # noqa: E402
+
 from pipeline import clusters  # noqa: E402
 from pipeline.nearest import BLOCK_FRAMES, Floats, nearest  # noqa: E402
 
@@ -61,8 +64,6 @@ def ours(job: Job) -> dict[int, Floats]:
 
 def faiss_default(job: Job) -> dict[int, Floats]:
     """faiss.Kmeans as it comes, with 20 iterations."""
-    import faiss
-
     frames = np.load(job.path).astype(np.float32, copy=False)
     (k,) = job.scales
     kmeans = faiss.Kmeans(frames.shape[1], k, niter=20, seed=job.seed)
@@ -73,8 +74,6 @@ def faiss_default(job: Job) -> dict[int, Floats]:
 
 def fairseq(job: Job) -> dict[int, Floats]:
     """MiniBatchKMeans with the settings of fairseq's ``learn_kmeans.py``."""
-    from sklearn.cluster import MiniBatchKMeans
-
     (k,) = job.scales
     model = MiniBatchKMeans(
         k,

@@ -1,9 +1,9 @@
 """Multi-scale k-means of encoder frames: the codebooks that make units of them.
 
-One sample of training frames, balanced by clip, serves every scale. Scales are nested in order to
-save work, not to bind the result: a finer scale starts from frames spread over the cells of the
-coarser one, and its Lloyd iterations compare a frame only with centroids near its coarse cell (as
-in approximate k-means: Philbin et al. 2007; Wang et al. 2012).
+One sample of training frames, balanced by clip, serves every scale. Scales are nested to save work,
+and bind one another little: a finer scale is seeded within the cells of the coarser one, and its
+Lloyd iterations compare a frame only with the centroids near its coarse cell (as in approximate
+k-means: Philbin et al. 2007, Wang et al. 2012). Units are later assigned exactly, by `nearest`.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,7 +26,8 @@ FEWEST, FEW = 10, 39
 # The coarsest scale needs no more than this; its seeds need fewer still.
 COARSEST_FRAMES_PER_CENTROID = 1024
 SEEDING_FRAMES_PER_CENTROID = 64
-# Cells in whose neighbourhood a centroid is looked for. More cost time and gain under 0.5 %.
+# A centroid is seen from the cells nearest to it. Twice as many lower the inertia by 0.2 % in 1.7
+# times the time, half as many raise it by 0.3 % (log-mel frames of RAVDESS and EmoDB, 4096).
 NEAR_CELLS = 8
 
 

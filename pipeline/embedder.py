@@ -5,7 +5,9 @@ batches of similar lengths: exact up to rounding.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,10 +45,14 @@ class Embedder:
         self._header = header
         self._layers = sorted({*header.frames, *header.means}, key=str)
         self._budget_samples = micro_batch_s * SAMPLE_RATE_HZ
+        with _one_thread():
+            self._model = self._load(folder, header.precision)
+
+    def _load(self, folder: Path, precision: str) -> Any:
         model = encoder.load(folder)
         # The positional convolution's weight norm, 6 % of a forward pass, is the same every time.
         parametrize.remove_parametrizations(model.encoder.pos_conv_embed.conv, "weight")
-        self._model = model.to(self.device, _dtype(header.precision, self.device))
+        return model.to(self.device, _dtype(precision, self.device))
 
     def __call__(self, waves: Sequence[Samples]) -> list[Embedding]:
         """Embed clips, (samples,) each; the order is kept."""
@@ -72,6 +78,17 @@ class Embedder:
                 {layer: own[layer].float().cpu().numpy() for layer in self._header.frames},
                 {layer: _mean(own[layer]) for layer in self._header.means},
             )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Start no OpenMP team: processes forked from this one could never use theirs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _mean(frames: Tensor) -> npt.NDArray[np.float32]:

@@ -28,6 +28,8 @@ from pipeline.settings import Layer
 Floats = npt.NDArray[np.float32]
 
 SCHEMA_VERSION = 1
+# Per dataset; HDF5's own choice would hold gigabytes where many layers of many files are open.
+CACHE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Embeddings:
     ) -> None:
         self._path = path
         try:
-            self._file = h5py.File(path, "r")
+            self._file = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
             self.header = _header(self._file)
             self._require_own_data()
             self.clips: list[str] = self._file["clip"].asstr()[:].tolist()

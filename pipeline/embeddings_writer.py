@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import files
-from pipeline.embeddings import SCHEMA_VERSION, Embedding, Header
+from pipeline.embeddings import CACHE_BYTES, SCHEMA_VERSION, Embedding, Header
 from pipeline.errors import PipelineError
 from pipeline.layers import frames_name, mean_name
 from pipeline.settings import Layer
@@ -80,7 +80,7 @@ def write(path: Path, header: Header, clips: Sequence[str], frames: int) -> Iter
         clips: The clips' ids, sorted.
         frames: The number of frames of all clips.
     """
-    with h5py.File(path, "w", libver=FORMAT) as file:
+    with h5py.File(path, "w", libver=FORMAT, rdcc_nbytes=CACHE_BYTES) as file:
         for name, value in asdict(header).items():
             # Text of one kind: h5py has no type for a list of numbers and names.
             file.attrs[name] = json.dumps(value) if isinstance(value, tuple) else value

@@ -29,7 +29,7 @@ from pipeline.progress import track
 from pipeline.settings import Precision
 
 SHARD_S = 60.0
-OPEN_SHARDS = 16
+OPEN_SHARDS = 8
 # On a GPU: one thread decodes and one writes while a third has the device compute.
 GPU_THREADS = 3
 
