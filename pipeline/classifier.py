@@ -131,7 +131,8 @@ def logits(fit: Fit, model: Classifier, found: Sequence[Example]) -> np.ndarray[
     with torch.inference_mode(), autocast(fit.device, fit.settings.precision):
         for batch in fit.batches(found):
             rows = [place[example.clip.clip] for example in batch.examples]
-            result[rows] = model(batch.waves).cpu().numpy()
+            waves = fit.through_front_end(model.encoder, batch).waves
+            result[rows] = model(waves).cpu().numpy()
     return result
 
 

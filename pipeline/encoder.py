@@ -155,7 +155,8 @@ def hidden(
 
     Args:
         model: An encoder of `load`, or one with adapters inside.
-        waves: float32 (samples,) each, at 16 kHz, at least 400 samples, on any device.
+        waves: float32 (samples,) each, at 16 kHz, at least 400 samples, on any device; or what
+            `front_end` made of one.
         layers: -1 is the raw output of the top block, -2 of the one below; ``last`` is
             ``last_hidden_state``, which for large models is the top layer after a final norm.
         masks: bool (frames,) each: where True, the mask embedding takes the frame's place after
@@ -168,7 +169,7 @@ def hidden(
     Raises:
         PipelineError: There is no such layer.
     """
-    features = [_convolve(model, prepare(model, wave)) for wave in waves]
+    features = [wave if wave.ndim == 2 else front_end(model, wave) for wave in waves]
     lengths = [len(frames) for frames in features]
     states = model.feature_projection(pad_sequence(features, batch_first=True))
     if isinstance(states, tuple):  # wav2vec 2.0 returns the normalised features too
@@ -185,14 +186,27 @@ def hidden(
     return _transform(model, states, valid, layers), counts.to(states.device)
 
 
-def _convolve(model: Any, wave: Tensor) -> Tensor:
-    """The convolutional front end on one clip: (samples,) to (frames, width)."""
+def front_end(model: Any, wave: Tensor) -> Tensor:
+    """The normalised waveform through the convolutions: (samples,) to (frames, channels).
+
+    Where the front end is frozen, `hidden` takes the result in the waveform's place, so that
+    training computes it once a clip and not once an epoch.
+    """
     front = model.feature_extractor
     weight = next(front.parameters())
-    trained = any(parameter.requires_grad for parameter in front.parameters())
-    with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
-        frames: Tensor = front(wave.to(weight)[None])[0].transpose(0, 1)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not is_frozen(front)):
+        frames: Tensor = front(prepare(model, wave).to(weight)[None])[0].transpose(0, 1)
     return frames
+
+
+def is_frozen(module: torch.nn.Module) -> bool:
+    """Whether nothing in the module trains."""
+    return not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def frames_in(wave: Tensor) -> int:
+    """The frames that `hidden` makes of a waveform, or of the front end's output."""
+    return len(wave) if wave.ndim == 2 else frame_count(len(wave))
 
 
 def _transform(

@@ -62,7 +62,7 @@ class MaskedPrediction(nn.Module):
         return torch.stack(parts).sum(), targets.shape[1]
 
     def _aligned(self, clip: str, wave: Tensor) -> npt.NDArray[np.integer[Any]]:
-        units, frames = self._units_of(clip), encoders.frame_count(len(wave))
+        units, frames = self._units_of(clip), encoders.frames_in(wave)
         if units.shape[1] != frames:
             raise PipelineError(
                 f"artifacts/units: clip {clip!r} has {units.shape[1]} units for {frames} frames, "

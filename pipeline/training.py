@@ -9,7 +9,7 @@ resumes to the byte-identical result on the CPU.
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pipeline import batches, checkpoint, files
+from pipeline import encoder as encoders
 from pipeline import stage as stages
 from pipeline.audio import read_clip
 from pipeline.device import autocast, select
@@ -30,6 +31,8 @@ from pipeline.task import Example
 
 CHECKPOINT = "last.safetensors"
 BEST = "best.safetensors"
+# What a frozen front end made of the clips stays in memory: 100 kB a second for a base model.
+FRONT_END_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ Scores = dict[str, float]
 Score = Callable[[Sequence[Example]], Scores]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fit:
     """One training run: what it trains on, and where."""
 
@@ -54,6 +57,8 @@ class Fit:
     device: torch.device
     micro_batch_s: float
     folder: Path
+    fronts: dict[str, Tensor] = field(default_factory=dict)
+    fronts_bytes: int = 0
 
     @classmethod
     def prepare(cls, stage: str, settings: Training, seed: int, inputs: object) -> "Fit":
@@ -74,7 +79,7 @@ class Fit:
         total, weight = 0.0, 0
         with torch.inference_mode(), autocast(self.device, self.settings.precision):
             for batch in self.batches(found):
-                loss, items = model.loss(batch)
+                loss, items = model.loss(self.through_front_end(model.encoder, batch))
                 total, weight = total + float(loss), weight + items
         return total / max(weight, 1)
 
@@ -116,6 +121,22 @@ class Fit:
         groups = batches.by_budget(range(len(found)), lengths, self.micro_batch_s)
         return self._read(found, groups, epoch)
 
+    def through_front_end(self, encoder: Any, batch: Batch) -> Batch:
+        """The batch after a frozen front end, which each clip passes once; else as it is."""
+        if not encoders.is_frozen(encoder.feature_extractor):
+            return batch
+        features = []
+        for example, wave in zip(batch.examples, batch.waves, strict=True):
+            kept = self.fronts.get(example.clip.clip)
+            if kept is None:
+                with torch.inference_mode(False), torch.no_grad():
+                    kept = encoders.front_end(encoder, wave).cpu()
+                if self.fronts_bytes + kept.nbytes <= FRONT_END_BYTES:
+                    self.fronts[example.clip.clip] = kept
+                    self.fronts_bytes += kept.nbytes
+            features.append(kept.to(self.device))
+        return replace(batch, waves=features)
+
     def _exhausted(self, history: list[Scores]) -> bool:
         patience = self.settings.patience
         return bool(patience and history and len(history) - _best(history) >= patience)
@@ -135,7 +156,7 @@ class Fit:
             total, weight = torch.zeros((), device=self.device), 0
             for _, batch in zip(groups, reader, strict=False):
                 with autocast(self.device, self.settings.precision):
-                    loss, items = model.loss(batch)
+                    loss, items = model.loss(self.through_front_end(model.encoder, batch))
                 loss.backward()
                 total, weight = total + loss.detach(), weight + items
             _step(optimizer, max(weight, 1))

@@ -58,6 +58,15 @@ def classifier(base: Path, **changes: Any) -> Classifier:
     return Classifier(encoders.load(base, freeze_conv=True), design)
 
 
+def without_dropout(model: torch.nn.Module) -> None:
+    """Dropout draws depend on how a batch is cut; sums and gradients must not."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "dropout", None), float):
+            setattr(module, "dropout", 0.0)  # noqa: B010
+
+
 def train(fit: Fit, model: Classifier, found: list[Example]) -> list[dict[str, float]]:
     return fit.run(
         model,
@@ -88,15 +97,10 @@ def test_the_front_end_is_frozen_and_the_rest_trains(found: list[Example], base:
 
 
 def test_a_batch_does_not_depend_on_how_it_is_cut(found: list[Example], base: Path) -> None:
-    """Without dropout, whose draws do depend on it."""
     finals = []
     for budget_s in (0.1, 1.0, 100.0):
         model = classifier(base)
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-            if hasattr(module, "dropout") and isinstance(module.dropout, float):
-                module.dropout = 0.0
+        without_dropout(model)
         history = train(fit_of(folder=f"cut-{budget_s}", budget_s=budget_s), model, found)
         finals.append([row["train_loss"] for row in history])
     assert finals[0] == pytest.approx(finals[1], rel=1e-4)
@@ -109,13 +113,11 @@ def test_the_gradient_is_that_of_the_mean_loss(found: list[Example], base: Path)
     fit = fit_of(SETTINGS.model_copy(update={"epochs": 1}))
     ours, theirs = classifier(base), classifier(base)
     for model in (ours, theirs):
-        model.train = lambda mode=True, model=model: model  # type: ignore[method-assign]
-        model.training = True
-        for module in model.modules():
-            module.training = module is model
+        without_dropout(model)
     fit.run(ours, members, [], lambda _: {})
 
     optimizer = torch.optim.Adam([p for p in theirs.parameters() if p.requires_grad], 1e-3)
+    theirs.train()
     single = replace(fit, micro_batch_s=1e-6)
     total = torch.zeros(())
     for batch in single.batches(members):
@@ -123,7 +125,9 @@ def test_the_gradient_is_that_of_the_mean_loss(found: list[Example], base: Path)
     (total / len(members)).backward()
     optimizer.step()
     for (name, a), b in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-6, msg=name)
+        # A key's bias moves no attention: its gradient is rounding, whose sign Adam follows.
+        if not name.endswith("k_proj.bias"):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-6, msg=name)
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
@@ -162,6 +166,30 @@ def test_the_best_dev_epoch_is_kept_and_patience_stops(found: list[Example], bas
     assert [row["dev_uar"] for row in history] == [0.5, 0.7, 0.6, 0.7]
     for name, value in model.state_dict().items():
         assert torch.equal(value, states[1][name])
+
+
+def test_a_frozen_front_end_is_passed_once_with_the_same_result(
+    found: list[Example], base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, anew = classifier(base), classifier(base)
+    fit = fit_of(folder="kept")
+    history = train(fit, kept, found)
+    assert set(fit.fronts) == {e.clip.clip for e in found if e.role != "test"}
+    monkeypatch.setattr("pipeline.training.FRONT_END_BYTES", 0)
+    assert train(fit_of(folder="anew"), anew, found) == history
+    for name, value in kept.state_dict().items():
+        assert torch.equal(value, anew.state_dict()[name])
+
+
+def test_a_front_end_that_trains_is_never_kept(found: list[Example], base: Path) -> None:
+    torch.manual_seed(0)
+    model = Classifier(encoders.load(base), DESIGN)
+    before = [p.clone() for p in model.encoder.feature_extractor.parameters()]
+    fit = fit_of()
+    train(fit, model, found)
+    after = list(model.encoder.feature_extractor.parameters())
+    assert not fit.fronts
+    assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_no_epochs_leave_the_encoder_unchanged(found: list[Example], base: Path) -> None:
