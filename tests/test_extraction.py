@@ -163,7 +163,7 @@ def test_a_value_that_is_not_finite_names_clip_layer_and_remedy(clips: list[Clip
     with torch.no_grad():
         model.encoder.layers[1].final_layer_norm.weight.mul_(1e6)
     encoder.save(model, folder)
-    with pytest.raises(PipelineError, match=r"tones/000: layer last .*float16.*float32"):
+    with pytest.raises(PipelineError, match=r"tones/\d+: layer last .*float16.*float32"):
         Job.prepare(folder, "small", HALF).run(TARGET, clips)
     Job.prepare(folder, "small", replace(HALF, dtype="float32")).run(TARGET, clips)
     with torch.no_grad():

@@ -32,7 +32,7 @@ def test_am_softmax_is_equation_2_written_out() -> None:
         expected -= math.log(target / (target + others))
     logits = losses.with_margin(layer(X), Y, s * m)
     actual = functional.cross_entropy(logits, Y, reduction="sum")
-    assert float(actual) == pytest.approx(expected, rel=1e-12)
+    assert actual.item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_without_margin_and_scale_it_is_a_cosine_softmax() -> None:

@@ -63,6 +63,7 @@ STAGES = {
         "finetune-adapted@full-4",
     },
     "efficient-finetuning": {"finetune@full-4", "finetune@lora-qkv-0", "preprocess@tess"},
+    "emodb": {"finetune-cached@mfcc-linear-4", "finetune-adapted@full-4"},
     "emotion-share": {"share@fbank-cnn-lstm", "extract@wav2vec2-large-emotion-share"},
 }
 

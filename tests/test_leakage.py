@@ -1,0 +1,105 @@
+"""Nothing fitted sees a test speaker: other test audio and labels, the same trained bytes.
+
+The stages of GMP-ATL and the classifiers run twice on small data. In the second run every test
+clip is another recording with another label; what was trained must not have noticed.
+"""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import folds, manifest, params
+from pipeline.audio import write_flac
+from pipeline.cli.preset import merged
+from pipeline.task import Example
+from stages import cluster, extract, finetune, multitask, retrain
+from tests.speech import small_encoder, tone_clips
+
+OVERLAY = """
+corpora: [tones]
+pretrained: tiny
+task: {classes: [angry, sad], merge: {}}
+multitask: {epochs: 1}
+cluster: {scales: [4, 8], sample: 400}
+retrain: {epochs: 1}
+finetune: {model: {layer: last}, training: {epochs: 1}}
+"""
+
+
+def prepare(found: list[Example]) -> None:
+    manifest.write(manifest.CLIPS / "tones" / "manifest.csv", [e.clip for e in found])
+    folds.write(folds.FOLDS, [{e.clip.clip: e.role for e in found}])
+
+
+def other_test_clips(found: list[Example]) -> list[Example]:
+    rng = np.random.default_rng(77)
+    changed = []
+    for example in found:
+        clip = example.clip
+        if example.role == "test":
+            noise = rng.standard_normal(round(clip.duration_s * 16000), np.float32) / np.float32(8)
+            emotion = "sad" if clip.emotion == "angry" else "angry"
+            clip = replace(clip, sha256=write_flac(clip.file, noise), emotion=emotion)
+        changed.append(replace(example, clip=clip))
+    return changed
+
+
+def run_stages() -> None:
+    multitask.main(0)
+    extract.main(fold=0)
+    cluster.main(0)
+    retrain.main(0)
+    finetune.main("retrained", "full", 0)
+    finetune.main("pretrained", "lora-qkv", 0)
+
+
+def digests() -> dict[str, str]:
+    """Of everything that was trained or fitted, and of the scores on dev."""
+    found = {}
+    for path in sorted(Path("artifacts").rglob("*")):
+        name = str(path)
+        if path.is_file() and "clips/" not in name and path.name != "folds.csv":
+            content = path.read_bytes()
+            if path.name == "predictions.csv":
+                content = b"\n".join(r for r in content.splitlines() if b",test," not in r)
+            found[name] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+@pytest.fixture
+def found(project: Path) -> list[Example]:
+    text = merged(Path("params.yaml").read_text("utf-8"), OVERLAY)
+    Path("params.yaml").write_text(text, "utf-8")
+    params.read.cache_clear()
+    small_encoder(Path("artifacts/encoders/tiny"), num_hidden_layers=3)
+    made = tone_clips(30)
+    prepare(made)
+    return made
+
+
+def test_other_test_clips_change_nothing_that_was_fitted(found: list[Example]) -> None:
+    run_stages()
+    before = digests()
+    prepare(other_test_clips(found))
+    run_stages()
+    assert digests() == before
+    kinds = ("multitask/0/model", "frames/0.h5", "units/0/codebooks", "retrained/0/model")
+    for kind in (*kinds, "retrained/full/0/encoder/model", "adapter/adapter_model"):
+        assert any(kind in name for name in before), kind
+
+
+def test_other_training_clips_change_all_of_it(found: list[Example]) -> None:
+    """The check above can fail: the same change to training clips is noticed everywhere."""
+    run_stages()
+    before = digests()
+    swapped = {"test": "train", "train": "test", "dev": "dev"}
+    changed = other_test_clips([replace(e, role=swapped[e.role]) for e in found])
+    prepare([replace(e, role=swapped[e.role]) for e in changed])
+    run_stages()
+    after = digests()
+    for name in before:
+        if name.endswith((".safetensors", ".h5")) and "encoders/" not in name:
+            assert after[name] != before[name], name
