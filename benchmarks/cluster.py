@@ -5,6 +5,8 @@ MiniBatchKMeans as fairseq's `learn_kmeans` sets it. Inertia is per frame, over 
 runs in a process of its own, so that its peak memory is its own.
 
     python -m benchmarks.cluster --frames 100000
+    python -m benchmarks.cluster ../shared/corpora/ravdess ../shared/corpora/emodb \\
+        --scales 64 --scales 512 --scales 4096
     python -m benchmarks.cluster --array frames.npy --scales 64 --scales 512 --scales 4096
     python -m benchmarks.cluster --frames 1000000 --scales 64 --scales 512 --scales 4096
 """
@@ -14,7 +16,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +116,27 @@ def inertia(path: Path, centroids: Floats) -> float:
     return float(sum(block.sum(dtype=np.float64) for block in blocks) / len(frames))
 
 
+def speech(path: Path, folders: Sequence[Path]) -> None:
+    """Log mel energies of every FLAC file, less the clip's mean, 12 neighbours side by side: 768.
+
+    As wide as HuBERT base's frames, of real speech, and without published weights.
+    """
+    import librosa
+    import soundfile
+
+    made = []
+    for file in sorted(file for folder in folders for file in folder.rglob("*.flac")):
+        samples, rate_hz = soundfile.read(file, dtype="float32")
+        power = librosa.feature.melspectrogram(
+            y=samples, sr=rate_hz, n_fft=400, hop_length=160, n_mels=64, center=False
+        )
+        energies = np.log(power + 1e-6).T
+        energies -= energies.mean(0)
+        stacked = np.lib.stride_tricks.sliding_window_view(energies, 12, axis=0)[::2]
+        made.append(stacked.reshape(len(stacked), -1).astype(np.float16))
+    np.save(path, np.concatenate(made))
+
+
 def synthesise(path: Path, frames: int, width: int) -> None:
     """A mixture of 2,000 Gaussians of unequal weight and spread around 40 centres."""
     rng = np.random.default_rng(0)
@@ -165,6 +188,7 @@ def compare(path: Path, job: Job, peers: dict[str, list[int]]) -> dict[tuple[str
 
 
 def main(  # noqa: PLR0913, PLR0917
+    corpora: Annotated[list[Path] | None, typer.Argument(help="Folders of 16 kHz FLAC.")] = None,
     array: Annotated[Path | None, typer.Option(help="Frames as .npy, (frames, width).")] = None,
     frames: Annotated[int, typer.Option(help="Otherwise: how many to synthesise.")] = 60_000,
     width: Annotated[int, typer.Option(help="And how wide.")] = 768,
@@ -179,7 +203,9 @@ def main(  # noqa: PLR0913, PLR0917
     sizes = tuple(scales or (64, 512))
     with tempfile.TemporaryDirectory() as folder:
         path = array or Path(folder) / "frames.npy"
-        if array is None:
+        if corpora:
+            speech(path, corpora)
+        elif array is None:
             synthesise(path, frames, width)
         shape = np.load(path, mmap_mode="r").shape
         print(f"{shape[0]} frames of width {shape[1]}")
