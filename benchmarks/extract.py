@@ -26,7 +26,7 @@ set_threads(1)
 
 import torch  # noqa: E402
 
-from pipeline import encoder, manifest, pool  # noqa: E402
+from pipeline import encoder, layout, manifest, pool  # noqa: E402
 from pipeline.audio import Samples, decode, write_flac  # noqa: E402
 from pipeline.embedder import Embedder  # noqa: E402
 from pipeline.embeddings import Header  # noqa: E402
@@ -260,7 +260,7 @@ def _error(found: Sequence[Any], expected: Sequence[Any]) -> float:
 def _header(precision: str) -> Header:
     return Header(
         encoder="benchmark", revision="", weights_sha256="", blocks=12, width=768,
-        hop_samples=encoder.HOP_SAMPLES, frames=(LAYER,), means=(), precision=precision,
+        hop_samples=layout.HOP_SAMPLES, frames=(LAYER,), means=(), precision=precision,
         dtype="float16", numerics_version=1,
     )  # fmt: skip
 

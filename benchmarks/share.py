@@ -32,7 +32,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from pipeline.cached import Frames, Reader, Scale
 from pipeline.cnn_lstm import Design
-from pipeline.embeddings import Embedding, Header
+from pipeline.embeddings import Embedding, Embeddings, Header
 from pipeline.embeddings_writer import write
 from pipeline.manifest import Clip
 from pipeline.regression import Fit
@@ -127,7 +127,8 @@ def ours(setting: Setting) -> Times:
         learning_rate=1e-4,
         patience=0,
     )
-    with Frames.open([setting.path], "last") as frames:
+    with Embeddings(setting.path) as embeddings:
+        frames = Frames([embeddings], "last")
         scale = Scale.of(frames, [], measured=False)
         reader = Reader(frames, scale, torch.device(setting.device))
         fit = Fit(setting.design, training, 1, reader, Rated(EMOTIONS, samples), setting.folder)

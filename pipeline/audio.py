@@ -145,8 +145,11 @@ def _part(
 def _read(path: Path, file: soundfile.SoundFile, start: int, stop: int) -> Samples:
     if start:
         file.seek(start)
-    samples: Samples = file.read(stop - start, dtype="float32", always_2d=True)
-    if len(samples) < stop - start:
-        held = f"{len(samples)} of {stop - start} samples"
+    # libsndfile makes floats of 16-bit samples at a third of NumPy's speed, to the same bits.
+    whole = file.subtype == "PCM_16"
+    read = file.read(stop - start, dtype="int16" if whole else "float32", always_2d=True)
+    if len(read) < stop - start:
+        held = f"{len(read)} of {stop - start} samples"
         raise RejectedError(path, "truncated", f"{held} that the header declares")
+    samples: Samples = read * np.float32(1 / 32768) if whole else read
     return samples

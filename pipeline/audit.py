@@ -19,7 +19,7 @@ from pipeline.prepare import Prepared
 
 # Above this share of samples at full scale a recording is reported as clipped.
 CLIPPED_SHARE = 1e-3
-COUNTED = ("emotion", "speaker", "gender", "session", "intensity")
+COUNTED = ("emotion", "speaker", "gender", "session", "intensity", "role")
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,8 @@ def _warnings(
     outcome: Outcome,
 ) -> Iterator[str]:
     for column, expected in published.items():
-        for value in sorted({*expected, *counts[column]}):
-            held, told = counts[column].get(value, 0), expected.get(value, 0)
-            if held != told:
+        for value, told in sorted(expected.items()):
+            if (held := counts[column].get(value, 0)) != told:
                 yield f"{column} {value}: {held} utterances kept, {told} published"
     for group in outcome.duplicates:
         yield f"the same audio: {', '.join(group)}"

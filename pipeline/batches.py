@@ -1,6 +1,8 @@
-"""Which clips make a batch, and which of them pass the encoder together."""
+"""Which clips make a batch, which of them pass the encoder together, and reading them in time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -8,6 +10,8 @@ from pipeline.seeds import derive
 
 # Batches are cut from pools of this many batches sorted by length: little padding, much shuffling.
 POOL_BATCHES = 16
+
+Batch = TypeVar("Batch")
 
 
 def of_epoch(lengths: Sequence[float], batch: int, seed: int, epoch: int) -> list[list[int]]:
@@ -39,3 +43,18 @@ def by_budget(indices: Sequence[int], lengths: Sequence[float], budget: float) -
         else:
             groups.append([index])
     return groups
+
+
+def read_ahead(
+    read: Callable[[Sequence[int]], Batch], plan: Iterable[Sequence[int]]
+) -> Iterator[Batch]:
+    """Yield ``read(indices)`` for each of ``plan``; a thread reads one while another is in use."""
+    with ThreadPoolExecutor(1) as reader:
+        current: Future[Batch] | None = None
+        for indices in plan:
+            following = reader.submit(read, indices)
+            if current:
+                yield current.result()
+            current = following
+        if current:
+            yield current.result()

@@ -4,19 +4,17 @@ Between the embeddings that `extract` wrote and the regressors of `pipeline.regr
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from pipeline.batches import read_ahead
 from pipeline.embeddings import Embeddings, Floats
 from pipeline.errors import PipelineError
-from pipeline.settings import Layer
+from pipeline.layers import Layer
 from pipeline.shares import Sample
 
 # A feature that never changes would otherwise be divided by zero.
@@ -31,13 +29,6 @@ class Frames:
         self.width = corpora[0].width
         self.layer = layer
         self._corpus = {clip: corpus for corpus in corpora for clip in corpus.clips}
-
-    @classmethod
-    @contextmanager
-    def open(cls, paths: Sequence[Path], layer: Layer) -> Iterator["Frames"]:
-        """Open embeddings, one file a corpus."""
-        with ExitStack() as stack:
-            yield cls([stack.enter_context(Embeddings(path)) for path in paths], layer)
 
     def lengths(self, found: Sequence[Sample]) -> list[int]:
         """The number of frames of each sample's clip."""
@@ -98,14 +89,7 @@ class Reader:
 
     def batches(self, found: Sequence[Sample], plan: Sequence[Sequence[int]]) -> Iterator[Batch]:
         """The batches whose rows ``plan`` lists; a thread reads one batch ahead."""
-        with ThreadPoolExecutor(1) as reader:
-            ahead: list[Future[Batch]] = []
-            for rows in plan:
-                ahead.append(reader.submit(self._read, [found[row] for row in rows]))
-                if len(ahead) > 1:
-                    yield ahead.pop(0).result()
-            for batch in ahead:
-                yield batch.result()
+        return read_ahead(lambda rows: self._read([found[row] for row in rows]), plan)
 
     def _read(self, members: Sequence[Sample]) -> Batch:
         clips = [torch.from_numpy(self.frames.read(sample)) for sample in members]

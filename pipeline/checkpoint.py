@@ -27,14 +27,7 @@ def save(
     }
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
-    staged = path.with_name(path.name + "~")
-    # Copies on the CPU: cuDNN keeps an LSTM's weights in one storage, which safetensors refuses.
-    save_file(
-        {name: _copy(tensor) for name, tensor in tensors.items()},
-        staged,
-        {"progress": json.dumps(progress)},
-    )
-    files.replace(staged, path)
+    write(path, tensors, {"progress": json.dumps(progress)})
 
 
 def restore(
@@ -50,9 +43,9 @@ def restore(
     except (SafetensorError, OSError, KeyError, ValueError):
         return None
     for name, module in modules.items():
-        module.load_state_dict(_under(f"{name}/", tensors))
+        module.load_state_dict(under(f"{name}/", tensors))
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _under("optimizer/", tensors).items():
+    for name, tensor in under("optimizer/", tensors).items():
         index, key = name.split("/")
         state.setdefault(int(index), {})[key] = tensor
     groups = optimizer.state_dict()["param_groups"]
@@ -60,13 +53,19 @@ def restore(
     return progress
 
 
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as safetensors, atomically."""
+    staged = path.with_name(path.name + "~")
+    # Copies on the CPU: cuDNN keeps an LSTM's weights in one storage, which safetensors refuses.
+    copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    save_file({name: copy.contiguous() for name, copy in copies.items()}, staged, metadata)
+    files.replace(staged, path)
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, without it."""
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }
-
-
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().clone().contiguous()

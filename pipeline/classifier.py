@@ -5,7 +5,6 @@ The folder that `save` writes holds what training changed and no more: the whole
 put them together. An adapter's folder names the digest of the encoder that it belongs to.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +12,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from pipeline import checkpoint, files, heads, layout, lora, losses, metrics
 from pipeline import encoder as encoders
-from pipeline import files, heads, lora, losses, metrics
 from pipeline.device import autocast
 from pipeline.errors import PipelineError
-from pipeline.settings import Layer
+from pipeline.layers import Layer
 from pipeline.task import Example
 from pipeline.training import Batch, Fit
 
@@ -91,9 +90,8 @@ class Classifier(nn.Module):
 
 def save(model: Classifier, folder: Path) -> None:
     """Write the classifier into an existing folder (the caller publishes it)."""
-    design = model.design.model_dump(mode="json")
-    (folder / "config.json").write_text(json.dumps(design, indent=2) + "\n", "utf-8")
-    save_file(_head_state(model), folder / "head.safetensors")
+    files.write_json(folder / layout.CONFIG, model.design.model_dump(mode="json"))
+    checkpoint.write(folder / "head.safetensors", _own_parts(model).state_dict())
     if model.design.method == "lora-qkv":
         lora.save(model.body, folder / "adapter")
     else:
@@ -107,9 +105,9 @@ def load(folder: Path, base: Path) -> Classifier:
     Raises:
         PipelineError: The folder is incomplete, or ``base`` is another encoder.
     """
-    design = Design(**files.read_json(folder / "config.json"))
+    design = Design(**files.read_json(folder / layout.CONFIG))
     adapted = design.method == "lora-qkv"
-    if adapted and files.sha256(base / encoders.WEIGHTS) != design.encoder_sha256:
+    if adapted and layout.weights_sha256(base) != design.encoder_sha256:
         raise PipelineError(
             f"{folder}: its adapters belong to another encoder than {base}, "
             "run `dvc repro` or give the encoder it was trained from"
@@ -117,9 +115,7 @@ def load(folder: Path, base: Path) -> Classifier:
     model = Classifier(encoders.load(base if adapted else folder / "encoder"), design)
     if adapted:
         lora.restore(model.body, folder / "adapter")
-    head = load_file(folder / "head.safetensors")
-    model.head.load_state_dict(_part("head.", head))
-    model.output.load_state_dict(_part("output.", head))
+    _own_parts(model).load_state_dict(load_file(folder / "head.safetensors"))
     return model.eval()
 
 
@@ -145,14 +141,6 @@ def score(fit: Fit, model: Classifier, dev: Sequence[Example]) -> dict[str, floa
     return {"dev_loss": float(loss) / len(dev), "dev_uar": float(metrics.uar(counts))}
 
 
-def _head_state(model: Classifier) -> dict[str, Tensor]:
-    parts = {"head": model.head, "output": model.output}
-    return {
-        f"{name}.{key}": value.detach().cpu().clone()
-        for name, part in parts.items()
-        for key, value in part.state_dict().items()
-    }
-
-
-def _part(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+def _own_parts(model: Classifier) -> nn.ModuleDict:
+    """What stands on the encoder."""
+    return nn.ModuleDict({"head": model.head, "output": model.output})

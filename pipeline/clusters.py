@@ -16,10 +16,10 @@ from scipy.sparse import csr_matrix
 
 from pipeline.embeddings import Embeddings
 from pipeline.errors import PipelineError
+from pipeline.layers import Layer
 from pipeline.nearest import Floats, Ints, nearest, nearest_few
 from pipeline.progress import say
 from pipeline.seeds import derive
-from pipeline.settings import Layer
 
 # Frames per centroid: an error below the first, a warning below the second (faiss's own threshold).
 FEWEST, FEW = 10, 39

@@ -86,7 +86,6 @@ class CnnLstm(nn.Module):
     def __init__(self, width: int, conv: Sequence[int], lstm_width: int) -> None:
         super().__init__()
         self.trunk = Trunk(width, conv, lstm_width, normalize=False)
-        self.width = lstm_width
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Map (batch, frames, width) to (batch, lstm_width)."""
@@ -108,7 +107,6 @@ class CnnLstmAttention(nn.Module):
         self.trunk = Trunk(width, conv, lstm_width, normalize=True)
         self.query = nn.Linear(2 * lstm_width, lstm_width)
         self.divisor = lstm_width if scale == "width" else lstm_width**0.5
-        self.width = lstm_width
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Map (batch, frames, width) to (batch, lstm_width)."""

@@ -30,12 +30,22 @@ def select(name: str) -> torch.device:
     return device
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The context of a forward pass in ``precision``: fp32 or bf16 (parameters stay in fp32).
+def dtype(device: torch.device, precision: str) -> torch.dtype:
+    """The type of ``precision``: fp32 or bf16.
 
     Raises:
         PipelineError: The GPU has no bf16.
     """
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise PipelineError("params.yaml: precision is bf16, but this GPU has none, set it to fp32")
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context of a forward pass in ``precision``; parameters stay in fp32.
+
+    Raises:
+        PipelineError: As `dtype`.
+    """
+    lower = dtype(device, precision) is torch.bfloat16
+    return torch.autocast(device.type, torch.bfloat16, enabled=lower)

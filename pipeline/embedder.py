@@ -18,9 +18,8 @@ from torch.nn.utils import parametrize
 from pipeline import encoder
 from pipeline.audio import Samples
 from pipeline.batches import by_budget
-from pipeline.device import select
+from pipeline.device import dtype, select
 from pipeline.embeddings import Embedding, Header
-from pipeline.errors import PipelineError
 from pipeline.manifest import SAMPLE_RATE_HZ
 
 
@@ -52,7 +51,7 @@ class Embedder:
         model = encoder.load(folder)
         # The positional convolution's weight norm, 6 % of a forward pass, is the same every time.
         parametrize.remove_parametrizations(model.encoder.pos_conv_embed.conv, "weight")
-        return model.to(self.device, _dtype(precision, self.device))
+        return model.to(self.device, dtype(self.device, precision))
 
     def __call__(self, waves: Sequence[Samples]) -> list[Embedding]:
         """Embed clips, (samples,) each; the order is kept."""
@@ -94,11 +93,3 @@ def _one_thread() -> Iterator[None]:
 def _mean(frames: Tensor) -> npt.NDArray[np.float32]:
     mean: npt.NDArray[np.float32] = frames.mean(0, dtype=torch.float64).float().cpu().numpy()
     return mean
-
-
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
-    if precision == "fp32":
-        return torch.float32
-    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise PipelineError("params.yaml: precision is bf16, but this GPU has none, set it to fp32")
-    return torch.bfloat16

@@ -1,19 +1,18 @@
 """Embeddings in HDF5: what `extract` and `frames` write and everything after them reads.
 
-One file holds a set of clips, sorted: the frames of some layers one after another
-(``layer_<index>`` or ``last``, of shape (frames, width)), where each clip begins (``offsets``,
-int64, clips + 1), the clips' ids (``clip``), and the means over time of some layers
+One file (`pipeline.hdf5`) holds a set of clips, sorted: the frames of some layers one after another
+(``layer_<index>`` or ``last``, of shape (frames, width)), and the means over time of some layers
 (``mean_<index>`` or ``mean_last``, float32, (clips, width)). The root's attributes say what
-computed it. Plain h5py reads it; every chunk and every header carries a checksum, and the same
-content gives the same bytes. Nothing here imports torch.
+computed it. Nothing here imports torch.
 """
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,15 +20,13 @@ import numpy.typing as npt
 
 from pipeline import files
 from pipeline.errors import PipelineError
-from pipeline.layers import frames_name, mean_name
-from pipeline.manifest import SAMPLE_RATE_HZ, Clip
-from pipeline.settings import Layer
+from pipeline.hdf5 import ClipFile
+from pipeline.layers import Layer, frames_name, mean_name
+from pipeline.manifest import ARTIFACTS, SAMPLE_RATE_HZ, Clip
 
 Floats = npt.NDArray[np.float32]
 
 SCHEMA_VERSION = 1
-# Per dataset; HDF5's own choice would hold gigabytes where many layers of many files are open.
-CACHE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -68,12 +65,10 @@ def digest(clips: Sequence[Clip]) -> str:
     return files.digest([(clip.clip, clip.sha256) for clip in clips])
 
 
-class Embeddings:
+class Embeddings(ClipFile):
     """Embeddings opened read-only; nothing is read before it is asked for.
 
     Attributes:
-        clips: The clips' ids, sorted.
-        offsets: Where each clip's frames begin, int64 (clips + 1,).
         header: What computed them; `attributes` as a plain dictionary.
 
     Raises:
@@ -81,19 +76,14 @@ class Embeddings:
             ``encoder``, or of other clips or other audio than ``clips``.
     """
 
+    CONTENT = "embedding"
+
     def __init__(
         self, path: Path, encoder: str | None = None, clips: Sequence[Clip] | None = None
     ) -> None:
-        self._path = path
-        try:
-            self._file = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
+        super().__init__(path)
+        with self._reading():
             self.header = _header(self._file)
-            self._require_own_data()
-            self.clips: list[str] = self._file["clip"].asstr()[:].tolist()
-            self.offsets: npt.NDArray[np.int64] = self._file["offsets"][:]
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise self._failure(error) from None
-        self._rows = {clip: row for row, clip in enumerate(self.clips)}
         if encoder is not None and self.header.encoder != encoder:
             raise PipelineError(
                 f"{path}: made by encoder {self.header.encoder!r}, expected {encoder!r}, "
@@ -154,16 +144,6 @@ class Embeddings:
             {n: self._read(mean_name(n, blocks), row, row + 1)[0] for n in self.header.means},
         )
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _read(self, name: str, start: int, stop: int) -> npt.NDArray[Any]:
         if name not in self._file:
             kept = ", ".join(sorted(set(self._file) - {"clip", "offsets"}))
@@ -171,34 +151,33 @@ class Embeddings:
                 f"{self._path}: no {name!r}, it holds {kept}, "
                 "add the layer to extract.frames or extract.means in params.yaml"
             )
-        try:
+        with self._reading():
             values: npt.NDArray[Any] = self._file[name][start:stop]
-        except OSError as error:
-            raise self._failure(error) from None
         if not np.isfinite(values).all():
             raise PipelineError(f"{self._path}: {name} has a NaN or an infinity, delete it, repro")
         return values
 
-    def _span(self, clip: str) -> tuple[int, int]:
-        if clip not in self._rows:
-            raise PipelineError(f"{self._path}: no embedding of clip {clip!r}, run `dvc repro`")
-        start, stop = self.offsets[self._rows[clip] :][:2].tolist()
-        return start, stop
 
-    def _require_own_data(self) -> None:
-        """Refuse links and external storage: h5py would read any file that they name."""
-        for name in self._file:
-            link = self._file.get(name, getlink=True)
-            if not isinstance(link, h5py.HardLink):
-                raise ValueError(f"{name} is a link")
-            if self._file[name].external or self._file[name].is_virtual:
-                raise ValueError(f"{name} is stored elsewhere")
+def path_of(encoder: str, corpus: str) -> Path:
+    """Where the embeddings of a corpus are."""
+    return ARTIFACTS / "embeddings" / encoder / f"{corpus}.h5"
 
-    def _failure(self, error: Exception) -> PipelineError:
-        if not self._path.is_file():
-            return PipelineError(f"{self._path}: no such file, run `dvc repro`")
-        reason = " ".join(str(error).replace("'", "").split())
-        return PipelineError(f"{self._path}: damaged ({reason}), delete it and run `dvc repro`")
+
+@contextmanager
+def opened(encoder: str, clips: Sequence[Clip]) -> Iterator[list[Embeddings]]:
+    """Open an encoder's embeddings of every corpus of ``clips``, all the clips of the manifests.
+
+    Raises:
+        PipelineError: A file is missing, damaged, or of another encoder, clips or audio.
+    """
+    by_corpus: dict[str, list[Clip]] = {}
+    for clip in clips:
+        by_corpus.setdefault(clip.corpus, []).append(clip)
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(Embeddings(path_of(encoder, corpus), encoder, own))
+            for corpus, own in by_corpus.items()
+        ]
 
 
 class ClipFrames:

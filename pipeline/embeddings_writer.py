@@ -16,15 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import files
-from pipeline.embeddings import CACHE_BYTES, SCHEMA_VERSION, Embedding, Header
+from pipeline.embeddings import SCHEMA_VERSION, Embedding, Header
 from pipeline.errors import PipelineError
-from pipeline.layers import frames_name, mean_name
-from pipeline.settings import Layer
+from pipeline.hdf5 import CACHE_BYTES, FORMAT, write_clips
+from pipeline.layers import Layer, frames_name, mean_name
 
 # About one clip of a base model in float16: a clip is read in one or two pieces.
 CHUNK_BYTES = 2**18
-# The oldest format whose headers have checksums.
-FORMAT = ("v110", "v110")
 
 
 class Writer:
@@ -64,10 +62,7 @@ class Writer:
 
     def finish(self) -> None:
         """Write what is known at the end."""
-        ids = np.array([clip.encode() for clip in self._clips])
-        kind = h5py.string_dtype("utf-8", ids.dtype.itemsize)
-        for name, data in (("clip", ids.astype(kind)), ("offsets", self._offsets)):
-            self._file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True)
+        write_clips(self._file, self._clips, self._offsets)
 
 
 @contextmanager

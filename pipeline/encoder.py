@@ -22,17 +22,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers.masking_utils import create_bidirectional_mask
 
-from pipeline import files, layout
+from pipeline import files
 from pipeline.errors import PipelineError
-from pipeline.layers import index
-from pipeline.layout import CONFIG, PREPROCESSOR
+from pipeline.layers import Layer, index
+from pipeline.layout import CONFIG, FIELD_SAMPLES, HOP_SAMPLES, PREPROCESSOR, WEIGHTS
 from pipeline.manifest import SAMPLE_RATE_HZ
-from pipeline.settings import Layer
-
-ENCODERS = layout.ENCODERS
-WEIGHTS = layout.WEIGHTS
-HOP_SAMPLES = layout.HOP_SAMPLES
-FIELD_SAMPLES = layout.FIELD_SAMPLES
 
 MODELS = {
     "hubert": ("HubertConfig", "HubertModel"),

@@ -5,6 +5,7 @@ are views of it. Systems are named by the caller: no folder is ever listed.
 """
 
 import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,6 +174,27 @@ def draw(folder: Path, classifiers: Sequence[Classifier], shares: Sequence[Regre
             path = folder / f"share-{r.features}-{r.head}.png"
             title = f"{r.features} {r.head}: emotion shares on test"
             plots.share(path, title, r.tested.truth, r.tested.guess, rhos)
+
+
+def draw_corpora(folder: Path, audits: Mapping[str, Any]) -> None:
+    """What each corpus holds: its utterances by emotion and gender, its clips by duration."""
+    for name, audit in audits.items():
+        clips = [clip for clip in manifest.read([name]) if not clip.augmented_from]
+        classes: dict[str, Counter[str]] = {gender: Counter() for gender in plots.GENDERS}
+        for clip in {clip.utterance: clip for clip in clips}.values():
+            classes[clip.gender][_heard(clip)] += 1
+        title = (
+            f"{name}: {audit['kept']} of {audit['found']} files kept, "
+            f"{audit['duration_s'] / 60:.1f} minutes"
+        )
+        present = {gender: counts for gender, counts in classes.items() if counts}
+        durations_s = [clip.duration_s for clip in clips]
+        plots.corpus(folder / f"corpus-{name}.png", title, present, durations_s)
+
+
+def _heard(clip: manifest.Clip) -> str:
+    """The clip's emotion, or the one with the largest share."""
+    return clip.emotion or max(clip.shares, key=clip.shares.__getitem__)
 
 
 def audits(corpora: Sequence[str]) -> Mapping[str, Any]:

@@ -27,7 +27,9 @@ def publish(target: Path) -> Iterator[Path]:
     file system, so that the rename is atomic) but inside none, so that a leftover of a killed run
     is never taken for an output.
     """
-    staged = STAGING / "+".join(target.parts)
+    # Outside the project, where a test may write, another file system may begin.
+    outside = target.is_absolute()
+    staged = target.with_name(target.name + "~") if outside else STAGING / "+".join(target.parts)
     _remove(staged)
     staged.parent.mkdir(parents=True, exist_ok=True)
     try:

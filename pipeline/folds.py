@@ -6,6 +6,7 @@ reads the roles of one fold with `read`.
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -81,6 +82,15 @@ def require_no_leakage(folds: Sequence[Fold], clips: Iterable[Clip], shared: boo
                 other = held.setdefault(key, clip)
                 if fold[other.clip] != fold[clip.clip]:
                     raise PipelineError(_leak(number, fold, other, clip, what))
+
+
+def audio_in_several_corpora(clips: Iterable[Clip]) -> list[list[str]]:
+    """Groups of clips of more than one corpus whose samples are equal, each sorted."""
+    groups: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        groups[clip.sha256].append(clip)
+    found = [group for group in groups.values() if len({clip.corpus for clip in group}) > 1]
+    return sorted(sorted(clip.clip for clip in group) for group in found)
 
 
 def _leak(number: int, fold: Fold, one: Clip, other: Clip, what: str) -> str:

@@ -34,7 +34,6 @@ class Pool(nn.Module):
     def __init__(self, width: int, projection: int) -> None:
         super().__init__()
         self.projector = nn.Linear(width, projection)
-        self.width = projection
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Map (batch, frames, width) to (batch, projection)."""
@@ -48,7 +47,6 @@ class BiLstm(nn.Module):
         super().__init__()
         self.lstm = nn.LSTM(width, lstm_width, batch_first=True, bidirectional=True)
         self.projector = nn.Linear(2 * lstm_width, projection)
-        self.width = projection
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Map (batch, frames, width) to (batch, projection); padding is never read."""

@@ -4,6 +4,7 @@ Between ``encoder`` in params.yaml and ``artifacts/encoders/<name>/``. This is t
 reads a ``.bin``: its checksum is compared first, and no code in it is run.
 """
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -97,6 +98,8 @@ def _find(name: str, pin: Pin, file: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
+    # Its retries, half a minute without a network, would be ten lines before ours.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         return Path(hf_hub_download(pin.repository, file, revision=pin.revision))
     except (OSError, EntryNotFoundError, ValueError) as error:

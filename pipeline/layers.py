@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipeline.errors import PipelineError
-from pipeline.settings import Layer
 
+Layer = Annotated[int, Field(le=-1)] | Literal["last"]
 Layers = Annotated[list[Layer], Field(max_length=64)] | Literal["all"]
 
 

@@ -16,8 +16,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.embeddings import Embeddings
-from pipeline.errors import PipelineError
-from pipeline.settings import Layer
+from pipeline.layers import Layer
 from pipeline.task import Example
 
 Vectors = npt.NDArray[np.float32]
@@ -27,12 +26,12 @@ MAX_ITERATIONS = 2000
 
 
 def vectors(
-    files: Sequence[Path], layer: Layer, found: Sequence[Example], deviation: bool
+    corpora: Sequence[Embeddings], layer: Layer, found: Sequence[Example], deviation: bool
 ) -> Vectors:
     """One vector per example: the mean over time, with ``deviation`` also the standard deviation.
 
     Args:
-        files: Embeddings, one file a corpus.
+        corpora: Each corpus' embeddings.
         layer: Whose means (and frames) are read.
         found: The examples whose clips are wanted.
 
@@ -41,18 +40,11 @@ def vectors(
     """
     by_clip: dict[str, Vectors] = {}
     wanted = {example.clip.clip for example in found}
-    for path in files:
-        with Embeddings(path) as embeddings:
-            means = embeddings.means(layer)
-            for row, clip in enumerate(embeddings.clips):
-                if clip in wanted:
-                    by_clip[clip] = means[row]
-                    if deviation:
-                        spread = embeddings.frames(clip, layer).std(0)
-                        by_clip[clip] = np.concatenate([means[row], spread])
-    missing = next(iter(sorted(wanted - by_clip.keys())), None)
-    if missing is not None:
-        raise PipelineError(f"{files[0].parent}: no embedding of {missing!r}, run `dvc repro`")
+    for embeddings in corpora:
+        for clip, mean in zip(embeddings.clips, embeddings.means(layer), strict=True):
+            if clip in wanted:
+                spread = [embeddings.frames(clip, layer).std(0)] if deviation else []
+                by_clip[clip] = np.concatenate([mean, *spread])
     return np.stack([by_clip[example.clip.clip] for example in found])
 
 

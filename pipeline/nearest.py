@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pipeline.embeddings import Embeddings
 from pipeline.errors import PipelineError
-from pipeline.settings import Layer
+from pipeline.layers import Layer
 
 try:
     import faiss

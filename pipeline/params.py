@@ -6,6 +6,7 @@ module and reads it with `load`.
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -125,15 +126,18 @@ def _missing(path: Path, seen: list[str], part: str, value: object) -> str:
 
 def _explain(path: Path, key: str, kind: Any, error: ValidationError) -> str:
     """One line for the first problem that pydantic found."""
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    # A misspelt key is also a missing one: its neighbour is the better remedy.
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     location = [str(part) for part in first["loc"]]
     dotted = ".".join([key, *location])
     if first["type"] == "extra_forbidden":
         return f"{path.name}: unknown key {dotted!r}{_nearest(location[-1], _fields(kind))}"
     if first["type"] == "missing":
         return f"{path.name}: missing key {dotted!r}, add it (see README)"
-    rule = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{path.name}: {dotted} must be {rule}, got {first['input']!r}"
+    rule = re.sub(r"^(Value error,|\w+ should be)", "be", first["msg"])
+    rule = re.sub(r"^\w+ should ", "", rule)
+    return f"{path.name}: {dotted} must {rule}, got {first['input']!r}"
 
 
 def _fields(kind: Any) -> list[str]:

@@ -93,6 +93,21 @@ def take_dev(clips: Sequence[Clip], folds: Sequence[Fold], by: str) -> list[Fold
     ]
 
 
+def take_dev_at_random(clips: Sequence[Clip], folds: Sequence[Fold], seed: int) -> list[Fold]:
+    """Turn a tenth of each fold's training utterances to dev: for speakers that are unknown.
+
+    Equal audio stays together. A fold that has dev clips stays as it is.
+    """
+    units = _units(clips)
+    made = []
+    for number, fold in enumerate(folds):
+        training = [unit for unit in units if fold.get(unit[0]) == "train"]
+        taken = 0 if "dev" in fold.values() else -(-len(training) // 10)
+        order = np.random.default_rng(derive(seed, "dev", number)).permutation(len(training))
+        made.append(fold | {clip: "dev" for i in order[:taken] for clip in training[i]})
+    return made
+
+
 def add_augmented(clips: Iterable[Clip], fold: Fold) -> Fold:
     """The fold with the augmented children of its training clips."""
     children = {c.clip: "train" for c in clips if fold.get(c.augmented_from) == "train"}

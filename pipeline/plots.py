@@ -1,4 +1,4 @@
-"""Pictures of results as PNG files: confusions, learning curves, shares.
+"""Pictures of results as PNG files: confusions, learning curves, shares, corpora.
 
 Stands between the scores and ``results/plots``; the report shows the same files. The bytes follow
 from the numbers: no date, no library version.
@@ -19,6 +19,7 @@ from pipeline.scores import Scores
 INK = "#1f4e79"
 SECOND = "#c8553d"
 FAINT = "#8a8a8a"
+GENDERS = {"female": SECOND, "male": INK, "unknown": FAINT}
 # Whatever a user's matplotlibrc says.
 STYLE: Any = ["default", {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}]
 
@@ -115,6 +116,36 @@ def share(path: Path, title: str, truth: Floats, guess: Floats, rhos: Mapping[st
             axes.set_title(f"{emotion}, ρ {rho:.2f}", fontsize=9)
         figure.supxlabel("true share", fontsize=9)
         figure.supylabel("predicted share", fontsize=9)
+        figure.suptitle(title)
+        _save(figure, path)
+
+
+def corpus(
+    path: Path,
+    title: str,
+    classes: Mapping[str, Mapping[str, int]],
+    durations_s: Sequence[float],
+) -> None:
+    """Draw the utterances of each gender and emotion, and how long the clips are."""
+    names = sorted({name for counts in classes.values() for name in counts})
+    with matplotlib.style.context(STYLE):
+        figure = Figure((7.2, max(2.6, 0.24 * len(names) + 1.1)), layout="constrained")
+        emotions, lengths = figure.subplots(1, 2)
+        below = np.zeros(len(names))
+        for gender, counts in classes.items():
+            widths = [counts.get(name, 0) for name in names]
+            emotions.barh(names, widths, left=below, color=GENDERS[gender], label=gender)
+            below += widths
+        emotions.invert_yaxis()
+        emotions.set(xlabel="utterances")
+        emotions.legend(
+            frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(classes)
+        )
+        lengths.hist(durations_s, bins=30, color=INK)
+        lengths.set(xlabel="duration of a clip in seconds", ylabel="clips")
+        lengths.set_xlim(left=0)
+        for axis in (emotions.xaxis, lengths.yaxis):
+            axis.get_major_locator().set_params(integer=True)
         figure.suptitle(title)
         _save(figure, path)
 

@@ -8,7 +8,7 @@ import ctypes
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ _work: Callable[[Any], Any]
 
 
 def forked(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
-    """Yield ``work(item)`` as each is done; up to ``workers`` processes, none for 0 or 1.
+    """Yield ``work(item)`` in order; up to ``workers`` processes, none for 0 or 1.
 
     The parent must not have computed with several threads before: OpenMP does not survive a fork.
 
@@ -36,7 +36,7 @@ def forked(work: Callable[[Item], Result], items: Sequence[Item], workers: int) 
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(workers, context, _start, (work,)) as pool:
         try:
-            yield from _completed(pool, _call, items)
+            yield from _results(pool, _call, items)
         except BaseException as error:
             for child in multiprocessing.active_children():
                 child.terminate()
@@ -51,17 +51,17 @@ def forked(work: Callable[[Item], Result], items: Sequence[Item], workers: int) 
 def threaded(
     work: Callable[[Item], Result], items: Sequence[Item], threads: int
 ) -> Iterator[Result]:
-    """Yield ``work(item)`` as each is done, by threads of this process."""
+    """Yield ``work(item)`` in order, by threads of this process."""
     with ThreadPoolExecutor(threads) as pool:
-        yield from _completed(pool, work, items)
+        yield from _results(pool, work, items)
 
 
-def _completed(
+def _results(
     pool: Executor, work: Callable[[Any], Result], items: Sequence[Any]
 ) -> Iterator[Result]:
     futures = [pool.submit(work, item) for item in items]
     try:
-        for future in as_completed(futures):
+        for future in futures:
             yield future.result()
     finally:
         for future in futures:

@@ -5,30 +5,22 @@ the scratch store, keyed by the content of their source, so that a file added to
 killed run, costs only what is new.
 """
 
-import ctypes
 import json
-import multiprocessing
-import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pipeline import audio, files
+from pipeline import audio, files, pool
 from pipeline.augment import Augmentation, augmented
 from pipeline.containers import RejectedError
 from pipeline.corpora.base import Row
-from pipeline.errors import PipelineError
 from pipeline.manifest import SAMPLE_RATE_HZ, Clip
 from pipeline.segments import spans, speech_part
 from pipeline.store import Store
 
-_CHUNK = 8  # rows sent to a worker at a time
-_PR_SET_PDEATHSIG = 1
-_worker: "_Worker"
+_PART = 8  # rows sent to a worker at a time: a row alone takes hardly longer than the sending
 
 
 @dataclass(frozen=True)
@@ -83,24 +75,15 @@ def prepare_all(
 ) -> Iterator[Prepared]:
     """Write the clips of each row and yield what became of it, in order.
 
-    ``workers`` processes do the work, this one where it is 0.
+    ``workers`` processes do the work, this one where it is 0 or 1.
 
     Raises:
         PipelineError: A worker was killed from outside.
     """
-    if workers == 0:
-        yield from map(_Worker(settings, places).prepare, rows)
-        return
-    # Forked: a fresh interpreter per worker would cost more than a small corpus takes.
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, context, _start_worker, (settings, places)) as pool:
-        try:
-            yield from pool.map(_prepare, rows, chunksize=_CHUNK)
-        except BrokenProcessPool:
-            raise PipelineError(
-                "a worker was killed, perhaps for lack of memory: lower runtime.workers and run "
-                "it again, it resumes"
-            ) from None
+    worker = _Worker(settings, places)
+    parts = [rows[start : start + _PART] for start in range(0, len(rows), _PART)]
+    for made in pool.forked(worker.prepare_part, parts, workers):
+        yield from made
 
 
 def clips_of(prepared: Prepared, corpus: str, language: str) -> list[Clip]:
@@ -152,7 +135,10 @@ class _Worker:
         self._store = Store(places.scratch)
         self._folders: set[Path] = set()
 
-    def prepare(self, row: Row) -> Prepared:
+    def prepare_part(self, rows: Sequence[Row]) -> list[Prepared]:
+        return [self._prepare(row) for row in rows]
+
+    def _prepare(self, row: Row) -> Prepared:
         path = self._places.raw / row.source
         key = files.digest([files.sha256(path), row.utterance, row.start_s, row.end_s])
         stored = self._store.get(key)
@@ -173,19 +159,6 @@ class _Worker:
         if folder not in self._folders:
             folder.mkdir(parents=True, exist_ok=True)
             self._folders.add(folder)
-
-
-def _start_worker(settings: Settings, places: Places) -> None:
-    """Leave Ctrl-C to the parent, and end with it however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    global _worker  # noqa: PLW0603
-    _worker = _Worker(settings, places)
-
-
-def _prepare(row: Row) -> Prepared:
-    return _worker.prepare(row)
 
 
 def _pack(prepared: Prepared, flacs: bytes) -> bytes:

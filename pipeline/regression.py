@@ -7,7 +7,6 @@ drawn but the batches, from (seed, epoch): a killed run resumes to the byte-iden
 CPU.
 """
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import load_file
 
 from pipeline import batches, checkpoint, files
 from pipeline import stage as stages
@@ -78,7 +76,7 @@ class Fit:
             history.append(self._epoch(active, optimizer, len(history) + 1))
             for name, regressor in regressors.items():
                 if _best(regressor, history) == len(history):
-                    _write(self._kept(name), regressor.state_dict())
+                    checkpoint.write(self._kept(name), regressor.state_dict())
             checkpoint.save(path, dict(regressors), optimizer, history)
         for name, regressor in regressors.items():
             if _best(regressor, history):
@@ -198,21 +196,15 @@ def _best(regressor: Regressor, history: Sequence[Row]) -> int:
     return 1 + losses.index(min(losses)) if losses else 0
 
 
-def _write(path: Path, state: dict[str, Tensor]) -> None:
-    staged = path.with_name(path.name + "~")
-    save_file({key: value.cpu().clone() for key, value in state.items()}, staged)
-    files.replace(staged, path)
-
-
 def save(out: Path, design: Design, regressors: Regressors, scale: Scale) -> None:
     """Write ``model.safetensors`` and ``config.json`` into an existing folder."""
     tensors = {"scale/mean": scale.mean, "scale/deviation": scale.deviation}
     for name, regressor in regressors.items():
         tensors |= {f"{name}/{key}": value for key, value in regressor.state_dict().items()}
-    _write(out / "model.safetensors", tensors)
+    checkpoint.write(out / "model.safetensors", tensors)
     outputs = {name: regressor.emotions for name, regressor in regressors.items()}
-    config = json.dumps({"design": design.model_dump(), "regressors": outputs}, indent=2)
-    (out / "config.json").write_text(config + "\n", "utf-8", newline="\n")
+    config = {"design": design.model_dump(), "regressors": outputs}
+    files.write_json(out / "config.json", config)
 
 
 def read(folder: Path) -> tuple[Regressors, Scale]:
@@ -222,7 +214,5 @@ def read(folder: Path) -> tuple[Regressors, Scale]:
     regressors = {}
     for name, emotions in config["regressors"].items():
         regressors[name] = Regressor(Design(**config["design"]), emotions).eval()
-        prefix = f"{name}/"
-        state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        regressors[name].load_state_dict(state)
+        regressors[name].load_state_dict(checkpoint.under(f"{name}/", tensors))
     return regressors, Scale(tensors["scale/mean"], tensors["scale/deviation"])

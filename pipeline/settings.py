@@ -6,8 +6,6 @@ from pydantic import Field
 
 from pipeline.params import Section
 
-# -1 is the raw output of the top block, -3 of the third-to-last; ``last`` is last_hidden_state.
-Layer = Annotated[int, Field(le=-1)] | Literal["last"]
 Precision = Literal["fp32", "bf16"]
 
 

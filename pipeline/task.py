@@ -12,7 +12,6 @@ from pipeline.manifest import Clip
 from pipeline.params import Section
 
 GENDERS = ("female", "male")
-ROLES = ("train", "dev", "test")
 
 
 class Task(Section):

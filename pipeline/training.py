@@ -8,7 +8,6 @@ resumes to the byte-identical result on the CPU.
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -172,18 +171,12 @@ class Fit:
     ) -> Iterator[Batch]:
         """Decode the next group while the device computes on this one."""
 
-        def load(group: Sequence[int]) -> Batch:
+        def read(group: Sequence[int]) -> Batch:
             members = [found[index] for index in group]
             waves = [torch.from_numpy(read_clip(e.clip.file)) for e in members]
             return Batch(members, [wave.to(self.device) for wave in waves], epoch)
 
-        with ThreadPoolExecutor(1) as reader:
-            ahead = [reader.submit(load, group) for group in groups[:1]]
-            for group in [*groups[1:], None]:
-                current = ahead.pop().result()
-                if group is not None:
-                    ahead.append(reader.submit(load, group))
-                yield current
+        return batches.read_ahead(read, groups)
 
     def _require_finite(
         self,

@@ -11,8 +11,8 @@ from pydantic import Field, field_validator
 
 from pipeline import folds, manifest
 from pipeline.files import publish, write_json
+from pipeline.layers import Layer
 from pipeline.params import Section, load
-from pipeline.settings import Layer
 from pipeline.stage import run, runtime
 
 Scale = Annotated[int, Field(ge=2, le=1_000_000)]

@@ -44,18 +44,21 @@ def main() -> None:
     folds, share_fold = load("folds", list[int]), load("share.fold", int)
     by = load("split.by", str)
 
-    classifiers = evaluation.score_classifiers(systems, folds, load("task", Task), bootstrap)
+    scored = systems if folds else []
+    classifiers = evaluation.score_classifiers(scored, folds, load("task", Task), bootstrap)
     shares = evaluation.score_shares(regressors, share_fold, bootstrap)
     used = [*folds, *([share_fold] if regressors else [])]
     protocol = evaluation.protocol(corpora, sorted(set(used)), by, bootstrap)
+    audits = evaluation.audits(corpora)
     scores = evaluation.as_json(protocol, classifiers, shares)
     with files.publish(RESULTS / "tables") as tables:
         evaluation.write_tables(tables, classifiers)
     with files.publish(RESULTS / "plots") as plots:
         evaluation.draw(plots, classifiers, shares)
+        evaluation.draw_corpora(plots, audits)
     page = report.render(
         scores,
-        evaluation.audits(corpora),
+        audits,
         sorted((RESULTS / "plots").iterdir()),
         {key: load(key, object) for key in SETTINGS},
     )

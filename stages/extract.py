@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline import extraction, folds, layout, manifest, stage
-from pipeline.layers import Layers
+from pipeline import embeddings, extraction, folds, layout, manifest, stage
+from pipeline.layers import Layer, Layers
 from pipeline.manifest import ARTIFACTS
 from pipeline.params import Section, load
-from pipeline.settings import Layer, Precision
+from pipeline.settings import Precision
 
 Dtype = Literal["float16", "float32"]
 
@@ -52,9 +52,8 @@ def main(
 def _embed_corpus(encoder: str, corpus: str) -> None:
     params = load("extract", ExtractParams)
     kept = extraction.Kept(params.frames, params.means, params.precision, params.dtype)
-    target = ARTIFACTS / "embeddings" / encoder / f"{corpus}.h5"
     job = extraction.Job.prepare(layout.ENCODERS / encoder, encoder, kept)
-    job.run(target, manifest.read([corpus]))
+    job.run(embeddings.path_of(encoder, corpus), manifest.read([corpus]))
 
 
 def _embed_fold(fold: int) -> None:

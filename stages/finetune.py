@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from pydantic import Field
 
-from pipeline import files, folds, manifest
+from pipeline import files, folds, layout, manifest
+from pipeline.layers import Layer
+from pipeline.manifest import Clip
 from pipeline.params import Section, load
 from pipeline.seeds import derive
-from pipeline.settings import Layer, Training
+from pipeline.settings import Training
 from pipeline.stage import run
 from pipeline.task import Example, Task, digest, examples, of_role
 
@@ -82,12 +84,13 @@ class FinetuneParams(Section):
 
 @dataclass(frozen=True)
 class Job:
-    """One classifier: what the command line names, and the fold's examples."""
+    """One classifier: what the command line names, all clips, and the fold's examples."""
 
     start: str
     method: Method
     fold: int
     task: Task
+    clips: Sequence[Clip]
     found: Sequence[Example]
 
     @property
@@ -109,8 +112,8 @@ def main(
     """Train a classifier of emotions and predict dev and test."""
     params = load("finetune", FinetuneParams)
     task = load("task", Task)
-    found = examples(task, manifest.read(load("corpora", list[str])), folds.read(fold))
-    job = Job(start, method, fold, task, found)
+    clips = manifest.read(load("corpora", list[str]))
+    job = Job(start, method, fold, task, clips, examples(task, clips, folds.read(fold)))
     if job.method == "linear":
         _linear(params.methods.linear, job)
     else:
@@ -119,12 +122,10 @@ def main(
 
 def _linear(params: LinearParams, job: Job) -> None:
     from pipeline import linear, predictions
+    from pipeline.embeddings import opened
 
-    embeddings = [
-        manifest.ARTIFACTS / "embeddings" / job.start / f"{corpus}.h5"
-        for corpus in load("corpora", list[str])
-    ]
-    vectors = linear.vectors(embeddings, params.layer, job.found, params.pooling == "mean-std")
+    with opened(job.start, job.clips) as corpora:
+        vectors = linear.vectors(corpora, params.layer, job.found, params.pooling == "mean-std")
     model = linear.fit(job.found, vectors, params.c)
     scored = [row for row, example in enumerate(job.found) if example.role != "train"]
     with files.publish(job.target) as out:
@@ -142,9 +143,9 @@ def _train(params: FinetuneParams, job: Job) -> None:
     base = (
         manifest.ARTIFACTS / "retrained" / str(job.fold)
         if job.start == "retrained"
-        else encoder.ENCODERS / load("pretrained", str)
+        else layout.ENCODERS / load("pretrained", str)
     )
-    design = _design(params, job, files.sha256(base / encoder.WEIGHTS))
+    design = _design(params, job, layout.weights_sha256(base))
     seed = derive(load("seed", int), "finetune", job.fold)
     inputs = [design.model_dump(), digest(job.found)]
     fit = Fit.prepare("finetune", params.training, seed, inputs)

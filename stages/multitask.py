@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from pydantic import Field
 
-from pipeline import files, folds, manifest
+from pipeline import files, folds, layout, manifest
 from pipeline.params import load
 from pipeline.seeds import derive
 from pipeline.settings import Training
@@ -34,9 +34,9 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     task = load("task", Task)
     clips = manifest.read(load("corpora", list[str]))
     found = examples(task, clips, folds.read(fold))
-    base = encoders.ENCODERS / load("pretrained", str)
+    base = layout.ENCODERS / load("pretrained", str)
 
-    inputs = [digest(found), files.sha256(base / encoders.WEIGHTS)]
+    inputs = [digest(found), layout.weights_sha256(base)]
     seed = derive(load("seed", int), "multitask", fold)
     fit = Fit.prepare("multitask", params, seed, inputs)
     encoder = encoders.load(base, freeze_conv=params.freeze_conv)

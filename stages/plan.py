@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -19,15 +19,17 @@ from pipeline.manifest import ARTIFACTS
 from pipeline.params import Section, load
 from pipeline.stage import run
 
+RAW = Path("data/raw")
 Names = list[str]
+Trained = list[Literal["full", "lora-qkv"]]
 
 
 class Methods(Section):
     """The ``methods`` section: the active methods, by what they start from."""
 
-    cached: Names
-    pretrained: Names
-    retrained: Names
+    cached: list[Literal["linear"]]
+    pretrained: Trained
+    retrained: Trained
 
 
 def main() -> None:
@@ -41,8 +43,11 @@ def main() -> None:
     _require("pretrained", [load("pretrained", str)], "encoders", encoders)
     _require("features", features, "encoders", encoders)
     _require("share.features", share_features, "features", features)
+    heads = load("share.model.feed_forward", dict[str, object])
+    _require("share.heads", share_heads, "share.model.feed_forward", heads)
+    _require_data(corpora)
 
-    starts = [*product(features, methods.cached)]
+    starts: list[tuple[str, str]] = [*product(features, methods.cached)]
     starts += [("pretrained", method) for method in methods.pretrained]
     starts += [("retrained", method) for method in methods.retrained]
     active = {
@@ -63,12 +68,27 @@ def main() -> None:
 def _require(key: str, names: Names, where: str, known: Iterable[str]) -> None:
     for name in names:
         if name not in known:
+            remedy = f"use one of: {', '.join(known)}" if known else "remove it"
             raise PipelineError(
                 f"params.yaml: {key} has {name!r}, which {where} does not define, "
-                f"add it there or use one of: {', '.join(known)}"
+                f"add it there or {remedy}"
             )
         if names.count(name) > 1:
             raise PipelineError(f"params.yaml: {key} has {name!r} twice, remove one")
+
+
+def _require_data(corpora: Names) -> None:
+    """Name the remedy before DVC, which only says that a dep is missing."""
+    if not corpora:
+        raise PipelineError("params.yaml: corpora is empty, name a corpus that `corpus` defines")
+    for name in corpora:
+        folder = RAW / name
+        synthetic = load(f"corpus.{name}.parser", str) == "demo"
+        if not (synthetic or folder.is_dir() or folder.with_name(f"{name}.dvc").is_file()):
+            raise PipelineError(
+                f"{folder}: no such folder, put the corpus there (docs/corpora.md) and track it "
+                f"with `dvc add {folder}`"
+            )
 
 
 def _prune(folder: Path, active: Names) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from pydantic import Field
 
-from pipeline import files, folds, manifest
+from pipeline import files, folds, layout, manifest
 from pipeline.params import load
 from pipeline.seeds import derive
 from pipeline.settings import Training
@@ -35,10 +35,10 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     params = load("retrain", RetrainParams)
     clips = manifest.read(load("corpora", list[str]))
     found = everything(clips, folds.read(fold))
-    base = encoders.ENCODERS / load("pretrained", str)
+    base = layout.ENCODERS / load("pretrained", str)
     folder = manifest.ARTIFACTS / "units" / str(fold)
 
-    inputs = [files.sha256(base / encoders.WEIGHTS), files.sha256(folder / "units.h5")]
+    inputs = [layout.weights_sha256(base), files.sha256(folder / "units.h5")]
     seed = derive(load("seed", int), "retrain", fold)
     fit = Fit.prepare("retrain", params, seed, inputs)
     encoder = encoders.load(base, freeze_conv=params.freeze_conv)

@@ -10,9 +10,9 @@ import typer
 from pydantic import Field
 
 from pipeline import files, folds, manifest, shares
+from pipeline.layers import Layer
 from pipeline.params import Section, load
 from pipeline.seeds import derive
-from pipeline.settings import Layer
 from pipeline.stage import run
 
 Head = Literal["cnn-lstm", "cnn-lstm-attention"]
@@ -59,16 +59,17 @@ def main(
 ) -> None:
     """Train regressors of emotion shares and predict dev and test."""
     params = load("share", ShareParams)
-    corpora = load("corpora", list[str])
-    rated = shares.rated(manifest.read(corpora), folds.read(params.fold))
+    clips = manifest.read(load("corpora", list[str]))
+    rated = shares.rated(clips, folds.read(params.fold))
 
     from pipeline.cached import Frames
     from pipeline.cnn_lstm import Design
+    from pipeline.embeddings import opened
     from pipeline.regression import Fit, save
 
     seed = derive(load("seed", int), "share", params.fold)
-    paths = [manifest.ARTIFACTS / "embeddings" / features / f"{corpus}.h5" for corpus in corpora]
-    with Frames.open(paths, params.layer) as frames:
+    with opened(features, clips) as corpora:
+        frames = Frames(corpora, params.layer)
         design = Design(head=head, width=frames.width, **params.model.of(head))
         fit = Fit.prepare(design, params.training, seed, frames, rated)
         regressors, history = fit.run()

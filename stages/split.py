@@ -13,6 +13,7 @@ from pipeline.params import Section, load
 from pipeline.stage import run
 
 GIVEN = Path("data/folds.csv")
+TOLD = 10  # groups of equal audio that are named
 
 
 class SplitParams(Section):
@@ -23,12 +24,12 @@ class SplitParams(Section):
     dev: Literal["speaker", "session", "random", "none"]
 
     @model_validator(mode="after")
-    def _random_is_all_random(self) -> "SplitParams":
+    def _random_where_it_can_be(self) -> "SplitParams":
         counted = self.count != "all" and self.count >= 2
         if self.by == "random" and not (counted and self.dev in ("random", "none")):
             raise ValueError("by random with a count of 2 or more and dev random or none")
-        if self.by != "random" and self.dev == "random":
-            raise ValueError("dev speaker, session or none unless by is random")
+        if self.dev == "random" and self.by not in ("random", "published", "given"):
+            raise ValueError("dev speaker, session or none unless by is random, published or given")
         return self
 
 
@@ -43,6 +44,11 @@ def main() -> None:
     with files.publish(folds.FOLDS) as staged:
         folds.write(staged, made)
         folds.require_no_leakage(folds.read_all(staged), clips, shared=params.by == "random")
+    repeated = folds.audio_in_several_corpora(originals)
+    for group in repeated[:TOLD]:
+        progress.say(f"the same audio: {', '.join(group)}")
+    if len(repeated) > TOLD:
+        progress.say(f"the same audio: {len(repeated) - TOLD} more groups across corpora")
     for number, fold in enumerate(made):
         roles = [f"{list(fold.values()).count(role)} {role}" for role in folds.ROLES]
         progress.say(f"fold {number}: {', '.join(roles)} of {len(clips)} clips")
@@ -59,6 +65,8 @@ def _divide(params: SplitParams, clips: Sequence[Clip], corpora: list[str]) -> l
             raise PipelineError(f"params.yaml: split.count is {count}, but {len(made)} are listed")
     else:
         made = partition.by_group(clips, params.by, None if count == "all" else count)
+    if dev == "random":
+        return partition.take_dev_at_random(clips, made, load("seed", int))
     return made if dev == "none" else partition.take_dev(clips, made, dev)
 
 

@@ -81,14 +81,17 @@ def write_project(
         manifest.write(folder / "manifest.csv", members)
         path = Path("artifacts/embeddings") / features / f"{corpus}.h5"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_embeddings(path, {clip.clip: frames[clip.clip] for clip in members})
+        header = replace(HEADER, encoder=features, clips_sha256=embeddings.digest(members))
+        write_embeddings(path, {clip.clip: frames[clip.clip] for clip in members}, header)
     folds.write(folds.FOLDS, [roles])
 
 
-def write_embeddings(path: Path, frames: dict[str, np.ndarray]) -> None:
+def write_embeddings(
+    path: Path, frames: dict[str, np.ndarray], header: embeddings.Header = HEADER
+) -> None:
     """Write one file of cached frames."""
     total, width = sum(map(len, frames.values())), len(next(iter(frames.values()))[0])
-    header = replace(HEADER, width=width)
+    header = replace(header, width=width)
     with embeddings_writer.write(path, header, sorted(frames), total) as writer:
         for clip in sorted(frames):
             embedding = embeddings.Embedding(len(frames[clip]), {"last": frames[clip]}, {})
@@ -99,5 +102,5 @@ def write_embeddings(path: Path, frames: dict[str, np.ndarray]) -> None:
 def cached(path: Path, frames: dict[str, np.ndarray]) -> Iterator[Frames]:
     """The frames written to a file and opened."""
     write_embeddings(path, frames)
-    with Frames.open([path], "last") as opened:
-        yield opened
+    with embeddings.Embeddings(path) as opened:
+        yield Frames([opened], "last")

@@ -61,6 +61,18 @@ def test_every_container_keeps_length_and_pitch(
     assert peak_hz == pytest.approx(440, abs=2)
 
 
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "AIFF"])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+def test_integer_samples_are_those_of_libsndfile(
+    tmp_path: Path, container: str, subtype: str
+) -> None:
+    samples = np.random.default_rng(0).uniform(-1, 1, 16_000).astype(np.float32)
+    samples[:2] = -1.0, 1.0
+    path = record(tmp_path / "a.wav", samples, subtype=subtype, format=container)
+    expected, _ = soundfile.read(path, dtype="float32")
+    np.testing.assert_array_equal(audio.decode(path)[0], expected)
+
+
 def test_an_aiff_named_wav_is_read_by_its_content(tmp_path: Path) -> None:
     path = record(tmp_path / "a.wav", format="AIFF")
     assert len(audio.decode(path)[0]) == 8_000

@@ -45,6 +45,23 @@ def test_every_file_is_accounted_for() -> None:
     assert report["warnings"] == ["emotion sad: 1 utterances kept, 2 published"]
 
 
+def test_a_published_partition_is_counted_and_other_values_are_not_compared() -> None:
+    outcome = settle(prepared("a", role="train"), prepared("b", role="test", emotion="other"))
+    corpus = Corpus(parse=lambda _: (), counts={"role": {"train": 1, "test": 2}})
+    report = audit.report("toy", corpus, outcome)
+    assert report["counts"]["role"] == {"test": 1, "train": 1}
+    assert report["warnings"] == ["role test: 1 utterances kept, 2 published"]
+    some = Corpus(parse=lambda _: (), counts={"emotion": {"sad": 1}})
+    assert audit.report("toy", some, outcome)["warnings"] == []
+
+
+@pytest.mark.parametrize("name", sorted(registry.CORPORA))
+def test_every_corpus_can_be_reported(name: str) -> None:
+    report = audit.report(name, registry.CORPORA[name], settle(prepared("a")))
+    told = sum(len(values) for values in registry.CORPORA[name].counts.values())
+    assert bool(report["warnings"]) == bool(told)
+
+
 def test_equal_audio_of_one_speaker_and_emotion_is_kept_and_told() -> None:
     outcome = settle(prepared("a", "same"), prepared("b", "same"), prepared("c"))
     assert [p.row.utterance for p in outcome.kept] == ["a", "b", "c"]

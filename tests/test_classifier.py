@@ -10,7 +10,7 @@ import pytest
 import torch
 from peft import PeftModel
 
-from pipeline import classifier, files
+from pipeline import classifier, layout
 from pipeline import encoder as encoders
 from pipeline.errors import PipelineError
 from pipeline.task import of_role
@@ -38,7 +38,7 @@ def trained(base: Path, method: str, head: str = "pool", loss: str = "ce") -> cl
             "method": method,
             "head": head,
             "loss": loss,
-            "encoder_sha256": files.sha256(base / encoders.WEIGHTS),
+            "encoder_sha256": layout.weights_sha256(base),
             **adapters,
         }
     )

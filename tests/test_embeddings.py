@@ -10,10 +10,19 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from pipeline.embeddings import ClipFrames, Embedding, Embeddings, Header, digest
+from pipeline.embeddings import (
+    ClipFrames,
+    Embedding,
+    Embeddings,
+    Header,
+    digest,
+    opened,
+    path_of,
+)
 from pipeline.embeddings_writer import write
 from pipeline.errors import PipelineError
 from pipeline.manifest import Clip
+from tests.ratings import clip_of
 from tests.speech import tone_clips
 
 WIDTH = 24
@@ -190,6 +199,23 @@ def test_another_encoder_or_manifest_is_refused(project: Path) -> None:
             Embeddings(path, clips=stale)
     relabelled = [replace(clip, emotion="sad") for clip in clips]
     Embeddings(path, clips=relabelled).close()
+
+
+def test_the_embeddings_of_corpora_are_opened_together_and_checked(project: Path) -> None:
+    clips = [clip_of(name, corpus) for corpus in ("emo", "emo-db") for name in ("1", "2")]
+    for corpus in ("emo", "emo-db"):
+        own = [clip for clip in clips if clip.corpus == corpus]
+        path = path_of("base", corpus)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = replace(HEADER, clips_sha256=digest(own))
+        written(path, header, {clip.clip: CONTENT["a/2"] for clip in own})
+    with opened("base", sorted(clips, key=lambda clip: clip.clip)) as found:
+        assert sorted(name for one in found for name in one.clips) == sorted(c.clip for c in clips)
+    with (
+        pytest.raises(PipelineError, match=r"emo-db\.h5: .*other clips"),
+        opened("base", clips[:3]),
+    ):
+        pass
 
 
 def test_a_clip_or_a_layer_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline import encoder, lora
 from pipeline.errors import PipelineError
-from pipeline.settings import Layer
+from pipeline.layers import Layer
 from tests.speech import SMALL
 
 BLOCKS = 3

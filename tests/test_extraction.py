@@ -18,8 +18,8 @@ from pipeline.audio import read_clip, write_flac
 from pipeline.embeddings import Embeddings
 from pipeline.errors import PipelineError
 from pipeline.extraction import Job, Kept
+from pipeline.layers import Layer
 from pipeline.manifest import Clip
-from pipeline.settings import Layer
 from tests.speech import small_encoder, tone_clips
 
 EXACT = Kept([-1, -2, "last"], "all", "fp32", "float32")

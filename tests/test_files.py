@@ -32,6 +32,14 @@ def test_publish_replaces_a_folder_whole(project: Path) -> None:
     assert not any(files.STAGING.iterdir())
 
 
+def test_what_lies_outside_the_project_is_staged_beside_itself(tmp_path: Path) -> None:
+    target = tmp_path / "x" / "value.json"
+    with files.publish(target) as staged:
+        assert staged.parent == target.parent
+        staged.write_text("1")
+    assert list(target.parent.iterdir()) == [target]
+
+
 def test_a_failure_leaves_the_old_output(project: Path) -> None:
     target = Path("artifacts/value.json")
     files.write_json(target, {"a": 1})

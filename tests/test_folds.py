@@ -75,3 +75,16 @@ def test_planted_leaks_are_found(roles: dict[str, str], told: str) -> None:
 def test_audio_leaks_count_even_where_speakers_are_shared() -> None:
     with pytest.raises(PipelineError, match="share their audio"):
         check(True, b="train", x="test")
+
+
+def test_audio_that_several_corpora_hold_is_found() -> None:
+    found = folds.audio_in_several_corpora(
+        [
+            clip("b", corpus="two", sha256="A"),
+            clip("a", sha256="A"),
+            clip("c", sha256="C"),
+            clip("d", sha256="C"),  # twice in one corpus: the audit's business
+            clip("e", corpus="two", sha256="E"),
+        ]
+    )
+    assert found == [["toy/a", "two/b"]]

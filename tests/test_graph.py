@@ -17,10 +17,10 @@ MODULES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
 # From the bottom up; a module imports only its own layer and those before it.
 DATA = """
     seeds settings manifest task folds audio containers augment audit voice listeners synthesis
-    corpora tables segments prepare published partition balance store tally
+    corpora tables segments pool prepare published partition balance store tally
 """
 MODEL = """
-    layers layout pool batches device encoder hub frontends embeddings embeddings_writer embedder
+    layers layout batches device encoder hub frontends hdf5 embeddings embeddings_writer embedder
     extraction nearest clusters units heads losses masking lora cnn_lstm
 """
 WORK = """

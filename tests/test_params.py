@@ -13,6 +13,8 @@ from pipeline.params import KEYS, Section, load
 
 class Inner(Section):
     rate: Annotated[float, Field(gt=0)]
+    unit: Annotated[str, Field(pattern="^(s|ms)$")] = "s"
+    bands: Annotated[list[int], Field(min_length=1)] = Field(default_factory=lambda: [1])
 
 
 class Outer(Section):
@@ -47,7 +49,10 @@ def test_yaml_1_2_numbers(write) -> None:  # type: ignore[no-untyped-def]
             "  count: 3\n  inner: {rate: 1.0}\n  cuont: 4\n",
             ["cluster.cuont", "did you mean 'count'"],
         ),
-        ("  count: 3\n  inner: {rat: 1.0}\n", ["cluster.inner.rate", "missing"]),
+        ("  count: 3\n  inner: {rat: 1.0}\n", ["cluster.inner.rat'", "did you mean 'rate'"]),
+        ("  count: 3\n  inner: {}\n", ["cluster.inner.rate", "missing"]),
+        ("  count: 3\n  inner: {rate: 1.0, unit: Hz}\n", ["inner.unit must match pattern", "'Hz'"]),
+        ("  count: 3\n  inner: {rate: 1.0, bands: []}\n", ["inner.bands must have at least 1"]),
         ("  inner: {rate: 1.0}\n", ["cluster.count", "missing"]),
         ("  count: '3'\n  inner: {rate: 1.0}\n", ["cluster.count", "integer", "'3'"]),
         ("  count: true\n  inner: {rate: 1.0}\n", ["cluster.count", "integer"]),

@@ -144,6 +144,28 @@ def test_dev_is_one_speaker_of_each_corpus_with_the_most_emotions() -> None:
         }
 
 
+def test_dev_at_random_is_a_tenth_of_the_training_utterances() -> None:
+    clips = [
+        clip(f"{n}#{part}", utterance=f"toy/{n}", speaker="", sha256=f"{n % 38}-{part}")
+        for n in range(40)
+        for part in (1, 2)
+    ]
+    listed = {c.clip: "test" if c.utterance in ("toy/5", "toy/6") else "train" for c in clips}
+    made = partition.take_dev_at_random(clips, [listed, listed], 1)
+    assert made == partition.take_dev_at_random(clips, [listed, listed], 1)
+    assert made[0] != made[1]
+    folds.require_no_leakage(made, clips, shared=False)
+    for fold in made:
+        dev = {c.utterance for c in clips if fold[c.clip] == "dev"}
+        # 36 units of 38 training utterances: 0 and 38, 1 and 39 are the same audio.
+        assert 4 <= len(dev) <= 6
+        assert {name for name, role in fold.items() if role == "test"} == {
+            name for name, role in listed.items() if role == "test"
+        }
+    kept = [listed | {"toy/0#1": "dev"}]
+    assert partition.take_dev_at_random(clips, kept, 1) == kept
+
+
 def test_a_fold_that_has_dev_keeps_it() -> None:
     clips = corpus(speakers=3)
     fold = {c.clip: ("train", "dev", "test")[int(c.speaker[-1]) - 1] for c in clips}

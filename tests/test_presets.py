@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from pipeline import params, sources
@@ -111,6 +112,19 @@ def test_comments_and_untouched_values_stay(name: str) -> None:
     for key in old:
         if key not in wanted:
             assert new[key] == old[key], key
+
+
+@pytest.mark.parametrize("name", ["", *NAMES])
+def test_an_experiment_changes_one_line_of_params(tmp_path: Path, name: str) -> None:
+    # `dvc exp run -S` writes the file anew, in its own style, and drops comments after lists.
+    overlay = (ROOT / "presets" / f"{name}.yaml").read_text("utf-8") if name else "{}"
+    before = preset.merged(BASE, overlay)
+    path = tmp_path / "params.yaml"
+    path.write_text(before, "utf-8")
+    apply_overrides(path, ["finetune.loss.scale=7.5"])
+    pairs = zip(before.splitlines(), path.read_text("utf-8").splitlines(), strict=True)
+    changed = [new.split() for old, new in pairs if old != new]
+    assert [line[:2] for line in changed] == [["scale:", "7.5"]]
 
 
 def test_an_overlay_may_not_invent_keys() -> None:

@@ -29,7 +29,7 @@ def set_cluster(project: Path, **values: object) -> None:
     for key, value in values.items():
         start = text.index(f"\n  {key}:", text.index("\ncluster:"))
         end = start + 1 + text[start + 1 :].index("\n")
-        while text[end + 1 :].startswith("    "):
+        while text[end + 1 :].startswith("  - "):
             end = text.index("\n", end + 1)
         text = f"{text[:start]}\n  {key}: {json.dumps(value)}{text[end:]}"
     (project / "params.yaml").write_text(text, "utf-8")

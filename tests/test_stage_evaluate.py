@@ -122,6 +122,7 @@ def test_every_picture_is_drawn(evaluated: Path) -> None:
         "confusion-pretrained-full.png",
         "confusion-pretrained-lora-qkv.png",
         "confusion-retrained-full.png",
+        "corpus-demo.png",
         "learning-pretrained-full.png",
         "learning-pretrained-lora-qkv.png",
         "learning-retrained-full.png",
@@ -152,7 +153,7 @@ def test_the_report_is_one_self_contained_page(evaluated: Path) -> None:
     page = Page()
     page.feed(text)
     assert page.open == []
-    assert len(page.loads) == 9
+    assert len(page.loads) == 10
     assert all(load.startswith("data:image/png;base64,") for load in page.loads)
     style = text[text.index("<style>") : text.index("</style>")]
     assert not re.search(r"url\(|@import|https?:", style)
@@ -178,9 +179,20 @@ def test_branches_may_be_off(trained: Path) -> None:
     configure(trained, cached=[], pretrained=[], retrained=[])
     evaluate.main()
     assert metrics(trained)["emotion"] == {}
-    assert [p.name for p in (trained / "results/plots").iterdir()] == [
-        "share-fbank-cnn-lstm-attention.png"
+    assert sorted(p.name for p in (trained / "results/plots").iterdir()) == [
+        "corpus-demo.png",
+        "share-fbank-cnn-lstm-attention.png",
     ]
+
+
+def test_without_folds_there_are_no_classifiers(trained: Path) -> None:
+    path = trained / "params.yaml"
+    params = YAML().load(path.read_text("utf-8")) | {"folds": []}
+    with path.open("w", encoding="utf-8") as file:
+        YAML().dump(params, file)
+    evaluate.main()
+    assert metrics(trained)["emotion"] == {}
+    assert metrics(trained)["share"]["fbank"]["cnn-lstm-attention"]["rho"] > 0.2
 
 
 def test_a_missing_fold_leaves_old_results_untouched(trained: Path) -> None:

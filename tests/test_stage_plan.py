@@ -60,8 +60,16 @@ def test_the_record_follows_the_lists_alone(project: Path) -> None:
     assert files.read_json(Path("artifacts/plan/corpora.json")) == ["demo"]
 
 
+def test_raw_data_that_dvc_can_fetch_need_not_be_there(project: Path) -> None:
+    edit("- demo\n", "- emodb\n")
+    Path("data/raw").mkdir(parents=True)
+    Path("data/raw/emodb.dvc").touch()
+    plan.main()
+    assert files.read_json(Path("artifacts/plan/corpora.json")) == ["emodb"]
+
+
 def test_empty_lists_leave_empty_folders(project: Path) -> None:
-    edit("pseudo-labels: full, lora-qkv\n    - full", "pseudo-labels: full, lora-qkv\n    []")
+    edit("pseudo-labels: full, lora-qkv\n  - full", "pseudo-labels: full, lora-qkv\n    []")
     touch("classifiers/retrained/full/0/predictions.csv")
     plan.main()
     assert not Path("artifacts/classifiers/retrained").exists()
@@ -71,15 +79,19 @@ def test_empty_lists_leave_empty_folders(project: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("  - demo\n", "  - demmo\n", "corpora has 'demmo', which corpus does not define"),
+        ("- demo\n", "- demmo\n", "corpora has 'demmo', which corpus does not define"),
         ("pretrained: tiny", "pretrained: hubert-base", "pretrained has 'hubert-base'"),
         (
-            "features:           # the encoders whose embeddings are cached\n  - fbank",
-            "features:\n  - mfcc",
+            "features:           # the encoders whose embeddings are cached\n- fbank",
+            "features:\n- mfcc",
             "features has 'mfcc', which encoders",
         ),
-        ("  - demo\n", "  - demo\n  - demo\n", "corpora has 'demo' twice"),
-        ("  - 0\n", "  - -1\n", "folds.0 must be greater than or equal to 0"),
+        ("- demo\n", "- demo\n- demo\n", "corpora has 'demo' twice"),
+        ("- 0\n", "- -1\n", "folds.0 must be greater than or equal to 0"),
+        ("- demo\n", "- emodb\n", "data/raw/emodb: no such folder, put the corpus there"),
+        ("`corpus`\n- demo\n", "`corpus`\n  []\n", "corpora is empty, name a corpus"),
+        ("  - linear\n", "  - full\n", "methods.cached.0 must be 'linear', got 'full'"),
+        ("  - cnn-lstm-attention\n", "  - lstm\n", "share.heads has 'lstm', which share.model"),
     ],
 )
 def test_a_name_that_nothing_defines_is_one_line(

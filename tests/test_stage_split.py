@@ -107,11 +107,33 @@ def test_equal_audio_in_two_corpora_is_refused_across_roles(project: Path) -> No
         "copy",
     )
     path = project / "params.yaml"
-    path.write_text(path.read_text().replace("\n  - demo\n", "\n  - demo\n  - copy\n", 1))
+    path.write_text(path.read_text().replace("\n- demo\n", "\n- demo\n- copy\n", 1))
     configure(project, by="corpus", count="all", dev="none")
     with pytest.raises(PipelineError, match="share their audio") as caught:
         split.main()
     assert "copy/1-angry-0" in str(caught.value) and "demo/1-angry-0" in str(caught.value)
+
+
+def test_equal_audio_in_two_corpora_is_told_where_it_is_in_one_role(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = corpus("demo", speakers=2, takes=6)
+    publish(clips)
+    copied = corpus("copy", speakers=2, takes=6)
+    publish(
+        [Clip(**{**vars(c), "sha256": d.sha256}) for c, d in zip(copied, clips, strict=True)],
+        "copy",
+    )
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("\n- demo\n", "\n- demo\n- copy\n", 1))
+    configure(project, by="given", count="all", dev="none")
+    Path("data").mkdir()
+    rows = [f"0,{r},{c}/{n}" for c in ("demo", "copy") for n, r in ((1, "test"), (2, "train"))]
+    Path("data/folds.csv").write_text("\n".join(["fold,role,speaker", *rows]) + "\n")
+    split.main()
+    told = [line for line in capsys.readouterr().err.splitlines() if "the same audio" in line]
+    assert told[0] == "the same audio: copy/1-angry-0, demo/1-angry-0"
+    assert told[10:] == [f"the same audio: {len(clips) - 10} more groups across corpora"]
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,6 @@ def merged(base: str, overlay: str) -> str:
     yaml = YAML()
     yaml.width = 4096
     yaml.preserve_quotes = True
-    yaml.representer.add_representer(type(None), _null)
-    yaml.indent(mapping=2, sequence=4, offset=2)
     document = yaml.load(base)
     _merge(document, YAML(typ="safe").load(overlay), "")
     text = io.StringIO()
@@ -74,18 +72,13 @@ def _merge(base: CommentedMap, overlay: dict[str, Any], where: str) -> None:
 
 
 def _replace_items(base: CommentedMap, key: str, items: list[Any]) -> None:
-    """Replace a list's items; the comment that follows it hangs on its last item."""
-    old = base[key]
-    following = old.ca.items.get(len(old) - 1)
+    """Replace a list's items; a comment that follows it would be lost (params.yaml has none)."""
     base[key] = new = CommentedSeq(items)
-    if following and items:
-        new.ca.items[len(items) - 1] = following
-    elif following:
-        base.ca.items[key] = [None, None, following[0], None]
-
-
-def _null(representer: Any, _: None) -> Any:
-    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    if not items:
+        new.fa.set_flow_style()
+        if key in base.ca.items:
+            # The comment beside the key stands after an empty list, as after any other value.
+            base.ca.items[key][3:] = [None]
 
 
 def _edited(path: Path) -> bool:

@@ -61,8 +61,9 @@ Entry = Row | Reject | OutOfScope
 class Corpus:
     """A parser and what its corpus is known to hold.
 
-    ``counts`` are the published numbers of utterances, by manifest column and value; ``folds`` the
-    published partitions, each from role to speakers (speakers that are not named are train).
+    ``counts`` are published numbers of utterances, by manifest column and value, where they were
+    verified; ``folds`` the published partitions, each from role to speakers (speakers that are not
+    named are train).
     """
 
     parse: Callable[[Path], Iterable[Entry]]

@@ -46,14 +46,24 @@ def parse_source(source: str) -> Entry:
     )
 
 
+_EMOBOX_TESTS = (
+    ("01", "11", "20", "21"),
+    ("04", "10", "12", "14"),
+    ("08", "09", "19", "23"),
+    ("03", "05", "07", "24"),
+    ("02", "15", "16", "18"),
+    ("06", "13", "17", "22"),
+)
+
 CORPUS = Corpus(
     parse=by_name(parse_source),
     counts={
         "emotion": {name: 96 if name == "neutral" else 192 for name in EMOTIONS.values()},
         "speaker": {f"{actor:02d}": 60 for actor in range(1, 25)},
     },
-    # audEERING's (audb, ravdess).
+    # Six of EmoBox, then audEERING's (audb, ravdess).
     folds=(
+        *({"test": frozenset(test)} for test in _EMOBOX_TESTS),
         {
             "dev": frozenset({"16", "17", "19", "20"}),
             "test": frozenset({"21", "22", "23", "24"}),

@@ -53,7 +53,7 @@ def parse(parser: str, folder: Path) -> Parsed:
     """
     if not folder.is_dir():
         raise PipelineError(
-            f"{folder}: no such folder, put the corpus there (README, Corpora) and track it with "
+            f"{folder}: no such folder, put the corpus there (docs/corpora.md) and track it with "
             f"`dvc add {folder}`"
         )
     entries = sorted(CORPORA[parser].parse(folder), key=lambda entry: entry.source)
@@ -61,7 +61,7 @@ def parse(parser: str, folder: Path) -> Parsed:
     if not rows:
         raise PipelineError(
             f"{folder}: no utterance of the layout {parser!r} among {len(entries)} audio files, "
-            "see README, Corpora"
+            "see docs/corpora.md"
         )
     return Parsed(
         rows=rows,

@@ -43,4 +43,6 @@ CORPUS = Corpus(
         "emotion": {name: 120 if name == "neutral" else 60 for name in EMOTIONS.values()},
         "speaker": dict.fromkeys(SPEAKERS, 120),
     },
+    # EmoBox's.
+    folds=tuple({"test": frozenset({speaker})} for speaker in ("JE", "KL", "DC", "JK")),
 )

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -123,3 +124,38 @@ def test_two_hours_of_audio_are_rejected_in_little_memory(project: Path) -> None
     _, told = process.communicate(timeout=60)
     assert process.returncode == 0, told
     assert "too_long" in (project / "artifacts/clips/toy/rejects.csv").read_text()
+
+
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def peak_kb() -> int:
+    """The largest resident set of the stage or one of its workers."""
+    stage = command("stages.preprocess", "--corpus", "toy")
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *stage],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return int(done.stdout)
+
+
+def test_memory_does_not_grow_with_the_corpus(project: Path) -> None:
+    configure(project)
+    peaks_kb = []
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, 18 * 16_000).astype(np.float32)
+    for utterances in (24, 96):
+        raw = project / "data/raw/toy"
+        for n in range(utterances):
+            record(raw / f"wav/{n}.wav", np.roll(noise, n))
+        toy(project, utterances)
+        peaks_kb.append(peak_kb())
+    # The added samples alone are 83 MB.
+    assert peaks_kb[1] <= 1.2 * peaks_kb[0], peaks_kb
