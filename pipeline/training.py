@@ -97,6 +97,8 @@ class Fit:
         optimizer = torch.optim.Adam(trained, self.settings.learning_rate)
         resumed = checkpoint.restore(self.folder / CHECKPOINT, {"model": model}, optimizer)
         history: list[Scores] = resumed or []
+        if history:
+            say(f"resumed after epoch {len(history)}")
         for epoch in range(len(history) + 1, self.settings.epochs + 1):
             if self._exhausted(history):
                 break

@@ -14,6 +14,7 @@ import typer
 from pydantic import Field
 
 from pipeline import files, folds, layout, manifest
+from pipeline.errors import PipelineError
 from pipeline.layers import Layer
 from pipeline.manifest import Clip
 from pipeline.params import Section, load
@@ -110,6 +111,9 @@ def main(
     fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")],
 ) -> None:
     """Train a classifier of emotions and predict dev and test."""
+    if (method == "linear") == (start in ("pretrained", "retrained")):
+        wanted = "an encoder of features" if method == "linear" else "pretrained or retrained"
+        raise PipelineError(f"--start: {method} starts from {wanted}, got {start!r}")
     params = load("finetune", FinetuneParams)
     task = load("task", Task)
     clips = manifest.read(load("corpora", list[str]))

@@ -36,6 +36,11 @@ def module_of(stage: dict[str, object]) -> str:
     return words[2]
 
 
+def test_dvc_never_takes_plan_from_its_run_cache() -> None:
+    # It does where any output is cached; then nothing inactive would be removed.
+    assert [list(out.values()) for out in STAGES["plan"]["outs"]] == [[{"cache": False}]] * 2
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_code_deps_are_the_import_closure(name: str) -> None:
     listed = {d for d in STAGES[name].get("deps", []) if d.endswith(".py")}
