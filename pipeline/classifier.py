@@ -29,7 +29,7 @@ class Design(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: Literal["full", "lora-qkv", "linear"]
+    method: Literal["full", "lora-qkv"]
     classes: list[str]
     head: Literal["pool", "bilstm"]
     layer: Layer

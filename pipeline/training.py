@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline import batches, checkpoint, files
@@ -106,10 +107,10 @@ class Fit:
             history.append(row | (score(dev) if dev else {}))
             say(_line(history[-1], self.settings.epochs))
             if dev and _best(history) == epoch:
-                checkpoint.save(self.folder / BEST, {"model": model}, optimizer, history)
+                checkpoint.write(self.folder / BEST, model.state_dict())
             checkpoint.save(self.folder / CHECKPOINT, {"model": model}, optimizer, history)
         if dev and history:
-            checkpoint.restore(self.folder / BEST, {"model": model}, optimizer)
+            model.load_state_dict(load_file(self.folder / BEST))
         return history
 
     def discard(self) -> None:
@@ -128,14 +129,15 @@ class Fit:
             return batch
         features = []
         for example, wave in zip(batch.examples, batch.waves, strict=True):
-            kept = self.fronts.get(example.clip.clip)
-            if kept is None:
-                with torch.inference_mode(False), torch.no_grad():
-                    kept = encoders.front_end(encoder, wave).cpu()
-                if self.fronts_bytes + kept.nbytes <= FRONT_END_BYTES:
-                    self.fronts[example.clip.clip] = kept
-                    self.fronts_bytes += kept.nbytes
-            features.append(kept.to(self.device))
+            if wave.ndim == 2:  # kept from an earlier epoch
+                features.append(wave)
+                continue
+            with torch.inference_mode(False), torch.no_grad():
+                made = encoders.front_end(encoder, wave)
+            if self.fronts_bytes + made.nbytes <= FRONT_END_BYTES:
+                self.fronts[example.clip.clip] = made.cpu()
+                self.fronts_bytes += made.nbytes
+            features.append(made)
         return replace(batch, waves=features)
 
     def _exhausted(self, history: list[Scores]) -> bool:
@@ -175,10 +177,15 @@ class Fit:
 
         def read(group: Sequence[int]) -> Batch:
             members = [found[index] for index in group]
-            waves = [torch.from_numpy(read_clip(e.clip.file)) for e in members]
-            return Batch(members, [wave.to(self.device) for wave in waves], epoch)
+            waves = [self._wave(example).to(self.device) for example in members]
+            return Batch(members, waves, epoch)
 
         return batches.read_ahead(read, groups)
+
+    def _wave(self, example: Example) -> Tensor:
+        """What a frozen front end made of the clip, where that was kept, else its samples."""
+        kept = self.fronts.get(example.clip.clip)
+        return torch.from_numpy(read_clip(example.clip.file)) if kept is None else kept
 
     def _require_finite(
         self,

@@ -175,15 +175,17 @@ def _design(params: FinetuneParams, job: Job, encoder_sha256: str) -> "Design":
     from pipeline.classifier import Design
 
     lora = params.methods.lora_qkv.model_dump() if job.method == "lora-qkv" else {}
-    return Design(
-        method=job.method,
-        classes=job.task.classes,
-        **params.model.model_dump(),
-        loss=params.loss.name,
-        scale=params.loss.scale,
-        margin=params.loss.margin,
-        encoder_sha256=encoder_sha256,
-        **lora,
+    return Design.model_validate(
+        {
+            "method": job.method,
+            "classes": job.task.classes,
+            **params.model.model_dump(),
+            "loss": params.loss.name,
+            "scale": params.loss.scale,
+            "margin": params.loss.margin,
+            "encoder_sha256": encoder_sha256,
+            **lora,
+        }
     )
 
 
