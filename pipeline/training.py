@@ -141,8 +141,8 @@ class Fit:
         return replace(batch, waves=features)
 
     def _exhausted(self, history: list[Scores]) -> bool:
-        patience = self.settings.patience
-        return bool(patience and history and len(history) - _best(history) >= patience)
+        best, patience = _best(history), self.settings.patience
+        return bool(best and patience) and len(history) - best >= patience
 
     def _epoch(
         self, model: Any, optimizer: torch.optim.Optimizer, train: Sequence[Example], epoch: int
@@ -215,11 +215,10 @@ def _step(optimizer: torch.optim.Optimizer, weight: int) -> None:
 
 
 def _best(history: Sequence[Scores]) -> int:
-    """The number of the best epoch; the earliest of equals."""
-    return 1 + min(
-        range(len(history)),
-        key=lambda i: (-history[i].get("dev_uar", 0.0), history[i]["dev_loss"], i),
-    )
+    """The number of the best epoch, the earliest of equals; 0 where nothing was scored on dev."""
+    scored = [row for row in history if "dev_loss" in row]
+    ranks = [(-row.get("dev_uar", 0.0), row["dev_loss"]) for row in scored]
+    return 1 + ranks.index(min(ranks)) if ranks else 0
 
 
 def _line(row: Scores, epochs: int) -> str:

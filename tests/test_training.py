@@ -192,6 +192,12 @@ def test_a_front_end_that_trains_is_never_kept(found: list[Example], base: Path)
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
+def test_without_dev_patience_has_nothing_to_wait_for(found: list[Example], base: Path) -> None:
+    fit = fit_of(SETTINGS.model_copy(update={"patience": 1}))
+    history = fit.run(classifier(base), of_role(found, "train"), [], lambda _: {})
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+
+
 def test_no_epochs_leave_the_encoder_unchanged(found: list[Example], base: Path) -> None:
     encoder = encoders.load(base)
     model = Multitask(encoder, 2, 4, 0.9)
