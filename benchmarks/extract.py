@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -26,11 +26,11 @@ set_threads(1)
 
 import torch  # noqa: E402
 
+from benchmarks.speech import as_long_as_iemocap, length_s, recordings  # noqa: E402
 from pipeline import encoder, layout, manifest, pool  # noqa: E402
-from pipeline.audio import Samples, decode, write_flac  # noqa: E402
+from pipeline.audio import Samples, write_flac  # noqa: E402
 from pipeline.embedder import Embedder  # noqa: E402
 from pipeline.embeddings import Header  # noqa: E402
-from pipeline.errors import PipelineError  # noqa: E402
 from pipeline.extraction import Job, Kept  # noqa: E402
 from pipeline.manifest import SAMPLE_RATE_HZ, Clip  # noqa: E402
 
@@ -51,16 +51,21 @@ TINY |= {"num_hidden_layers": 2, "conv_dim": [32] * 7}
 BASE_GFLOP_PER_S = 12.5
 LAYER = -3
 
+Lengths = Literal["own", "iemocap"]
+
 
 def main(
     corpora: Annotated[list[Path], typer.Argument(help="Folders of recordings.")],
     seconds: Annotated[float, typer.Option(help="Of audio, for each CPU variant.")] = 120.0,
+    lengths: Annotated[Lengths, typer.Option(help="Clips as recorded, or as of IEMOCAP.")] = "own",
     rounds: Annotated[int, typer.Option(help="Of each CPU variant.")] = 3,
     hours: Annotated[float, typer.Option(help="Of audio, for the whole run on a GPU.")] = 7.0,
 ) -> None:
     """Print rates and ratios of extraction."""
-    waves = _speech(corpora, seconds)
-    print(f"{len(waves)} clips, {_length_s(waves):.0f} s, load average {os.getloadavg()[0]:.1f}")
+    waves = recordings(corpora, seconds)
+    if lengths == "iemocap":
+        waves = as_long_as_iemocap(waves)
+    print(f"{len(waves)} clips, {length_s(waves):.0f} s, load average {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for size, settings in (("base", BASE), ("large", LARGE), ("tiny", TINY)):
@@ -95,7 +100,7 @@ def _variants(folder: Path, waves: Sequence[Samples], rounds: int) -> None:
             start = time.process_time()
             found[name] = variant()
             times[name].append(time.process_time() - start)
-    rates = {name: _length_s(waves) / statistics.median(taken) for name, taken in times.items()}
+    rates = {name: length_s(waves) / statistics.median(taken) for name, taken in times.items()}
     own = rates["ours, fp32"]
     for name, rate in rates.items():
         error = _error(found[name], found["one clip at a time, all layers"])
@@ -138,7 +143,7 @@ def _cores(folder: Path, waves: Sequence[Samples], rounds: int) -> None:
             for _done in pool.forked(lambda shard: len(embed(shard)), shards, workers):
                 pass
             times.append(time.perf_counter() - start)
-    one, two = (_length_s(waves) / min(taken[workers]) for workers in (1, 2))
+    one, two = (length_s(waves) / min(taken[workers]) for workers in (1, 2))
     print(f"processes: 1 {one:.1f} s/s, 2 {two:.1f} s/s, {two / one:.2f} times")
 
 
@@ -150,12 +155,12 @@ def _gpu(folder: Path, waves: Sequence[Samples], hours: float) -> None:
             embed = Embedder(folder / size, _header(precision), "cuda", 120.0)
             torch.backends.cuda.matmul.allow_tf32 = tf32
             torch.backends.cudnn.allow_tf32 = tf32
-            many = list(waves) * max(1, int(1200 / _length_s(waves)))
+            many = list(waves) * max(1, int(1200 / length_s(waves)))
             embed(many[:32])
             torch.cuda.synchronize()
             start = time.perf_counter()
             embed(many)
-            rate = _length_s(many) / (time.perf_counter() - start)
+            rate = length_s(many) / (time.perf_counter() - start)
             peak = _matrix_tflops(torch.bfloat16 if precision == "bf16" else torch.float32)
             share = f", {rate * BASE_GFLOP_PER_S / 1e3 / peak:.0%} of {peak:.0f} TFLOP/s"
             label = f"{size} {precision}{' TF32' if tf32 else ''}"
@@ -182,7 +187,7 @@ def _memory(folder: Path, waves: Sequence[Samples]) -> None:
     """Peak memory of a whole run over the clips once and four times; read in a fresh process."""
     peaks = []
     for times in (1, 4):
-        many = _cycled(waves, times * _length_s(waves))
+        many = _cycled(waves, times * length_s(waves))
         with get_context("spawn").Pool(1) as fresh:
             peaks.append(fresh.apply(_peak_mib, (folder / "tiny", many)))
     print(f"peak memory: {peaks[0]:.0f} MiB for the clips, {peaks[1]:.0f} MiB for four times them")
@@ -229,25 +234,6 @@ def _cycled(waves: Sequence[Samples], length_s: float) -> list[Samples]:
         found.append(waves[place] * np.float32(0.99**turn))
         done_s += len(waves[place]) / SAMPLE_RATE_HZ
     return found
-
-
-def _speech(corpora: Sequence[Path], seconds: float) -> list[Samples]:
-    """Recordings spread over the folders until they last long enough."""
-    found = [sorted(p for p in c.rglob("*") if p.suffix in (".wav", ".flac")) for c in corpora]
-    paths = [path for files in found for path in files]
-    if not paths:
-        raise PipelineError(f"{corpora[0]}: no .wav or .flac file below it")
-    order = np.random.default_rng(0).permutation(len(paths))
-    waves: list[Samples] = []
-    for place in order:
-        if _length_s(waves) >= seconds:
-            break
-        waves.append(decode(paths[place])[0])
-    return waves
-
-
-def _length_s(waves: Sequence[Samples]) -> float:
-    return sum(len(wave) for wave in waves) / SAMPLE_RATE_HZ
 
 
 def _error(found: Sequence[Any], expected: Sequence[Any]) -> float:

@@ -20,7 +20,7 @@ from pipeline.manifest import SAMPLE_RATE_HZ, Clip
 from pipeline.segments import spans, speech_part
 from pipeline.store import Store
 
-_PART = 8  # rows sent to a worker at a time: a row alone takes hardly longer than the sending
+_PART = 4  # rows sent to a worker at a time: a row alone takes hardly longer than the sending
 
 
 @dataclass(frozen=True)
