@@ -25,7 +25,7 @@ MODEL = """
 """
 WORK = """
     checkpoint metrics training multitask masked_prediction classifier linear predictions shares
-    cached regression scores plots report evaluation comparison
+    finetuning cached regression scores plots report evaluation comparison
 """
 LAYERS = [sources.GROUND, DATA.split(), MODEL.split(), WORK.split(), ["cli"]]
 

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from pipeline import params, sources
 from pipeline.cli import preset
 from pipeline.errors import PipelineError
+from pipeline.finetuning import FinetuneParams
 from pipeline.params import load
 from pipeline.stage import Runtime
 from pipeline.task import Task
@@ -19,7 +20,6 @@ from stages.cluster import ClusterParams
 from stages.encoder import KINDS
 from stages.evaluate import EvaluateParams
 from stages.extract import ExtractParams, FramesParams
-from stages.finetune import FinetuneParams
 from stages.multitask import MultitaskParams
 from stages.plan import Methods
 from stages.preprocess import CorpusParams, PreprocessParams

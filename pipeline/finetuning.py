@@ -1,0 +1,104 @@
+"""What the stages `finetune` and `finetune_cached` share: the ``finetune`` section, and their job.
+
+Light: the linear method depends on it, and on nothing that trains an encoder.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline import folds, manifest
+from pipeline.layers import Layer
+from pipeline.manifest import Clip
+from pipeline.params import Section, load
+from pipeline.settings import Training
+from pipeline.task import Example, Task, examples
+
+Start = Literal["pretrained", "retrained"]
+Trained = Literal["full", "lora-qkv"]
+Cached = Literal["linear"]
+
+
+class ModelParams(Section):
+    """``finetune.model``: what stands on the encoder."""
+
+    head: Literal["pool", "bilstm"]
+    layer: Layer
+    projection: Annotated[int, Field(ge=1)]
+    lstm_width: Annotated[int, Field(ge=1)]
+
+
+class LossParams(Section):
+    """``finetune.loss``."""
+
+    name: Literal["ce", "am-softmax"]
+    scale: Annotated[float, Field(gt=0)]
+    margin: Annotated[float, Field(ge=0)]
+
+
+class LoraParams(Section):
+    """``finetune.methods.lora-qkv``."""
+
+    rank: Annotated[int, Field(ge=1)]
+    alpha: Annotated[float, Field(gt=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class FullParams(Section):
+    """``finetune.methods.full``: everything trains, there is nothing to set."""
+
+
+class LinearParams(Section):
+    """``finetune.methods.linear``."""
+
+    layer: Layer
+    pooling: Literal["mean", "mean-std"]
+    c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+
+
+class Methods(Section):
+    """``finetune.methods``: what each method alone needs."""
+
+    full: FullParams
+    lora_qkv: Annotated[LoraParams, Field(alias="lora-qkv")]
+    linear: LinearParams
+
+
+class FinetuneParams(Section):
+    """The ``finetune`` section."""
+
+    model: ModelParams
+    loss: LossParams
+    training: Training
+    methods: Methods
+
+
+@dataclass(frozen=True)
+class Job:
+    """One classifier: what the command line names, all clips, and the fold's examples."""
+
+    start: str
+    method: str
+    fold: int
+    task: Task
+    clips: Sequence[Clip]
+    found: Sequence[Example]
+
+    @classmethod
+    def prepare(cls, start: str, method: str, fold: int) -> "Job":
+        """Read the task, the clips of every active corpus and the fold's roles."""
+        task, clips = load("task", Task), manifest.read(load("corpora", list[str]))
+        return cls(start, method, fold, task, clips, examples(task, clips, folds.read(fold)))
+
+    @property
+    def target(self) -> Path:
+        """The folder to write."""
+        return manifest.ARTIFACTS / "classifiers" / self.start / self.method / str(self.fold)
+
+    @property
+    def scored(self) -> list[Example]:
+        """The examples of dev and test."""
+        return [example for example in self.found if example.role != "train"]
