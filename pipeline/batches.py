@@ -12,6 +12,7 @@ from pipeline.seeds import derive
 POOL_BATCHES = 16
 
 Batch = TypeVar("Batch")
+Group = TypeVar("Group")
 
 
 def of_epoch(lengths: Sequence[float], batch: int, seed: int, epoch: int) -> list[list[int]]:
@@ -45,14 +46,12 @@ def by_budget(indices: Sequence[int], lengths: Sequence[float], budget: float) -
     return groups
 
 
-def read_ahead(
-    read: Callable[[Sequence[int]], Batch], plan: Iterable[Sequence[int]]
-) -> Iterator[Batch]:
-    """Yield ``read(indices)`` for each of ``plan``; a thread reads one while another is in use."""
+def read_ahead(read: Callable[[Group], Batch], groups: Iterable[Group]) -> Iterator[Batch]:
+    """Yield ``read(group)`` for each group; a thread reads one while another is in use."""
     with ThreadPoolExecutor(1) as reader:
         current: Future[Batch] | None = None
-        for indices in plan:
-            following = reader.submit(read, indices)
+        for group in groups:
+            following = reader.submit(read, group)
             if current:
                 yield current.result()
             current = following

@@ -21,7 +21,8 @@ from pipeline.device import autocast
 from pipeline.errors import PipelineError
 from pipeline.layers import Layer
 from pipeline.task import Example
-from pipeline.training import Batch, Fit
+from pipeline.training import Fit
+from pipeline.waves import Batch
 
 
 class Design(BaseModel):
@@ -127,8 +128,7 @@ def logits(fit: Fit, model: Classifier, found: Sequence[Example]) -> np.ndarray[
     with torch.inference_mode(), autocast(fit.device, fit.settings.precision):
         for batch in fit.batches(found):
             rows = [place[example.clip.clip] for example in batch.examples]
-            waves = fit.through_front_end(model.encoder, batch).waves
-            result[rows] = model(waves).cpu().numpy()
+            result[rows] = model(batch.waves).cpu().numpy()
     return result
 
 

@@ -13,7 +13,7 @@ from pipeline import heads, losses
 from pipeline.errors import PipelineError
 from pipeline.masking import Spans
 from pipeline.seeds import derive
-from pipeline.training import Batch
+from pipeline.waves import Batch
 
 UnitsOf = Callable[[str], npt.NDArray[np.integer[Any]]]
 

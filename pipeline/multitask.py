@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pipeline import encoder as encoders
 from pipeline import heads, losses
-from pipeline.training import Batch
+from pipeline.waves import Batch
 
 
 class Multitask(nn.Module):

@@ -1,26 +1,24 @@
-"""The training loop of every stage that trains an encoder: multitask, retrain, finetune.
+"""The training loop of multitask, retrain and finetune, whatever their batches are made of.
 
-A model here is a module with a `loss`: a sum over its items and their number. The loop sums
+A model here is a module with a ``loss`` of a batch: a sum over its items and their number. A source
+makes the batches: `pipeline.waves` reads audio for models with an encoder. The loop sums
 gradients over micro-batches and divides once, so that a batch's gradient does not depend on how it
 was cut. Every step is seeded from its number, every epoch ends in a checkpoint: a killed run
 resumes to the byte-identical result on the CPU.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from pipeline import batches, checkpoint, files
-from pipeline import encoder as encoders
 from pipeline import stage as stages
-from pipeline.audio import read_clip
 from pipeline.device import autocast, select
 from pipeline.errors import PipelineError
 from pipeline.params import load
@@ -31,24 +29,33 @@ from pipeline.task import Example
 
 CHECKPOINT = "last.safetensors"
 BEST = "best.safetensors"
-# What a frozen front end made of the clips stays in memory: 100 kB a second for a base model.
-FRONT_END_BYTES = 4 * 2**30
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Clips that pass the model together; ``epoch`` is 0 outside training."""
+class Batch(Protocol):
+    """Clips that pass the model together."""
 
-    examples: Sequence[Example]
-    waves: Sequence[Tensor]
-    epoch: int
+    @property
+    def examples(self) -> Sequence[Example]:
+        """The clips, in the order of the batch's rows."""
+
+
+class Source(Protocol):
+    """Makes batches of clips, such as `pipeline.waves.Waves`."""
+
+    def batches(
+        self, groups: Iterable[Sequence[Example]], device: torch.device, epoch: int
+    ) -> Iterator[Batch]:
+        """One batch per group, in order, on ``device``; ``epoch`` is 0 outside training.
+
+        What is slow and needs no device, a thread does one batch ahead (`batches.read_ahead`).
+        """
 
 
 Scores = dict[str, float]
 Score = Callable[[Sequence[Example]], Scores]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Fit:
     """One training run: what it trains on, and where."""
 
@@ -57,11 +64,12 @@ class Fit:
     device: torch.device
     micro_batch_s: float
     folder: Path
-    fronts: dict[str, Tensor] = field(default_factory=dict)
-    fronts_bytes: int = 0
+    source: Source
 
     @classmethod
-    def prepare(cls, stage: str, settings: Training, seed: int, inputs: object) -> "Fit":
+    def prepare(
+        cls, stage: str, settings: Training, seed: int, inputs: object, source: Source
+    ) -> "Fit":
         """Choose the device, seed the initialisation of new layers, find the scratch folder.
 
         ``inputs`` is JSON data that, with the stage's code and settings, determines the result.
@@ -71,7 +79,7 @@ class Fit:
         torch.manual_seed(derive(seed, "init"))
         kept = [settings.model_dump(), seed, load("numerics_version", int), device.type]
         folder = files.scratch(stages.resume_key(stage, kept, inputs))
-        return cls(settings, seed, device, runtime.micro_batch_s, folder)
+        return cls(settings, seed, device, runtime.micro_batch_s, folder, source)
 
     def mean_loss(self, model: Any, found: Sequence[Example]) -> float:
         """The model's loss per item over ``found``, without gradients or dropout."""
@@ -79,7 +87,7 @@ class Fit:
         total, weight = 0.0, 0
         with torch.inference_mode(), autocast(self.device, self.settings.precision):
             for batch in self.batches(found):
-                loss, items = model.loss(self.through_front_end(model.encoder, batch))
+                loss, items = model.loss(batch)
                 total, weight = total + float(loss), weight + items
         return total / max(weight, 1)
 
@@ -117,28 +125,11 @@ class Fit:
         """Remove the checkpoints, once the result is published."""
         shutil.rmtree(self.folder)
 
-    def batches(self, found: Sequence[Example], epoch: int = 0) -> Iterator[Batch]:
+    def batches(self, found: Sequence[Example]) -> Iterator[Any]:
         """The examples in micro-batches, long to short, for scoring and prediction."""
         lengths = [example.clip.duration_s for example in found]
         groups = batches.by_budget(range(len(found)), lengths, self.micro_batch_s)
-        return self._read(found, groups, epoch)
-
-    def through_front_end(self, encoder: Any, batch: Batch) -> Batch:
-        """The batch after a frozen front end, which each clip passes once; else as it is."""
-        if not encoders.is_frozen(encoder.feature_extractor):
-            return batch
-        features = []
-        for example, wave in zip(batch.examples, batch.waves, strict=True):
-            if wave.ndim == 2:  # kept from an earlier epoch
-                features.append(wave)
-                continue
-            with torch.inference_mode(False), torch.no_grad():
-                made = encoders.front_end(encoder, wave)
-            if self.fronts_bytes + made.nbytes <= FRONT_END_BYTES:
-                self.fronts[example.clip.clip] = made.cpu()
-                self.fronts_bytes += made.nbytes
-            features.append(made)
-        return replace(batch, waves=features)
+        return self._read(found, groups, 0)
 
     def _exhausted(self, history: list[Scores]) -> bool:
         best, patience = _best(history), self.settings.patience
@@ -157,9 +148,9 @@ class Fit:
         for step, groups in enumerate(cuts):
             torch.manual_seed(derive(self.seed, "step", epoch, step))
             total, weight = torch.zeros((), device=self.device), 0
-            for _, batch in zip(groups, reader, strict=False):
+            for _ in groups:
                 with autocast(self.device, self.settings.precision):
-                    loss, items = model.loss(self.through_front_end(model.encoder, batch))
+                    loss, items = model.loss(next(reader))
                 loss.backward()
                 total, weight = total + loss.detach(), weight + items
             _step(optimizer, max(weight, 1))
@@ -172,20 +163,9 @@ class Fit:
 
     def _read(
         self, found: Sequence[Example], groups: Sequence[Sequence[int]], epoch: int
-    ) -> Iterator[Batch]:
-        """Decode the next group while the device computes on this one."""
-
-        def read(group: Sequence[int]) -> Batch:
-            members = [found[index] for index in group]
-            waves = [self._wave(example).to(self.device) for example in members]
-            return Batch(members, waves, epoch)
-
-        return batches.read_ahead(read, groups)
-
-    def _wave(self, example: Example) -> Tensor:
-        """What a frozen front end made of the clip, where that was kept, else its samples."""
-        kept = self.fronts.get(example.clip.clip)
-        return torch.from_numpy(read_clip(example.clip.file)) if kept is None else kept
+    ) -> Iterator[Any]:
+        members = ([found[index] for index in group] for group in groups)
+        return self.source.batches(members, self.device, epoch)
 
     def _require_finite(
         self,

@@ -27,6 +27,7 @@ def main(
     """Train a classifier of emotions and predict dev and test."""
     from pipeline import classifier, encoder, predictions
     from pipeline.training import Fit
+    from pipeline.waves import Waves
 
     params = load("finetune", FinetuneParams)
     job = Job.prepare(start, method, fold)
@@ -37,8 +38,9 @@ def main(
     )
     design = _design(params, job, layout.weights_sha256(base))
     seed = derive(load("seed", int), "finetune", fold)
-    fit = Fit.prepare("finetune", params.training, seed, [design.model_dump(), digest(job.found)])
+    inputs = [design.model_dump(), digest(job.found)]
     pretrained = encoder.load(base, freeze_conv=params.training.freeze_conv)
+    fit = Fit.prepare("finetune", params.training, seed, inputs, Waves(pretrained))
     model = classifier.Classifier(pretrained, design).to(fit.device)
     history = fit.run(
         model,

@@ -29,6 +29,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     from pipeline.multitask import Multitask
     from pipeline.predictions import write_history
     from pipeline.training import Fit
+    from pipeline.waves import Waves
 
     params = load("multitask", MultitaskParams)
     task = load("task", Task)
@@ -38,8 +39,8 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
 
     inputs = [digest(found), layout.weights_sha256(base)]
     seed = derive(load("seed", int), "multitask", fold)
-    fit = Fit.prepare("multitask", params, seed, inputs)
     encoder = encoders.load(base, freeze_conv=params.freeze_conv)
+    fit = Fit.prepare("multitask", params, seed, inputs, Waves(encoder))
     model = Multitask(encoder, len(task.classes), params.lstm_width, params.emotion_weight)
     model.to(fit.device)
     history = fit.run(

@@ -31,6 +31,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     from pipeline.predictions import write_history
     from pipeline.training import Fit
     from pipeline.units import Units
+    from pipeline.waves import Waves
 
     params = load("retrain", RetrainParams)
     clips = manifest.read(load("corpora", list[str]))
@@ -40,8 +41,8 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
 
     inputs = [layout.weights_sha256(base), files.sha256(folder / "units.h5")]
     seed = derive(load("seed", int), "retrain", fold)
-    fit = Fit.prepare("retrain", params, seed, inputs)
     encoder = encoders.load(base, freeze_conv=params.freeze_conv)
+    fit = Fit.prepare("retrain", params, seed, inputs, Waves(encoder))
     with Units(folder / "units.h5") as units:
         spans = Spans(params.mask_probability, params.mask_length)
         model = MaskedPrediction(encoder, units.scales, units.units, spans, seed).to(fit.device)

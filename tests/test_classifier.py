@@ -44,7 +44,7 @@ def trained(base: Path, method: str, head: str = "pool", loss: str = "ce") -> cl
     )
     model = classifier.Classifier(encoders.load(base, freeze_conv=True), design)
     settings = SETTINGS.model_copy(update={"epochs": 1, "learning_rate": 1e-2})
-    train(fit_of(settings, folder=f"{method}-{head}-{loss}"), model, tone_clips(20))
+    train(fit_of(model, settings, folder=f"{method}-{head}-{loss}"), model, tone_clips(20))
     return model.eval()
 
 
@@ -145,14 +145,14 @@ def test_adapters_refuse_another_encoder(project: Path) -> None:
 def test_logits_do_not_depend_on_the_batch(project: Path) -> None:
     model = trained(small_encoder(project / "encoder"), "full")
     found = of_role(tone_clips(20), "dev") + of_role(tone_clips(20), "test")
-    alone = classifier.logits(fit_of(folder="a", budget_s=1e-6), model, found)
-    together = classifier.logits(fit_of(folder="a", budget_s=1e6), model, found)
+    alone = classifier.logits(fit_of(model, folder="a", budget_s=1e-6), model, found)
+    together = classifier.logits(fit_of(model, folder="a", budget_s=1e6), model, found)
     np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
 
 
 def test_the_margin_is_for_training_alone(project: Path) -> None:
     model = trained(small_encoder(project / "encoder"), "full", loss="am-softmax")
-    batch = next(fit_of(folder="b").batches(tone_clips(4)))
+    batch = next(fit_of(model, folder="b").batches(tone_clips(4)))
     model.eval()
     plain = torch.nn.functional.cross_entropy(
         model(batch.waves), torch.tensor([e.label for e in batch.examples]), reduction="sum"

@@ -24,8 +24,8 @@ MODEL = """
     extraction nearest clusters units heads losses masking lora cnn_lstm
 """
 WORK = """
-    checkpoint metrics training multitask masked_prediction classifier linear predictions shares
-    finetuning cached regression scores plots report evaluation comparison
+    checkpoint waves metrics training multitask masked_prediction classifier linear predictions
+    shares finetuning cached regression scores plots report evaluation comparison
 """
 LAYERS = [sources.GROUND, DATA.split(), MODEL.split(), WORK.split(), ["cli"]]
 

@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.masked_prediction import MaskedPrediction
 from pipeline.masking import Spans
 from pipeline.task import Example
-from pipeline.training import Batch
+from pipeline.waves import Batch
 from tests.speech import small_encoder, tone_clips
 from tests.test_training import fit_of
 
@@ -48,7 +48,7 @@ def test_the_loss_is_cross_entropy_on_masked_frames_written_out(
 ) -> None:
     units = units_of(found)
     expected, masked = torch.zeros(()), 0
-    for batch in fit_of(budget_s=1e-6).batches(found):
+    for batch in fit_of(model, budget_s=1e-6).batches(found):
         clip = batch.examples[0].clip.clip
         mask = torch.from_numpy(model._mask(clip, units[clip].shape[1], 0))
         frames = encoders.hidden(model.encoder, batch.waves, ["last"], [mask])[0]["last"][0]
@@ -57,13 +57,13 @@ def test_the_loss_is_cross_entropy_on_masked_frames_written_out(
             losses = functional.cross_entropy(project(frames), targets, reduction="none")
             expected = expected + losses[mask].sum()
         masked += int(mask.sum())
-    together, count = model.loss(next(fit_of(budget_s=1e6).batches(found)))
+    together, count = model.loss(next(fit_of(model, budget_s=1e6).batches(found)))
     assert count == masked
     torch.testing.assert_close(together, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_masked_inputs_really_change(model: MaskedPrediction, found: list[Example]) -> None:
-    batch = next(fit_of(budget_s=1e6).batches(found[:1]))
+    batch = next(fit_of(model, budget_s=1e6).batches(found[:1]))
     frames = encoders.frame_count(len(batch.waves[0]))
     hidden = [
         encoders.hidden(model.encoder, batch.waves, ["last"], masks)[0]["last"]
@@ -86,7 +86,7 @@ def test_masked_inputs_really_change(model: MaskedPrediction, found: list[Exampl
 def test_the_mask_embedding_and_everything_after_it_gets_a_gradient(
     model: MaskedPrediction, found: list[Example]
 ) -> None:
-    loss, _ = model.loss(next(fit_of(budget_s=1e6).batches(found)))
+    loss, _ = model.loss(next(fit_of(model, budget_s=1e6).batches(found)))
     loss.backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     # A key's bias shifts every score of a query alike, and softmax ignores that.
