@@ -5,7 +5,6 @@ are views of it. Systems are named by the caller: no folder is ever listed.
 """
 
 import csv
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import files, folds, manifest, plots, scores
+from pipeline import files, folds, manifest, scores
 from pipeline.metrics import Floats
 from pipeline.scores import Bootstrap, Predictions, Scores
 from pipeline.task import Task
@@ -55,6 +54,22 @@ class Regressor:
     emotions: list[str]
     tested: Predictions
     scores: Scores
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one `evaluate` has read and scored: what the report's sections are made from."""
+
+    protocol: Scores
+    classifiers: Sequence[Classifier]
+    shares: Sequence[Regressor]
+    audits: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+    @property
+    def corpora(self) -> list[str]:
+        """The active corpora."""
+        return list(self.audits)
 
 
 def score_classifiers(
@@ -105,14 +120,12 @@ def protocol(corpora: Sequence[str], used: Sequence[int], by: str, bootstrap: Bo
     }
 
 
-def as_json(
-    protocol: Scores, classifiers: Sequence[Classifier], shares: Sequence[Regressor]
-) -> Scores:
+def as_json(run: Run) -> Scores:
     """All scores, nested by task, start (features) and method (head)."""
-    nested: Scores = {"protocol": protocol, "emotion": {}, "share": {}}
-    for c in classifiers:
+    nested: Scores = {"protocol": run.protocol, "emotion": {}, "share": {}}
+    for c in run.classifiers:
         nested["emotion"].setdefault(c.start, {})[c.method] = c.scores
-    for r in shares:
+    for r in run.shares:
         nested["share"].setdefault(r.features, {})[r.head] = r.scores
     return nested
 
@@ -153,48 +166,6 @@ def write_tables(folder: Path, classifiers: Sequence[Classifier]) -> None:
             for (row, column), count in np.ndenumerate(counts):
                 percent = f"{100 * count / totals[row]:.2f}"
                 table.writerow([c.classes[row], c.classes[column], count, percent])
-
-
-def draw(folder: Path, classifiers: Sequence[Classifier], shares: Sequence[Regressor]) -> None:
-    """Confusions, learning curves and shares, a PNG file for each system."""
-    folder.mkdir()
-    if classifiers:
-        systems = {f"{c.start} {c.method}": c.scores for c in classifiers}
-        chance = 1 / len(classifiers[0].classes)
-        plots.comparison(folder / "comparison.png", "emotion: start and method", systems, chance)
-    for c in classifiers:
-        counts = np.array(c.scores["confusion"])
-        title = f"{c.start} {c.method}: test confusions"
-        plots.confusion(folder / f"confusion-{c.name}.png", title, counts, c.classes)
-        if c.curves:
-            title = f"{c.start} {c.method}: learning"
-            plots.learning(folder / f"learning-{c.name}.png", title, c.curves)
-    for r in shares:
-        if rhos := r.scores.get("rho_of"):
-            path = folder / f"share-{r.features}-{r.head}.png"
-            title = f"{r.features} {r.head}: emotion shares on test"
-            plots.share(path, title, r.tested.truth, r.tested.guess, rhos)
-
-
-def draw_corpora(folder: Path, audits: Mapping[str, Any]) -> None:
-    """What each corpus holds: its utterances by emotion and gender, its clips by duration."""
-    for name, audit in audits.items():
-        clips = [clip for clip in manifest.read([name]) if not clip.augmented_from]
-        classes: dict[str, Counter[str]] = {gender: Counter() for gender in plots.GENDERS}
-        for clip in {clip.utterance: clip for clip in clips}.values():
-            classes[clip.gender][_heard(clip)] += 1
-        title = (
-            f"{name}: {audit['kept']} of {audit['found']} files kept, "
-            f"{audit['duration_s'] / 60:.1f} minutes"
-        )
-        present = {gender: counts for gender, counts in classes.items() if counts}
-        durations_s = [clip.duration_s for clip in clips]
-        plots.corpus(folder / f"corpus-{name}.png", title, present, durations_s)
-
-
-def _heard(clip: manifest.Clip) -> str:
-    """The clip's emotion, or the one with the largest share."""
-    return clip.emotion or max(clip.shares, key=clip.shares.__getitem__)
 
 
 def audits(corpora: Sequence[str]) -> Mapping[str, Any]:

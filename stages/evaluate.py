@@ -28,7 +28,7 @@ class EvaluateParams(Section):
 
 def main() -> None:
     """Write results/metrics.json, scores.json, tables, plots and report.html."""
-    from pipeline import evaluation, report
+    from pipeline import evaluation, report, sections
     from pipeline.scores import Bootstrap
     from pipeline.task import Task
 
@@ -49,19 +49,15 @@ def main() -> None:
     shares = evaluation.score_shares(regressors, share_fold, bootstrap)
     used = [*folds, *([share_fold] if regressors else [])]
     protocol = evaluation.protocol(corpora, sorted(set(used)), by, bootstrap)
+    settings = {key: load(key, object) for key in SETTINGS}
     audits = evaluation.audits(corpora)
-    scores = evaluation.as_json(protocol, classifiers, shares)
+    evaluated = evaluation.Run(protocol, classifiers, shares, audits, settings)
+    scores = evaluation.as_json(evaluated)
     with files.publish(RESULTS / "tables") as tables:
         evaluation.write_tables(tables, classifiers)
     with files.publish(RESULTS / "plots") as plots:
-        evaluation.draw(plots, classifiers, shares)
-        evaluation.draw_corpora(plots, audits)
-    page = report.render(
-        scores,
-        audits,
-        sorted((RESULTS / "plots").iterdir()),
-        {key: load(key, object) for key in SETTINGS},
-    )
+        plots.mkdir()
+        page = report.page(sections.of(evaluated, plots))
     files.write_text(RESULTS / "report.html", page)
     files.write_json(RESULTS / "scores.json", scores)
     files.write_json(RESULTS / "metrics.json", evaluation.headline(scores))

@@ -25,7 +25,7 @@ MODEL = """
 """
 WORK = """
     checkpoint waves metrics training multitask masked_prediction classifier linear predictions
-    shares finetuning cached regression scores plots report evaluation comparison
+    shares finetuning cached regression scores plots report evaluation comparison sections
 """
 LAYERS = [sources.GROUND, DATA.split(), MODEL.split(), WORK.split(), ["cli"]]
 

@@ -139,7 +139,9 @@ class Page(HTMLParser):
         self.open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+        self.loads += [value or "" for name, value in attrs if name in ("src", "srcset")]
+        links = [value or "" for name, value in attrs if name == "href"]
+        assert all(link.startswith("#") for link in links)
         assert tag not in ("script", "link", "iframe", "object")
         if tag not in ("meta", "img"):
             self.open.append(tag)
