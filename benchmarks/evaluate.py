@@ -14,7 +14,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from pipeline.sources import ROOT
-from tests.results import Study, plant, plant_classifier, plant_share
+from tests.results import Study, plant, plant_classifier, plant_share, plant_units
 
 CORPORA = ("crema-d", "ravdess", "savee", "tess")
 SYSTEMS = ("fbank/linear", "pretrained/full", "pretrained/lora-qkv", "retrained/full")
@@ -26,10 +26,16 @@ def plant_all(root: Path) -> int:
     plant(root, study)
     for seed, system in enumerate(SYSTEMS):
         plant_classifier(root, study, system, skill=1.0, seed=seed)
+    plant_units(root, study.folds)
     plant_share(root, study, "fbank/cnn-lstm-attention")
     yaml = YAML()
     params = yaml.load((ROOT / "params.yaml").read_text("utf-8"))
-    params |= {"corpora": list(CORPORA), "folds": list(range(study.folds)), "features": ["fbank"]}
+    params |= {
+        "corpora": list(CORPORA),
+        "folds": list(range(study.folds)),
+        "adapted": [0],
+        "features": ["fbank"],
+    }
     params["methods"] = {
         "cached": ["linear"],
         "pretrained": ["full", "lora-qkv"],

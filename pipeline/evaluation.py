@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import files, folds, manifest, scores
+from pipeline.active import System
 from pipeline.metrics import Floats
 from pipeline.scores import Bootstrap, Predictions, Scores
 from pipeline.task import Task
@@ -73,12 +74,12 @@ class Run:
 
 
 def score_classifiers(
-    systems: Sequence[tuple[str, str]], active: Sequence[int], task: Task, bootstrap: Bootstrap
+    systems: Mapping[System, Sequence[int]], task: Task, bootstrap: Bootstrap
 ) -> list[Classifier]:
-    """Read and score the classifiers of each (start, method)."""
+    """Read and score the classifiers of each (start, method) over its folds."""
     found = []
-    for start, method in systems:
-        folders = {fold: CLASSIFIERS / start / method / str(fold) for fold in active}
+    for (start, method), used in systems.items():
+        folders = {fold: CLASSIFIERS / start / method / str(fold) for fold in used}
         paths = {fold: folder / "predictions.csv" for fold, folder in folders.items()}
         tested = scores.read_classifier(paths, task.classes)
         parts = {
@@ -92,9 +93,7 @@ def score_classifiers(
     return found
 
 
-def score_shares(
-    systems: Sequence[tuple[str, str]], fold: int, bootstrap: Bootstrap
-) -> list[Regressor]:
+def score_shares(systems: Sequence[System], fold: int, bootstrap: Bootstrap) -> list[Regressor]:
     """Read and score the share regressors of each (features, head)."""
     found = []
     for features, head in systems:

@@ -29,6 +29,7 @@ KEYS = (
     "features",
     "pretrained",
     "folds",
+    "adapted",
     "methods",
     "task",
     "runtime",

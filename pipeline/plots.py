@@ -47,7 +47,7 @@ def confusion(path: Path, title: str, counts: npt.NDArray[np.int64], names: Sequ
         axes.set(xlabel="predicted", ylabel="truth", title=title)
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        _save(figure, path)
+        save(figure, path)
 
 
 def comparison(path: Path, title: str, systems: Mapping[str, Scores], chance: float) -> None:
@@ -74,7 +74,7 @@ def comparison(path: Path, title: str, systems: Mapping[str, Scores], chance: fl
         axes.set(xlim=(0, 1), xlabel=label, title=title)
         axes.set_ylim(len(systems) - 0.4, -0.7)
         axes.legend(frameon=False, fontsize=7, loc="lower right")
-        _save(figure, path)
+        save(figure, path)
 
 
 def learning(path: Path, title: str, curves: Curves) -> None:
@@ -96,7 +96,7 @@ def learning(path: Path, title: str, curves: Curves) -> None:
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.legend(frameon=False, fontsize=7)
         figure.suptitle(title)
-        _save(figure, path)
+        save(figure, path)
 
 
 def share(path: Path, title: str, truth: Floats, guess: Floats, rhos: Mapping[str, float]) -> None:
@@ -117,7 +117,7 @@ def share(path: Path, title: str, truth: Floats, guess: Floats, rhos: Mapping[st
         figure.supxlabel("true share", fontsize=9)
         figure.supylabel("predicted share", fontsize=9)
         figure.suptitle(title)
-        _save(figure, path)
+        save(figure, path)
 
 
 def corpus(
@@ -147,8 +147,9 @@ def corpus(
         for axis in (emotions.xaxis, lengths.yaxis):
             axis.get_major_locator().set_params(integer=True)
         figure.suptitle(title)
-        _save(figure, path)
+        save(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write the picture; its bytes follow from what was drawn."""
     figure.savefig(path, dpi=144, metadata={"Software": None})

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from ruamel.yaml import YAML
 
-from pipeline import manifest, plots
+from pipeline import manifest, plots, units_section
 from pipeline.evaluation import Run
 from pipeline.report import Section, Table
 from pipeline.scores import Scores
@@ -193,7 +193,7 @@ def _interval(scores: Scores, name: str) -> str | None:
     return f"{scores[f'{name}_low']:.3f} to {scores[f'{name}_high']:.3f}"
 
 
-SECTIONS: Sequence[Make] = (protocol, emotion, share, corpora, reproduce)
+SECTIONS: Sequence[Make] = (protocol, emotion, share, units_section.section, corpora, reproduce)
 
 
 def of(run: Run, folder: Path) -> list[Section]:

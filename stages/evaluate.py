@@ -4,14 +4,13 @@ The last stage. What it reads is named by ``params.yaml`` alone, so that nothing
 active leaks in.
 """
 
-from itertools import product
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from pipeline import files
-from pipeline.params import KEYS, Section, load
+from pipeline import active, files
+from pipeline.params import KEYS, PARAMS_FILE, Section, load, read
 from pipeline.stage import run
 
 RESULTS = Path("results")
@@ -32,23 +31,18 @@ def main() -> None:
     from pipeline.scores import Bootstrap
     from pipeline.task import Task
 
-    names = list[str]
-    seed, corpora, features = load("seed", int), load("corpora", names), load("features", names)
+    seed, corpora = load("seed", int), load("corpora", list[str])
     bootstrap = Bootstrap(load("evaluate", EvaluateParams).bootstrap, seed)
-    systems = [
-        *product(features, load("methods.cached", names)),
-        *product(["pretrained"], load("methods.pretrained", names)),
-        *product(["retrained"], load("methods.retrained", names)),
-    ]
-    regressors = [*product(load("share.features", names), load("share.heads", names))]
-    folds, share_fold = load("folds", list[int]), load("share.fold", int)
+    params = read(PARAMS_FILE.resolve())
+    systems, regressors = active.classifiers(params), active.regressors(params)
+    share_fold = load("share.fold", int)
     by = load("split.by", str)
 
-    scored = systems if folds else []
-    classifiers = evaluation.score_classifiers(scored, folds, load("task", Task), bootstrap)
+    classifiers = evaluation.score_classifiers(systems, load("task", Task), bootstrap)
     shares = evaluation.score_shares(regressors, share_fold, bootstrap)
-    used = [*folds, *([share_fold] if regressors else [])]
-    protocol = evaluation.protocol(corpora, sorted(set(used)), by, bootstrap)
+    used = {fold for folds in systems.values() for fold in folds}
+    used |= {share_fold} if regressors else set()
+    protocol = evaluation.protocol(corpora, sorted(used), by, bootstrap)
     settings = {key: load(key, object) for key in SETTINGS}
     audits = evaluation.audits(corpora)
     evaluated = evaluation.Run(protocol, classifiers, shares, audits, settings)

@@ -6,21 +6,22 @@ folder's digest, or be mistaken for active. DVC's cache keeps what is removed he
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline import files
+from pipeline import active, files
 from pipeline.errors import PipelineError
 from pipeline.manifest import ARTIFACTS
-from pipeline.params import Section, load
+from pipeline.params import PARAMS_FILE, Section, load, read
 from pipeline.stage import run
 
 RAW = Path("data/raw")
 Names = list[str]
+Folds = list[Annotated[int, Field(ge=0)]]
 Trained = list[Literal["full", "lora-qkv"]]
 
 
@@ -35,40 +36,41 @@ class Methods(Section):
 def main() -> None:
     """Check the active lists, prune inactive outputs, record what is active."""
     corpora, encoders, features = (load(k, Names) for k in ("corpora", "encoders", "features"))
-    folds = load("folds", list[Annotated[int, Field(ge=0)]])
-    methods = load("methods", Methods)
+    folds, adapted = load("folds", Folds), load("adapted", Folds)
+    load("methods", Methods)
     share_features, share_heads = load("share.features", Names), load("share.heads", Names)
     _require("corpora", corpora, "corpus", load("corpus", dict[str, object]))
     _require("encoders", encoders, "encoder", load("encoder", dict[str, object]))
     _require("pretrained", [load("pretrained", str)], "encoders", encoders)
     _require("features", features, "encoders", encoders)
+    _require("adapted", adapted, "folds", folds)
     _require("share.features", share_features, "features", features)
     heads = load("share.model.feed_forward", dict[str, object])
     _require("share.heads", share_heads, "share.model.feed_forward", heads)
     _require_data(corpora)
 
-    starts: list[tuple[str, str]] = [*product(features, methods.cached)]
-    starts += [("pretrained", method) for method in methods.pretrained]
-    starts += [("retrained", method) for method in methods.retrained]
-    active = {
+    params = read(PARAMS_FILE.resolve())
+    systems = active.classifiers(params)
+    kept = {
         "clips": corpora,
         "embeddings": [f"{name}/{corpus}.h5" for name, corpus in product(features, corpora)],
-        "classifiers": [f"{s}/{m}/{fold}" for (s, m), fold in product(starts, folds)],
-        "share": [f"{name}/{head}" for name, head in product(share_features, share_heads)],
+        "classifiers": [f"{s}/{m}/{fold}" for (s, m), folds in systems.items() for fold in folds],
+        "share": [f"{name}/{head}" for name, head in active.regressors(params)],
+        "units": [str(fold) for fold in adapted],
     }
-    for folder, names in active.items():
+    for folder, names in kept.items():
         _prune(ARTIFACTS / folder, names)
     for name in features:
         (ARTIFACTS / "embeddings" / name).mkdir(exist_ok=True)
     files.write_json(ARTIFACTS / "plan" / "corpora.json", corpora)
-    results = {name: active[name] for name in ("classifiers", "share")}
+    results = {name: kept[name] for name in ("classifiers", "share", "units")}
     files.write_json(ARTIFACTS / "plan" / "results.json", results)
 
 
-def _require(key: str, names: Names, where: str, known: Iterable[str]) -> None:
+def _require(key: str, names: Sequence[object], where: str, known: Collection[object]) -> None:
     for name in names:
         if name not in known:
-            remedy = f"use one of: {', '.join(known)}" if known else "remove it"
+            remedy = f"use one of: {', '.join(map(str, known))}" if known else "remove it"
             raise PipelineError(
                 f"params.yaml: {key} has {name!r}, which {where} does not define, "
                 f"add it there or {remedy}"

@@ -84,6 +84,28 @@ def plant(root: Path, study: Study) -> None:
     folds.write(root / folds.FOLDS, roles)
 
 
+def plant_units(root: Path, folds: int = 2) -> None:
+    """What `cluster` counted: the purity rises with the scale."""
+    for fold in range(folds):
+        report = {
+            str(scale): {
+                "train": {
+                    "utilisation": 1.0,
+                    "entropy_bits": 3.5,
+                    "smallest": 3,
+                    "median": 8.0,
+                    "largest": 20,
+                    "emotion": {"purity": scale / 100, "chance": 0.25, "nmi": 0.1},
+                    "speaker": None,
+                }
+            }
+            for scale in (16, 64)
+        }
+        path = root / "artifacts/units" / str(fold) / "report.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(report))
+
+
 def plant_classifier(root: Path, study: Study, system: str, skill: float, seed: int = 0) -> None:
     """Predictions whose logits favour the truth by ``skill`` standard deviations, and a curve."""
     rng = np.random.default_rng(seed)

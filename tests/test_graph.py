@@ -16,8 +16,8 @@ MODULES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
 
 # From the bottom up; a module imports only its own layer and those before it.
 DATA = """
-    seeds settings manifest task folds audio containers augment audit voice listeners synthesis
-    corpora tables segments pool prepare published partition balance store tally
+    active seeds settings manifest task folds audio containers augment audit voice listeners
+    synthesis corpora tables segments pool prepare published partition balance store tally
 """
 MODEL = """
     layers layout batches device encoder hub frontends hdf5 embeddings embeddings_writer embedder
@@ -26,6 +26,7 @@ MODEL = """
 WORK = """
     checkpoint waves metrics training multitask masked_prediction classifier linear predictions
     shares finetuning cached regression scores plots report evaluation comparison sections
+    units_section
 """
 LAYERS = [sources.GROUND, DATA.split(), MODEL.split(), WORK.split(), ["cli"]]
 

@@ -39,6 +39,7 @@ SECTIONS = {
     "features": list[str],
     "pretrained": str,
     "folds": list[int],
+    "adapted": list[int],
     "methods": Methods,
     "task": Task,
     "runtime": Runtime,

@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.files import sha256
 from stages import evaluate
 from tests.conftest import ROOT
-from tests.results import Study, plant, plant_classifier, plant_share
+from tests.results import Study, plant, plant_classifier, plant_share, plant_units
 
 STUDY = Study()
 SYSTEMS = {
@@ -32,6 +32,7 @@ def train(project: Path) -> None:
     for seed, (system, skill) in enumerate(SYSTEMS.items()):
         plant_classifier(project, STUDY, system, skill, seed)
     plant_share(project, STUDY, "fbank/cnn-lstm-attention")
+    plant_units(project)
 
 
 @pytest.fixture
@@ -64,7 +65,8 @@ def configure(project: Path, **methods: list[str]) -> None:
     path = project / "params.yaml"
     yaml = YAML()
     params = yaml.load(path.read_text("utf-8"))
-    params |= {"corpora": ["demo"], "features": ["fbank"], "folds": [0, 1], "methods": methods}
+    params |= {"corpora": ["demo"], "features": ["fbank"], "methods": methods}
+    params |= {"folds": [0, 1], "adapted": [0, 1]}
     params["share"] |= {"features": ["fbank"], "heads": ["cnn-lstm-attention"], "fold": 0}
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(params, file)
@@ -127,6 +129,7 @@ def test_every_picture_is_drawn(evaluated: Path) -> None:
         "learning-pretrained-lora-qkv.png",
         "learning-retrained-full.png",
         "share-fbank-cnn-lstm-attention.png",
+        "units.png",
     ]
 
 
@@ -155,7 +158,7 @@ def test_the_report_is_one_self_contained_page(evaluated: Path) -> None:
     page = Page()
     page.feed(text)
     assert page.open == []
-    assert len(page.loads) == 10
+    assert len(page.loads) == 11
     assert all(load.startswith("data:image/png;base64,") for load in page.loads)
     style = text[text.index("<style>") : text.index("</style>")]
     assert not re.search(r"url\(|@import|https?:", style)
@@ -184,12 +187,13 @@ def test_branches_may_be_off(trained: Path) -> None:
     assert sorted(p.name for p in (trained / "results/plots").iterdir()) == [
         "corpus-demo.png",
         "share-fbank-cnn-lstm-attention.png",
+        "units.png",
     ]
 
 
 def test_without_folds_there_are_no_classifiers(trained: Path) -> None:
     path = trained / "params.yaml"
-    params = YAML().load(path.read_text("utf-8")) | {"folds": []}
+    params = YAML().load(path.read_text("utf-8")) | {"folds": [], "adapted": []}
     with path.open("w", encoding="utf-8") as file:
         YAML().dump(params, file)
     evaluate.main()

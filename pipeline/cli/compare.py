@@ -2,12 +2,12 @@
 
 import tempfile
 from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from pipeline import active
 from pipeline.errors import PipelineError
 
 WORKSPACE = "workspace"
@@ -60,21 +60,19 @@ class Experiment:
         except (DvcException, SCMError, OSError) as error:
             raise PipelineError(f"{name}: {error}, see `dvc exp list`") from None
         self._params: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
+        self._systems = active.classifiers(self._params)
         self.classes: list[str] = self._params["task"]["classes"]
 
     def systems(self) -> Iterator[tuple[str, str]]:
         """Each start and method."""
-        methods = self._params["methods"]
-        yield from product(self._params["features"], methods["cached"])
-        for start in ("pretrained", "retrained"):
-            yield from product([start], methods[start])
+        yield from self._systems
 
     def read(self, start: str, method: str) -> Any:
         """The test predictions of one classifier, over the folds."""
         from pipeline.scores import read_classifier
 
         paths = {}
-        for fold in self._params["folds"]:
+        for fold in self._systems[start, method]:
             source = f"artifacts/classifiers/{start}/{method}/{fold}/predictions.csv"
             paths[fold] = self._folder / source
             paths[fold].parent.mkdir(parents=True)

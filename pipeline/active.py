@@ -1,0 +1,24 @@
+"""Which systems the lists of ``params.yaml`` switch on; nothing that lies on disk says so.
+
+What `plan` keeps, `evaluate` scores and ``ser compare`` pairs.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any, TypeAlias
+
+System: TypeAlias = tuple[str, str]  # start and method, or features and head
+
+
+def classifiers(params: Mapping[str, Any]) -> dict[System, list[int]]:
+    """The folds of each start and method; empty where a list is."""
+    methods, folds = params["methods"], params["folds"]
+    found = dict.fromkeys(product(params["features"], methods["cached"]), folds)
+    found |= {("pretrained", method): folds for method in methods["pretrained"]}
+    found |= {("retrained", method): params["adapted"] for method in methods["retrained"]}
+    return {system: list(used) for system, used in found.items() if used}
+
+
+def regressors(params: Mapping[str, Any]) -> list[System]:
+    """Each features and head of share."""
+    return list(product(params["share"]["features"], params["share"]["heads"]))
