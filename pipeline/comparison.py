@@ -1,7 +1,9 @@
 """Whether one classifier is better than another on the same test utterances.
 
 Both have judged every utterance, so the test is paired, and speakers are the independent units:
-the interval resamples them, and the p-value flips the sign of their contributions.
+the interval resamples them, and the p-value flips the sign of their contributions. A classifier
+that was trained with several seeds counts with the mean of its confusions: every seed has judged
+the same utterances, so the UAR of that mean is the mean UAR.
 """
 
 from collections.abc import Sequence
@@ -22,7 +24,8 @@ DRAWS = 20_000
 class Comparison:
     """UAR of both, the difference B - A with its 95 % interval and p-value, recalls by class.
 
-    Interval and p-value are None below five speakers.
+    Interval and p-value are None below five speakers. ``seeds_a`` and ``seeds_b`` are the UAR of
+    each seed.
     """
 
     uar_a: float
@@ -34,22 +37,24 @@ class Comparison:
     utterances: int
     recall_a: Floats
     recall_b: Floats
+    seeds_a: Sequence[float]
+    seeds_b: Sequence[float]
 
 
-def compare(a: Predictions, b: Predictions, classes: int, bootstrap: Bootstrap) -> Comparison:
-    """Compare two classifiers.
+def compare(
+    a: Sequence[Predictions], b: Sequence[Predictions], classes: int, bootstrap: Bootstrap
+) -> Comparison:
+    """Compare two classifiers, each with one or more seeds.
 
     Raises:
         PipelineError: They were not tested on the same utterances with the same labels.
     """
-    a, b = _sorted(a), _sorted(b)
-    if not (np.array_equal(a.utterance, b.utterance) and np.array_equal(a.truth, b.truth)):
-        raise PipelineError(
-            f"compare: the experiments test {len(a.truth)} and {len(b.truth)} utterances that are "
-            "not the same or not labelled alike, give both the same corpora, split, folds and task"
-        )
-    count, _ = a.speakers()
-    counts_a, counts_b = (_by_speaker(tested, classes) for tested in (a, b))
+    a, b = [_sorted(one) for one in a], [_sorted(one) for one in b]
+    for other in (*a, *b):
+        _require_same(a[0], other)
+    count, _ = a[0].speakers()
+    each_a, each_b = ([_by_speaker(one, classes) for one in group] for group in (a, b))
+    counts_a, counts_b = np.mean(each_a, 0), np.mean(each_b, 0)
     pooled_a, pooled_b = counts_a.sum(0), counts_b.sum(0)
     weights = bootstrap.weights(count)
     interval = p = None
@@ -64,9 +69,11 @@ def compare(a: Predictions, b: Predictions, classes: int, bootstrap: Bootstrap) 
         p=p,
         exact=count <= EXACT_SPEAKERS,
         speakers=count,
-        utterances=len(a.truth),
+        utterances=len(a[0].truth),
         recall_a=metrics.recalls(pooled_a),
         recall_b=metrics.recalls(pooled_b),
+        seeds_a=[float(metrics.uar(counts.sum(0))) for counts in each_a],
+        seeds_b=[float(metrics.uar(counts.sum(0))) for counts in each_b],
     )
 
 
@@ -86,6 +93,14 @@ def sign_flip(contributions: Floats, seed: int) -> float:
     sums = np.abs((1 - 2 * bits) @ contributions)
     extreme = int((sums >= abs(contributions.sum()) - 1e-12).sum())
     return (extreme + observed) / (len(bits) + observed)
+
+
+def _require_same(a: Predictions, b: Predictions) -> None:
+    if not (np.array_equal(a.utterance, b.utterance) and np.array_equal(a.truth, b.truth)):
+        raise PipelineError(
+            f"compare: the experiments test {len(a.truth)} and {len(b.truth)} utterances that are "
+            "not the same or not labelled alike, give both the same corpora, split, folds and task"
+        )
 
 
 def _contributions(difference: Floats, pooled: Floats) -> Floats:

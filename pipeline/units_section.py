@@ -52,7 +52,8 @@ def _mapping(value: object) -> dict[str, Any]:
 
 
 def _mean(found: list[dict[str, Any]], name: str, part: str = "") -> float:
-    values = [_mapping(one[name])[part] if part else one[name] for one in found if one[name] is not None]
+    known = [one[name] for one in found if one[name] is not None]
+    values = [_mapping(value)[part] if part else value for value in known]
     return float(np.mean(values)) if values else float("nan")
 
 

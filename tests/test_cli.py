@@ -1,5 +1,7 @@
 """The `ser` command on a small project with real DVC experiments."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +84,57 @@ def test_compare_reads_both_revisions_from_the_cache(
     assert run("compare", "weak", "nowhere") == 1
     error = capsys.readouterr().err
     assert error.startswith("nowhere: ") and error.count("\n") == 1
+
+
+REPEATED = """
+stages:
+  train:
+    cmd: >-
+      python -c "import shutil; shutil.copytree('given/${finetune.loss.name}-${seed}/fbank',
+      'artifacts/classifiers/fbank'); shutil.copytree('given/${finetune.loss.name}-${seed}/results',
+      'results')"
+    outs: [artifacts/classifiers/fbank]
+    metrics: [results/metrics.json: {cache: false}]
+"""
+
+
+@pytest.mark.usefixtures("linear")
+def test_experiments_that_differ_in_the_seed_alone_are_pooled(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three real experiments: two seeds of one loss, one of another."""
+    (project / "dvc.yaml").write_text(REPEATED)
+    (project / ".gitignore").write_text("/artifacts/\n/given/\n/planted/\n")
+    skills = {"ce": 0.5, "am-softmax": 2.0}
+    for number, (loss, skill) in enumerate(skills.items()):
+        for seed in (1, 2):
+            plant_classifier(
+                project / "planted", Study(), "fbank/linear", skill, 10 * number + seed
+            )
+            given = project / "given" / f"{loss}-{seed}"
+            shutil.move(project / "planted/artifacts/classifiers", given)
+            (given / "results").mkdir()
+            metrics = {"emotion": {"fbank": {"linear": {"uar": skill / 4 + seed / 100}}}}
+            (given / "results/metrics.json").write_text(json.dumps({**metrics, "share": {}}))
+    for words in (("git", "init", "-q"), ("dvc", "init", "-q"), ("git", "add", ".")):
+        shell(project, *words)
+    shell(project, "git", "config", "user.email", "someone@example.org")
+    shell(project, "git", "config", "user.name", "Someone")
+    shell(project, "git", "commit", "-qm", "start")
+    for loss, seed in (("ce", 1), ("ce", 2), ("am-softmax", 1)):
+        options = ("-S", f"finetune.loss.name={loss}", "-S", f"seed={seed}")
+        shell(project, "dvc", "exp", "run", "-q", "-n", f"{loss[0]}{seed}", *options)
+        shell(project, "rm", "-r", "results")
+
+    assert run("show", "--experiments") == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "fbank" in line]
+    assert sorted(row[-3:] for row in rows) == [["1", "0.510", "-"], ["2", "0.140", "0.007"]]
+    assert any("finetune.loss.name=ce" in " ".join(row) for row in rows)
+
+    assert run("compare", "c2", "a1", "--seeds") == 0
+    out = capsys.readouterr().out
+    assert "c1 (seed 1), c2 (seed 2)\na1 (seed 1)" in out
+    assert "  2 seeds, 0.2" in out and "exact sign-flip p 0.0078" in out
 
 
 def test_sub_commands_load_nothing_heavy() -> None:

@@ -27,8 +27,8 @@ def test_a_better_model_is_found_better_and_the_sign_follows_the_order(tmp_path:
     weak, strong = (
         classifier(tmp_path, Study(), skill, seed=s) for s, skill in enumerate((0.5, 2))
     )
-    found = comparison.compare(weak, strong, 8, BOOTSTRAP)
-    back = comparison.compare(strong, weak, 8, BOOTSTRAP)
+    found = comparison.compare([weak], [strong], 8, BOOTSTRAP)
+    back = comparison.compare([strong], [weak], 8, BOOTSTRAP)
     assert found.uar_b - found.uar_a > 0.2
     assert found.interval and found.interval[0] > 0
     assert found.p == back.p == 2 / 2**8  # every speaker improves
@@ -51,7 +51,7 @@ def test_p_counts_every_swap_of_whole_speakers(tmp_path: Path) -> None:
 
     observed = abs(difference((False,) * 6))
     extreme = [abs(difference(s)) >= observed - 1e-12 for s in product((False, True), repeat=6)]
-    assert comparison.compare(a, b, 8, BOOTSTRAP).p == np.mean(extreme)
+    assert comparison.compare([a], [b], 8, BOOTSTRAP).p == np.mean(extreme)
 
 
 def test_sign_flip_equals_scipy() -> None:
@@ -79,11 +79,32 @@ def test_other_utterances_are_refused(tmp_path: Path) -> None:
     a = classifier(tmp_path, Study(), 1.0, 0)
     b = classifier(tmp_path, Study(utterances=120), 1.0, 0)
     with pytest.raises(PipelineError, match="128 and 120 utterances"):
-        comparison.compare(a, b, 8, BOOTSTRAP)
+        comparison.compare([a], [b], 8, BOOTSTRAP)
+
+
+def test_seeds_are_pooled_by_their_mean(tmp_path: Path) -> None:
+    """Equal to stacking the seeds' utterances under other names, where all have one utterance set;
+    seeds that differ in number weigh the same."""
+    weak = [classifier(tmp_path, Study(), 0.8, seed) for seed in (0, 1)]
+    strong = [classifier(tmp_path, Study(), 1.6, seed) for seed in (2, 3)]
+    found = comparison.compare(weak, strong, 8, BOOTSTRAP)
+    single = [comparison.compare([a], [b], 8, BOOTSTRAP) for a, b in zip(weak, strong, strict=True)]
+    assert found.seeds_a == pytest.approx([one.uar_a for one in single])
+    assert found.uar_b == pytest.approx(np.mean([one.uar_b for one in single]))
+    twice = comparison.compare([*weak, *weak], strong, 8, BOOTSTRAP)
+    assert (twice.uar_a, twice.p) == pytest.approx((found.uar_a, found.p))
+    assert twice.interval == pytest.approx(found.interval)
+
+
+def test_seeds_with_other_utterances_are_refused(tmp_path: Path) -> None:
+    a = classifier(tmp_path, Study(), 1.0, 0)
+    other = classifier(tmp_path, Study(utterances=120), 1.0, 0)
+    with pytest.raises(PipelineError, match="128 and 120 utterances"):
+        comparison.compare([a], [a, other], 8, BOOTSTRAP)
 
 
 def test_below_five_speakers_there_is_no_test(tmp_path: Path) -> None:
     study = Study(speakers=4, utterances=64)
     a, b = (classifier(tmp_path, study, 1.0, seed) for seed in range(2))
-    found = comparison.compare(a, b, 8, BOOTSTRAP)
+    found = comparison.compare([a], [b], 8, BOOTSTRAP)
     assert found.p is None and found.interval is None

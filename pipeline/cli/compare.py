@@ -1,21 +1,20 @@
 """``ser compare A B``: whether classifiers of one experiment are better than those of another."""
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pipeline import active
 from pipeline.errors import PipelineError
-
-WORKSPACE = "workspace"
 
 
 def main(
     experiment_a: Annotated[str, typer.Argument(help="An experiment, commit or `workspace`.")],
     experiment_b: Annotated[str, typer.Argument(help="What it is compared with.")],
+    seeds: Annotated[
+        bool, typer.Option("--seeds", help="Pool all experiments that differ in the seed alone.")
+    ] = False,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples of the speakers.")] = 2000,
 ) -> None:
     """Test whether one experiment is better than another, on the same test utterances.
@@ -25,64 +24,32 @@ def main(
     Predictions come from DVC's cache (`dvc pull` first, if they lie elsewhere).
     """
     from pipeline.comparison import compare
+    from pipeline.experiments import Experiment, repetitions
     from pipeline.scores import Bootstrap
 
-    with tempfile.TemporaryDirectory() as folder:
-        a, b = (
-            Experiment(name, Path(folder) / side)
-            for name, side in ((experiment_a, "a"), (experiment_b, "b"))
+    group_a, group_b = (
+        repetitions(name) if seeds else [Experiment(name)] for name in (experiment_a, experiment_b)
+    )
+    a, b = group_a[0], group_b[0]
+    if a.classes != b.classes:
+        raise PipelineError("compare: the experiments have other task.classes, nothing to pair")
+    common = [system for system in a.systems if system in b.systems]
+    if not common:
+        raise PipelineError("compare: the experiments have no start and method in common")
+    if seeds:
+        for group in (group_a, group_b):
+            typer.echo(", ".join(f"{one.name} (seed {one.seed})" for one in group))
+    for system in common:
+        tested_a, tested_b = (
+            [_predictions(one, system) for one in group] for group in (group_a, group_b)
         )
-        if a.classes != b.classes:
-            raise PipelineError("compare: the experiments have other task.classes, nothing to pair")
-        common = [system for system in a.systems() if system in set(b.systems())]
-        if not common:
-            raise PipelineError("compare: the experiments have no start and method in common")
-        for system in common:
-            found = compare(
-                a.read(*system), b.read(*system), len(a.classes), Bootstrap(resamples, 1)
-            )
-            typer.echo(_text(" ".join(system), found, a.classes))
+        found = compare(tested_a, tested_b, len(a.classes), Bootstrap(resamples, 1))
+        typer.echo(_text(" ".join(system), found, a.classes))
 
 
-class Experiment:
-    """The params and predictions of one revision."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        from dvc.api import DVCFileSystem
-        from dvc.exceptions import DvcException
-        from dvc.scm import SCMError
-        from ruamel.yaml import YAML
-
-        self._name, self._folder = name, folder
-        try:
-            self._files = DVCFileSystem(rev=None if name == WORKSPACE else name)
-            text = self._files.read_text("params.yaml", encoding="utf-8")
-        except (DvcException, SCMError, OSError) as error:
-            raise PipelineError(f"{name}: {error}, see `dvc exp list`") from None
-        self._params: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
-        self._systems = active.classifiers(self._params)
-        self.classes: list[str] = self._params["task"]["classes"]
-
-    def systems(self) -> Iterator[tuple[str, str]]:
-        """Each start and method."""
-        yield from self._systems
-
-    def read(self, start: str, method: str) -> Any:
-        """The test predictions of one classifier, over the folds."""
-        from pipeline.scores import read_classifier
-
-        paths = {}
-        for fold in self._systems[start, method]:
-            source = f"artifacts/classifiers/{start}/{method}/{fold}/predictions.csv"
-            paths[fold] = self._folder / source
-            paths[fold].parent.mkdir(parents=True)
-            try:
-                paths[fold].write_bytes(self._files.read_bytes(source))
-            except OSError as error:
-                raise PipelineError(
-                    f"{self._name}: {source}: {error.strerror or error}, run `dvc pull --rev`"
-                ) from None
-        return read_classifier(paths, self.classes)
+def _predictions(experiment: Any, system: tuple[str, str]) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        return experiment.predictions(system, Path(folder))
 
 
 def _text(name: str, found: Any, classes: list[str]) -> str:
@@ -91,6 +58,12 @@ def _text(name: str, found: Any, classes: list[str]) -> str:
         f"{name}: UAR {found.uar_a:.3f} -> {found.uar_b:.3f}, difference {change:+.3f} "
         f"({found.utterances} utterances, {found.speakers} speakers)"
     ]
+    if max(len(found.seeds_a), len(found.seeds_b)) > 1:
+        spread = " -> ".join(
+            f"{len(uars)} seeds, {min(uars):.3f} to {max(uars):.3f}"
+            for uars in (found.seeds_a, found.seeds_b)
+        )
+        lines.append(f"  {spread}")
     if found.p is None:
         lines.append("  no interval or test below 5 speakers")
     else:

@@ -1,36 +1,89 @@
 """``ser show``: a short table of what was measured, and where the pictures are."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 RESULTS = Path("results")
+COLUMNS = {"emotion": ("uar", "war", "f1_macro", "eer"), "share": ("rho",)}
 
 
-def main() -> None:
+def main(
+    experiments: Annotated[
+        bool, typer.Option("--experiments", help="All experiments, seeds pooled.")
+    ] = False,
+) -> None:
     """Print a short table of what was measured, and where the pictures are."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
+    console = Console(highlight=False)
+    if experiments:
+        _show_experiments(console)
+        return
     from pipeline import files
 
     metrics: dict[str, Any] = files.read_json(RESULTS / "metrics.json")
-    console = Console(highlight=False)
-    for task, columns in (("emotion", ("uar", "war", "f1_macro", "eer")), ("share", ("rho",))):
-        if not metrics[task]:
-            continue
-        table = Table(box=box.SIMPLE_HEAD)
-        table.add_column(task)
-        for name in (*columns, "95 %"):
-            table.add_column(name, justify="right")
-        for start, methods in metrics[task].items():
-            for method, found in methods.items():
-                scores = [f"{found[name]:.3f}" if name in found else "-" for name in columns]
-                pair = found.get(f"{columns[0]}_95")
-                interval = f"{pair[0]:.3f} to {pair[1]:.3f}" if pair else "-"
-                table.add_row(f"{start} {method}", *scores, interval)
-        console.print(table)
+    for task, columns in COLUMNS.items():
+        if metrics[task]:
+            console.print(_table(task, columns, metrics[task]))
     protocol = metrics["protocol"]
     independent = "" if protocol["speaker_independent"] else "NOT "
     console.print(f"{independent}speaker-independent, {protocol['folds']} folds")
     console.print(f"report: {RESULTS}/report.html, pictures: {RESULTS}/plots", soft_wrap=True)
+
+
+def _table(task: str, columns: tuple[str, ...], systems: dict[str, Any]) -> Any:
+    table = _new(task, *columns, "95 %")
+    for start, methods in systems.items():
+        for method, found in methods.items():
+            scores = [f"{found[name]:.3f}" if name in found else "-" for name in columns]
+            pair = found.get(f"{columns[0]}_95")
+            interval = f"{pair[0]:.3f} to {pair[1]:.3f}" if pair else "-"
+            table.add_row(f"{start} {method}", *scores, interval)
+    return table
+
+
+def _show_experiments(console: Any) -> None:
+    """One row for each system of each group of experiments that differ in the seed alone."""
+    import statistics
+
+    from pipeline.experiments import differences, every, groups
+
+    found = groups([one for one in every() if one.metrics()])
+    if not found:
+        console.print("no experiments, see `dvc exp run`")
+        return
+    for task, (column, *_) in COLUMNS.items():
+        table = _new("experiments", "what differs", task, "seeds", f"{column} mean", "sd")
+        for group, changed in zip(found, differences(found), strict=True):
+            for system, scores in _scores(group, task, column).items():
+                spread = f"{statistics.stdev(scores):.3f}" if len(scores) > 1 else "-"
+                names = " ".join(one.name for one in group)
+                mean = f"{statistics.mean(scores):.3f}"
+                table.add_row(names, changed, system, str(len(scores)), mean, spread)
+        if table.row_count:
+            console.print(table)
+
+
+def _scores(group: Any, task: str, column: str) -> dict[str, list[float]]:
+    """Each system's score with each seed."""
+    found: dict[str, list[float]] = {}
+    for one in group:
+        for start, methods in one.metrics()[task].items():
+            for method, scores in methods.items():
+                if column in scores:
+                    found.setdefault(f"{start} {method}", []).append(scores[column])
+    return found
+
+
+def _new(first: str, *columns: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column(first)
+    for name in columns:
+        text = name in ("what differs", *COLUMNS)
+        table.add_column(name, justify="left" if text else "right", no_wrap=text)
+    return table
