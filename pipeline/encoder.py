@@ -91,6 +91,7 @@ def load(folder: Path, freeze_conv: bool = False) -> Any:
     """
     model = skeleton(files.read_json(folder / CONFIG))
     try:
+        files.require_intact(folder / WEIGHTS)
         model.load_state_dict(load_file(folder / WEIGHTS), assign=True)
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

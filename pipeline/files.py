@@ -1,10 +1,12 @@
 """Atomic outputs, checksums and the scratch store.
 
 An output appears whole or not at all: it is written under ``artifacts/.staging``, flushed to
-disk and renamed into place. Unfinished work that a later run may resume lives in the scratch
-store, outside every output, under a digest of all that determines it.
+disk and renamed into place. With it goes the checksum of every file that has none of its own, and
+whoever reads the file compares it (`require_intact`). Unfinished work that a later run may resume
+lives in the scratch store, outside every output, under a digest of all that determines it.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +19,11 @@ from typing import Any
 from pipeline.errors import PipelineError
 
 STAGING = Path("artifacts/.staging")
+LOCKS = Path("artifacts/.locks")
+# The checksums of a published folder, in the format of `sha256sum`.
+SUMS = "SHA256SUMS"
+# Their formats hold checksums, and their readers look at them.
+SELF_CHECKED = (".flac", ".h5")
 
 
 @contextmanager
@@ -34,6 +41,8 @@ def publish(target: Path) -> Iterator[Path]:
     staged.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield staged
+        if staged.is_dir() and target.parts[0] == STAGING.parts[0]:
+            _write_sums(staged)
         _flush(staged)
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
@@ -62,12 +71,17 @@ def write_json(target: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of ours."""
+    """Read a JSON file of ours.
+
+    Raises:
+        PipelineError: It is missing or damaged.
+    """
     try:
+        require_intact(path)
         return json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise PipelineError(f"{path}: {error.strerror}, run the stage that writes it") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise PipelineError(f"{path}: not valid JSON, delete it and run `dvc repro`") from None
 
 
@@ -75,6 +89,30 @@ def sha256(path: Path) -> str:
     """The file's SHA-256 as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(path: Path) -> None:
+    """Write the checksum of a file that is published alone beside it, as `sha256sum` does."""
+    write_text(_sum_of(path), f"{sha256(path)}  {path.name}\n")
+
+
+def require_intact(path: Path) -> None:
+    """Compare a published file with the checksum that its stage left; pass where it left none.
+
+    Raises:
+        PipelineError: They differ.
+        OSError: The file cannot be read.
+    """
+    # The lists of its own folder and, for an encoder in a classifier's, of the one above.
+    lists = (_sum_of(path), *(folder / SUMS for folder in path.parents[:2]))
+    kept = next((one for one in lists if one.is_file()), None)
+    if kept is None:
+        return
+    line = f"{sha256(path)}  {path.relative_to(kept.parent).as_posix()}"
+    if line not in kept.read_text("utf-8", "replace").splitlines():
+        raise PipelineError(
+            f"{path}: damaged or edited, {kept} has another checksum, delete it and run `dvc repro`"
+        )
 
 
 def digest(value: object) -> str:
@@ -96,6 +134,42 @@ def replace(staged: Path, target: Path) -> None:
     _fsync(staged)
     staged.replace(target)
     _fsync(target.parent)
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Keep other processes from doing ``name`` at once; a killed holder keeps no one out.
+
+    Raises:
+        PipelineError: Another process does it; its number is named.
+    """
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    with (LOCKS / digest(name)).open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise PipelineError(
+                f"{name}: process {file.read() or '?'} runs it already, wait for it or stop it"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _write_sums(folder: Path) -> None:
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    lines = [
+        f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n"
+        for path in sorted(found)
+        if path.suffix not in SELF_CHECKED
+    ]
+    (folder / SUMS).write_text("".join(lines), "utf-8", newline="\n")
+
+
+def _sum_of(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
 
 
 def _flush(path: Path) -> None:

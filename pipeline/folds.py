@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from pipeline import files
 from pipeline.errors import PipelineError
 from pipeline.manifest import Clip
 
@@ -43,6 +44,7 @@ def read_all(path: Path = FOLDS) -> list[Fold]:
         PipelineError: The file is missing or damaged.
     """
     try:
+        files.require_intact(path)
         rows = list(csv.reader(io.StringIO(path.read_text("utf-8"), newline="")))
         folds: list[Fold] = [{} for _ in range(1 + max(int(row[0]) for row in rows[1:]))]
         for fold, clip, role in rows[1:]:

@@ -84,6 +84,7 @@ def read(corpora: Sequence[str], root: Path = CLIPS) -> list[Clip]:
 
 def _read_one(path: Path) -> list[Clip]:
     try:
+        files.require_intact(path)
         text = path.read_text("utf-8")
     except OSError as error:
         raise PipelineError(f"{path}: {error.strerror}, run `dvc repro preprocess`") from None

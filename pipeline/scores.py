@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import metrics
+from pipeline import files, metrics
 from pipeline.errors import PipelineError
 from pipeline.manifest import Clip
 from pipeline.metrics import Floats
@@ -189,6 +189,7 @@ def _test_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     try:
+        files.require_intact(path)
         with path.open(encoding="utf-8", newline="") as file:
             table = csv.DictReader(file)
             missing = [name for name in columns if name not in (table.fieldnames or ())]

@@ -4,10 +4,12 @@ This module is imported before torch, NumPy or faiss, since OpenMP and BLAS read
 settings once, when they load.
 """
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -15,7 +17,7 @@ import typer
 from pydantic import Field
 
 from pipeline.errors import PipelineError
-from pipeline.files import sha256
+from pipeline.files import locked, sha256
 from pipeline.params import Section, load
 from pipeline.sources import ROOT, closure
 
@@ -53,7 +55,8 @@ def run(main: Callable[..., None]) -> None:
     """Run a stage's command: ``if __name__ == "__main__": run(main)``.
 
     Exit status: 0 done, 1 a `PipelineError` or the operating system's refusal (one line on stderr),
-    130 interrupted, 143 terminated. Outputs are untouched unless it is 0.
+    130 interrupted, 143 terminated. Outputs are untouched unless it is 0. A second run of the same
+    command beside the first is refused.
     """
     signal.signal(signal.SIGTERM, _terminate)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -63,11 +66,15 @@ def run(main: Callable[..., None]) -> None:
     except PipelineError as error:
         _fail(str(error), 1)
     except OSError as error:
-        _fail(_describe(error), 1)
+        _say(f"{_stage(main)}: {_describe(error)}")
+        # Not `sys.exit`: after a failed write HDF5 crashes while it is unloaded.
+        os._exit(1)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted, run it again to resume", 130)
     except Exception as error:
         # Typer's own usage errors know how to show themselves and their exit status.
+        if type(error).__name__ == "SafetensorError":
+            _fail(f"{_stage(main)}: {error}, old outputs are untouched: {_MEND}", 1)
         if not hasattr(error, "exit_code"):
             raise
         getattr(error, "show", lambda: None)()
@@ -87,7 +94,9 @@ def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
     def command(*args: object, **kwargs: object) -> None:
         set_threads(runtime().threads)
         try:
-            main(*args, **kwargs)
+            given = (f"--{name} {value}" for name, value in kwargs.items())
+            with locked(" ".join([_stage(main), *given])):
+                main(*args, **kwargs)
         except KeyboardInterrupt:
             # Typer would turn it into a return value, and the stage would exit with 0.
             _fail("interrupted, run it again to resume", 130)
@@ -95,14 +104,39 @@ def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _stage(main: Callable[..., None]) -> str:
+    # Run by `python -m`, its module is called __main__.
+    return Path(main.__code__.co_filename).stem
+
+
 def _describe(error: OSError) -> str:
     name = f"{error.filename}: " if error.filename else ""
-    return f"{name}{error.strerror or error}, old outputs are untouched"
+    # HDF5 puts a paragraph where the reason should be.
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    remedy = _REMEDIES.get(error.errno or 0, _MEND)
+    return f"{name}{reason}, old outputs are untouched: {remedy}"
+
+
+_MEND = "mend this and run it again"
+_FULL = "free some space and run it again"
+_REMEDIES = {
+    errno.ENOSPC: _FULL,
+    errno.EFBIG: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: "mend its permissions and run it again",
+    errno.EPERM: "mend its permissions and run it again",
+    errno.EROFS: "mount it writable and run it again",
+    errno.ENOENT: "run `dvc repro`, which makes what is missing",
+}
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    print(" ".join(message.split()), file=sys.stderr, flush=True)
+    _say(message)
     sys.exit(status)
+
+
+def _say(message: str) -> None:
+    print(" ".join(message.split()), file=sys.stderr, flush=True)
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:

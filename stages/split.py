@@ -44,6 +44,7 @@ def main() -> None:
     with files.publish(folds.FOLDS) as staged:
         folds.write(staged, made)
         folds.require_no_leakage(folds.read_all(staged), clips, shared=params.by == "random")
+    files.seal(folds.FOLDS)
     repeated = folds.audio_in_several_corpora(originals)
     for group in repeated[:TOLD]:
         progress.say(f"the same audio: {', '.join(group)}")
@@ -74,6 +75,7 @@ def _published(corpus: str) -> Path:
     path = CLIPS / corpus / "published.csv"
     if not path.is_file():
         raise PipelineError(f"{corpus}: no published folds are known, choose another split.by")
+    files.require_intact(path)
     return path
 
 

@@ -28,7 +28,7 @@ def test_publish_replaces_a_folder_whole(project: Path) -> None:
         with files.publish(target) as staged:
             staged.mkdir()
             (staged / text).write_text(text)
-    assert [p.name for p in target.iterdir()] == ["new"]
+    assert sorted(p.name for p in target.iterdir()) == [files.SUMS, "new"]
     assert not any(files.STAGING.iterdir())
 
 
@@ -64,7 +64,7 @@ def test_a_kill_leaves_no_output_and_the_next_run_succeeds(project: Path) -> Non
     with files.publish(Path("artifacts/x/out")) as staged:
         staged.mkdir()
         (staged / "whole").write_text("whole")
-    assert [p.name for p in Path("artifacts/x/out").iterdir()] == ["whole"]
+    assert sorted(p.name for p in Path("artifacts/x/out").iterdir()) == [files.SUMS, "whole"]
 
 
 def test_read_json_says_what_to_do(tmp_path: Path) -> None:

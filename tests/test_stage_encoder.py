@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import encoder, hub, params
+from pipeline import encoder, files, hub, params
 from pipeline.errors import PipelineError
 from pipeline.files import sha256
 from stages.encoder import main
@@ -38,7 +38,7 @@ def test_a_front_end_is_its_settings(project: Path, name: str) -> None:
     main(name)
     config = json.loads((ENCODERS / name / "config.json").read_text("utf-8"))
     assert config["kind"] == name
-    assert [path.name for path in (ENCODERS / name).iterdir()] == ["config.json"]
+    assert {path.name for path in (ENCODERS / name).iterdir()} == {"config.json", files.SUMS}
 
 
 def test_a_pinned_encoder_keeps_its_provenance(
