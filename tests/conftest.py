@@ -12,6 +12,10 @@ set_threads(1)
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="all kills and inputs of tests/faults")
+
+
 @pytest.fixture(scope="session")
 def corpora_root() -> Path:
     """The folder with real speech (EmoDB, RAVDESS), which is not part of the project."""
