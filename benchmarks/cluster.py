@@ -1,26 +1,35 @@
-"""Our k-means against its peers, in one run: CPU seconds, memory and inertia, as ratios.
+"""Our k-means against its peers, in one run: seconds, peak memory and inertia, and their ratios.
 
 Peers: faiss.Kmeans with its defaults at 20 iterations, a codebook per scale, and scikit-learn's
-MiniBatchKMeans as fairseq's `learn_kmeans` sets it. Inertia is per frame, over all frames. Each fit
-runs in a process of its own, so that its peak memory is its own.
+MiniBatchKMeans as fairseq's `learn_kmeans` sets it, as far as ``--limit-s`` lets it finish. All
+read the same embeddings file, in float16. Ours is timed up to each scale, since a finer one needs
+those before it. Inertia is per frame, over all frames. Each fit is a process of its own, so that
+its peak memory is its own. Figures are medians over seeds; seconds are CPU seconds, on a GPU those
+of the clock.
 
     python -m benchmarks.cluster --frames 100000
-    python -m benchmarks.cluster ../shared/corpora/ravdess ../shared/corpora/emodb \\
+    python -m benchmarks.cluster ../shared/corpora/ravdess ../shared/corpora/emodb --every 2 \\
         --scales 64 --scales 512 --scales 4096
-    python -m benchmarks.cluster --array frames.npy --scales 64 --scales 512 --scales 4096
-    python -m benchmarks.cluster --frames 1000000 --scales 64 --scales 512 --scales 4096
+    python -m benchmarks.cluster --frames 1000000 --scales 64 --scales 512 --scales 4096 --seeds 1
+    python -m benchmarks.cluster --embeddings artifacts/frames/0.h5 --scales 16 --scales 64
+    python -m benchmarks.cluster --frames 13000000 --sample 1300000 --device cuda \\
+        --scales 64 --scales 512 --scales 4096 --peers faiss
 """
 
+import math
 import multiprocessing
 import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from statistics import median
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -32,43 +41,50 @@ set_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 import faiss  # noqa: E402
 from sklearn.cluster import MiniBatchKMeans  # noqa: E402
 
+from benchmarks.frames import CLIP_FRAMES, everything, speech, store, synthesise  # noqa: E402
 from pipeline import clusters  # noqa: E402
-from pipeline.nearest import BLOCK_FRAMES, Floats, nearest  # noqa: E402
+from pipeline.embeddings import Embeddings  # noqa: E402
+from pipeline.nearest import BLOCK_FRAMES, Floats, assign, nearest, pick_device  # noqa: E402
 
 
 @dataclass(frozen=True)
 class Job:
-    """One fit: on the array in ``path``; ``sample`` and ``restarts`` concern ours and fairseq's."""
+    """One fit on the frames in ``path``; ``sample`` concerns ours, ``restarts`` fairseq's.
+
+    A peer that takes more than ``limit_s`` CPU seconds is stopped; 0 is no limit.
+    """
 
     path: Path
     scales: tuple[int, ...]
     seed: int
     sample: int
     restarts: int
+    limit_s: float
+    device: str
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fit took, and its codebooks."""
+    """What a fit took, and its codebooks; ``inertia`` of the finest, once it is known."""
 
-    cpu_s: float
+    seconds: float
     peak_mib: float
     codebooks: dict[int, Floats]
+    inertia: float = math.nan
 
 
 def ours(job: Job) -> dict[int, Floats]:
-    """`clusters.fit` on a sample drawn from the file."""
-    frames = np.load(job.path, mmap_mode="r")
-    rows = np.random.default_rng(job.seed).permutation(len(frames))[: job.sample]
-    sample = np.ascontiguousarray(frames[np.sort(rows)], np.float32)
-    return clusters.fit(sample, job.scales, 20, job.seed)
+    """What the stage `cluster` does: draw a sample from the file, fit every scale."""
+    with Embeddings(job.path) as frames:
+        sample = clusters.draw(frames, frames.layers[0], set(frames.clips), job.sample, job.seed)
+    return clusters.fit(sample, job.scales, 20, job.seed, job.device)
 
 
 def faiss_default(job: Job) -> dict[int, Floats]:
     """faiss.Kmeans as it comes, with 20 iterations."""
-    frames = np.load(job.path).astype(np.float32, copy=False)
-    (k,) = job.scales
-    kmeans = faiss.Kmeans(frames.shape[1], k, niter=20, seed=job.seed)
+    frames, k = everything(job.path), job.scales[-1]
+    gpu = job.device != "cpu"
+    kmeans = faiss.Kmeans(frames.shape[1], k, niter=20, seed=job.seed, gpu=gpu)
     kmeans.train(frames)
     centroids: Floats = np.asarray(kmeans.centroids)
     return {k: centroids}
@@ -76,7 +92,7 @@ def faiss_default(job: Job) -> dict[int, Floats]:
 
 def fairseq(job: Job) -> dict[int, Floats]:
     """MiniBatchKMeans with the settings of fairseq's ``learn_kmeans.py``."""
-    (k,) = job.scales
+    k = job.scales[-1]
     model = MiniBatchKMeans(
         k,
         init="k-means++",
@@ -88,136 +104,195 @@ def fairseq(job: Job) -> dict[int, Floats]:
         reassignment_ratio=0.0,
         random_state=job.seed,
     )
-    model.fit(np.load(job.path).astype(np.float32, copy=False))
+    model.fit(everything(job.path))
     return {k: model.cluster_centers_.astype(np.float32)}
 
 
+PEERS = {"faiss": faiss_default, "fairseq": fairseq}
+
+
+def clock(device: str) -> float:
+    """Seconds: of this process's CPU, or passed where a GPU does the work."""
+    return time.process_time() if device == "cpu" else time.perf_counter()
+
+
 def measured(fit: Callable[[Job], dict[int, Floats]], job: Job) -> Outcome:
-    """Run a fit in this process."""
-    start = time.process_time()
+    """Run a fit in this process, which the system stops at the limit."""
+    if job.limit_s:
+        end_s = math.ceil(time.process_time() + job.limit_s)
+        resource.setrlimit(resource.RLIMIT_CPU, (end_s, end_s))
+    start = clock(job.device)
     codebooks = fit(job)
-    spent = time.process_time() - start
+    spent = clock(job.device) - start
     return Outcome(spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, codebooks)
 
 
-def alone(fit: Callable[[Job], dict[int, Floats]], job: Job) -> Outcome:
-    """Run a fit in a fresh process."""
+def alone(fit: Callable[[Job], dict[int, Floats]], job: Job) -> Outcome | None:
+    """Run a fit in a fresh process; None where it did not finish."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measured, fit, job).result()
+        try:
+            return pool.submit(measured, fit, job).result()
+        except BrokenProcessPool:
+            return None
 
 
-def inertia(path: Path, centroids: Floats) -> float:
-    """Mean squared distance of all frames to their nearest centroid."""
-    frames = np.load(path, mmap_mode="r")
-    blocks = [
-        nearest(np.asarray(frames[i : i + BLOCK_FRAMES], np.float32), centroids)[0]
-        for i in range(0, len(frames), BLOCK_FRAMES)
-    ]
-    return float(sum(block.sum(dtype=np.float64) for block in blocks) / len(frames))
+def inertias(path: Path, codebooks: Mapping[int, Floats], device: str) -> dict[int, float]:
+    """Mean squared distance of all frames to their nearest centroid, per scale, in one stream."""
+    sums = dict.fromkeys(codebooks, 0.0)
+    with Embeddings(path) as frames:
+        for _, found in assign(frames, frames.layers[0], codebooks, device):
+            for scale, (distances, _) in found.items():
+                sums[scale] += float(distances.sum(dtype=np.float64))
+        return {scale: total / int(frames.offsets[-1]) for scale, total in sums.items()}
 
 
-def speech(path: Path, folders: Sequence[Path]) -> None:
-    """Log mel energies of every FLAC file, less the clip's mean, 12 neighbours side by side: 768.
-
-    As wide as HuBERT base's frames, of real speech, and without published weights.
-    """
-    import librosa
-    import soundfile
-
-    made = []
-    for file in sorted(file for folder in folders for file in folder.rglob("*.flac")):
-        samples, rate_hz = soundfile.read(file, dtype="float32")
-        power = librosa.feature.melspectrogram(
-            y=samples, sr=rate_hz, n_fft=400, hop_length=160, n_mels=64, center=False
-        )
-        energies = np.log(power + 1e-6).T
-        energies -= energies.mean(0)
-        stacked = np.lib.stride_tricks.sliding_window_view(energies, 12, axis=0)[::2]
-        made.append(stacked.reshape(len(stacked), -1).astype(np.float16))
-    np.save(path, np.concatenate(made))
+def seconds(work: Callable[[], Any], device: str = "cpu") -> float:
+    """The least of five runs."""
+    times = []
+    for _ in range(5):
+        start = clock(device)
+        work()
+        times.append(clock(device) - start)
+    return min(times)
 
 
-def synthesise(path: Path, frames: int, width: int) -> None:
-    """A mixture of 2,000 Gaussians of unequal weight and spread around 40 centres."""
+def rates(width: int, scales: Sequence[int], device: str) -> dict[int, float]:
+    """Print what assignment reaches of NumPy's product of the shape; seconds of it per frame."""
+    rng, per_frame = np.random.default_rng(0), {}
+    for k in scales:
+        frames, centroids = (rng.random((n, width), np.float32) for n in (BLOCK_FRAMES, k))
+        assigned = seconds(partial(nearest, frames, centroids, device), device)
+        product = seconds(partial(np.matmul, frames, centroids.T))
+        rate = 2 * BLOCK_FRAMES * k * width / assigned / 1e9
+        print(f"assignment at k={k}: {rate:.0f} GFLOP/s, {product / assigned:.0%} of NumPy's")
+        per_frame[k] = product / BLOCK_FRAMES
+    return per_frame
+
+
+def halves(width: int, k: int, device: str) -> None:
+    """Print what float16 would cost on a GPU: how many frames change their unit, inertia."""
     rng = np.random.default_rng(0)
-    centres = rng.standard_normal((40, width))[rng.integers(40, size=2000)]
-    centres = (centres + 0.7 * rng.standard_normal((2000, width))).astype(np.float32)
-    weights, spreads = rng.dirichlet(np.full(2000, 0.5)), rng.uniform(0.3, 0.8, 2000)
-    made = np.lib.format.open_memmap(path, "w+", np.float32, (frames, width))
-    for start in range(0, frames, BLOCK_FRAMES):
-        part = rng.choice(2000, min(BLOCK_FRAMES, frames - start), p=weights)
-        noise = rng.standard_normal((len(part), width), np.float32)
-        made[start : start + len(part)] = centres[part] + spreads[part, None] * noise
+    frames, centroids = (rng.standard_normal((n, width), np.float32) for n in (BLOCK_FRAMES, k))
+    config = faiss.GpuIndexFlatConfig()
+    config.device, config.useFloat16 = int(device.removeprefix("cuda:")), True
+    index = faiss.GpuIndexFlatL2(faiss.StandardGpuResources(), width, config)
+    index.add(centroids)
+    _, found = index.search(frames, 1)
+    distances, truth = nearest(frames, centroids, device)
+    chosen = ((frames - centroids[found[:, 0]]) ** 2).sum(1)
+    print(
+        f"float16 at k={k}: {(found[:, 0] == truth).mean():.2%} of units agree with float32, "
+        f"inertia {chosen.mean() / distances.mean():.6f} of its"
+    )
 
 
-def rate(width: int, k: int) -> tuple[float, float]:
-    """GFLOP/s of assigning frames to ``k`` centroids, and of NumPy's product of that shape."""
-    rng = np.random.default_rng(0)
-    frames, centroids = (rng.random((n, width), np.float32) for n in (BLOCK_FRAMES, k))
-    spent = []
-    for work in (lambda: nearest(frames, centroids), lambda: frames @ centroids.T):
-        times = []
-        for _ in range(5):
-            start = time.process_time()
-            work()
-            times.append(time.process_time() - start)
-        spent.append(2 * BLOCK_FRAMES * k * width / min(times) / 1e9)
-    return spent[0], spent[1]
+def fit_ours(job: Job, product_s: Mapping[int, float]) -> dict[int, Outcome]:
+    """Ours up to each scale, and their inertias in one stream over the file, which is timed."""
+    found = {}
+    for number, k in enumerate(job.scales, 1):
+        done = alone(ours, replace(job, scales=job.scales[:number], limit_s=0))
+        if done is None:
+            raise SystemExit("ours was stopped: out of memory?")
+        found[k] = done
+    start = clock(job.device)
+    per_frame = inertias(job.path, found[job.scales[-1]].codebooks, job.device)
+    spent = clock(job.device) - start
+    with Embeddings(job.path) as frames:
+        bound = int(frames.offsets[-1]) * sum(product_s.values())
+    print(
+        f"seed {job.seed}: units of all frames at all scales, read from the file, in {spent:.1f} "
+        f"s: {bound / spent:.0%} of the rate of NumPy's products",
+        flush=True,
+    )
+    return {k: replace(done, inertia=per_frame[k]) for k, done in found.items()}
 
 
-def compare(path: Path, job: Job, peers: dict[str, list[int]]) -> dict[tuple[str, int], float]:
-    """Run everything with one seed and print it; CPU seconds by method and scale."""
-    mine = alone(ours, job)
-    spent = {("ours", 0): mine.cpu_s}
-    print(f"seed {job.seed}: ours, all scales: {mine.cpu_s:.1f} CPU s, {mine.peak_mib:.0f} MiB")
-    for k in job.scales:
-        own = inertia(path, mine.codebooks[k])
-        print(f"  k={k}: ours {own:.5g}")
-        for name, scales in peers.items():
-            if k in scales:
-                fit = faiss_default if name == "faiss" else fairseq
-                peer = alone(fit, Job(path, (k,), job.seed, job.sample, job.restarts))
-                theirs = inertia(path, peer.codebooks[k])
-                spent[name, k] = peer.cpu_s
-                print(
-                    f"    {name} {theirs:.5g} in {peer.cpu_s:.1f} CPU s, {peer.peak_mib:.0f} MiB; "
-                    f"inertia ours/{name} {own / theirs:.4f}",
-                    flush=True,
-                )
-    return spent
+def fit_peer(name: str, job: Job) -> Outcome | None:
+    """One peer at one scale, and its inertia; None where it did not finish."""
+    done = alone(PEERS[name], job)
+    if done is None:
+        print(f"  {name} at k={job.scales[0]}: not finished in {job.limit_s:g} CPU s", flush=True)
+        return None
+    return replace(done, inertia=inertias(job.path, done.codebooks, job.device)[job.scales[0]])
+
+
+def summarise(
+    runs: Sequence[Mapping[int, Outcome]], peer: str, theirs: Sequence[Mapping[int, Outcome]]
+) -> None:
+    """Print medians over seeds of ours and of a peer, and their ratios where it finished."""
+    peer_s = []
+    for k in runs[0]:
+        print(f"k={k}: ours {_shown([run[k] for run in runs])}")
+        pairs = [(run[k], other[k]) for run, other in zip(runs, theirs, strict=True) if k in other]
+        if not pairs:
+            print(f"  {peer} not finished")
+            continue
+        finished = [other for _, other in pairs]
+        time_ratio = median(mine.seconds / other.seconds for mine, other in pairs)
+        quality = median(mine.inertia / other.inertia for mine, other in pairs)
+        print(f"  {peer} {_shown(finished)}")
+        print(f"  ours/{peer}: time {time_ratio:.3f}, inertia {quality:.4f}")
+        peer_s.append(median(other.seconds for other in finished))
+    if len(peer_s) == len(runs[0]):
+        own_s = median(run[max(run)].seconds for run in runs)
+        print(f"all scales: ours/{peer}: time {own_s / sum(peer_s):.3f}")
+
+
+def _shown(found: Sequence[Outcome]) -> str:
+    spent, peak = (median(getattr(o, name) for o in found) for name in ("seconds", "peak_mib"))
+    return f"{spent:.1f} s, {peak:.0f} MiB, inertia {median(o.inertia for o in found):.5g}"
 
 
 def main(  # noqa: PLR0913, PLR0917
     corpora: Annotated[list[Path] | None, typer.Argument(help="Folders of 16 kHz FLAC.")] = None,
-    array: Annotated[Path | None, typer.Option(help="Frames as .npy, (frames, width).")] = None,
+    every: Annotated[int, typer.Option(help="Take one file in this many.")] = 1,
+    embeddings: Annotated[Path | None, typer.Option(help="An embeddings file instead.")] = None,
     frames: Annotated[int, typer.Option(help="Otherwise: how many to synthesise.")] = 60_000,
     width: Annotated[int, typer.Option(help="And how wide.")] = 768,
     scales: Annotated[list[int] | None, typer.Option(help="Ascending.")] = None,
-    fairseq_scales: Annotated[list[int] | None, typer.Option(help="Of MiniBatchKMeans.")] = None,
+    peers: Annotated[list[str] | None, typer.Option(help="faiss, fairseq; both.")] = None,
     fairseq_restarts: Annotated[int, typer.Option(help="Its n_init; fairseq's is 20.")] = 20,
+    limit_s: Annotated[float, typer.Option(help="CPU seconds for a peer's fit; 0: none.")] = 0,
     sample: Annotated[int, typer.Option(help="Frames that ours is fitted on.")] = 1_000_000,
-    seeds: Annotated[int, typer.Option(help="How many seeds, from 1.")] = 1,
+    seeds: Annotated[int, typer.Option(help="How many seeds, from 1.")] = 3,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
 ) -> None:
     """Compare and print."""
     print(f"{os.getloadavg()[0]:.1f} load, {os.environ['OMP_NUM_THREADS']} threads")
-    sizes = tuple(scales or (64, 512))
+    sizes, device = tuple(scales or (64, 512)), pick_device(device)
     with tempfile.TemporaryDirectory() as folder:
-        path = array or Path(folder) / "frames.npy"
+        path = embeddings or Path(folder) / "frames.h5"
         if corpora:
-            speech(path, corpora)
-        elif array is None:
-            synthesise(path, frames, width)
-        shape = np.load(path, mmap_mode="r").shape
-        print(f"{shape[0]} frames of width {shape[1]}")
-        for k in sizes:
-            assigned, product = rate(shape[1], k)
-            print(f"assignment at k={k}: {assigned:.0f} GFLOP/s, {assigned / product:.0%} of NumPy")
-        peers = {"faiss": list(sizes), "fairseq": fairseq_scales or [sizes[0]]}
+            clips = speech(corpora, every)
+            store(path, clips, clips[0].shape[1], [len(clip) for clip in clips])
+            del clips
+        elif embeddings is None:
+            lengths = [CLIP_FRAMES] * (frames // CLIP_FRAMES)
+            store(path, synthesise(lengths, width), width, lengths)
+        with Embeddings(path) as file:
+            width = file.width
+            print(f"{file.offsets[-1]} frames of width {width}")
+        product_s = rates(width, sizes, device)
+        if device != "cpu":
+            halves(width, sizes[-1], device)
+        names = peers or list(PEERS)
+        own: list[dict[int, Outcome]] = []
+        theirs: dict[str, list[dict[int, Outcome]]] = {name: [] for name in names}
+        pending = {(name, k) for name in names for k in sizes}
         for seed in range(1, seeds + 1):
-            spent = compare(path, Job(path, sizes, seed, sample, fairseq_restarts), peers)
-            for name in peers:
-                theirs = sum(cpu_s for (who, _), cpu_s in spent.items() if who == name)
-                print(f"  CPU of ours, all scales, over {name}'s: {spent['ours', 0] / theirs:.3f}")
+            job = Job(path, sizes, seed, sample, fairseq_restarts, limit_s, device)
+            own.append(fit_ours(job, product_s))
+            for name in names:
+                made = {
+                    k: fit_peer(name, replace(job, scales=(k,)))
+                    for k in sizes
+                    if (name, k) in pending
+                }
+                theirs[name].append({k: done for k, done in made.items() if done})
+                # What did not finish once is not tried again.
+                pending -= {(name, k) for k, done in made.items() if not done}
+        for name in names:
+            summarise(own, name, theirs[name])
 
 
 if __name__ == "__main__":

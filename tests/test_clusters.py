@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,19 @@ def test_the_sample_is_balanced_and_of_the_named_clips_only(tmp_path: Path) -> N
     assert np.array_equal(sample, again)
     assert not np.array_equal(sample, other)
     assert np.array_equal(everything, np.concatenate([frames["demo/b"], frames["demo/c"]]))
+
+
+def test_a_sample_costs_the_memory_of_itself_and_one_clip(tmp_path: Path) -> None:
+    names = [f"demo/{i:03d}" for i in range(200)]
+    frames = {name: mixture(300, 5, seed=i, width=64) for i, name in enumerate(names)}
+    write_frames(tmp_path / "0.h5", [clip(name[5:], "s") for name in names], frames)
+    total_bytes, clip_bytes = 200 * 300 * 64 * 4, 300 * 64 * 4
+    with Embeddings(tmp_path / "0.h5") as file:
+        tracemalloc.start()
+        sample = clusters.draw(file, -3, set(names), 4000, seed=1)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < sample.nbytes + 3 * clip_bytes + 100_000 < total_bytes / 10
 
 
 @settings(deadline=None, max_examples=30)

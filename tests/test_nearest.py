@@ -63,10 +63,29 @@ def test_a_gpu_that_faiss_lacks_is_an_error() -> None:
         exact.pick_device("cuda:99")
 
 
-def test_gpu_and_cpu_agree() -> None:
-    if exact.pick_device("auto") == "cpu":
+@pytest.fixture
+def gpu() -> str:
+    found = exact.pick_device("auto")
+    if found == "cpu":
         pytest.skip("faiss sees no GPU here (it needs one and the extra gpu)")
+    return found
+
+
+def test_faiss_shares_a_process_and_a_gpu_with_torch(gpu: str) -> None:
+    """Their wheels bring CUDA libraries of their own, of different versions."""
+    torch = pytest.importorskip("torch")
     frames, centroids = mixture(5000, 50, seed=1), mixture(100, 50, seed=2)
-    on_cpu, on_gpu = (exact.nearest(frames, centroids, d) for d in ("cpu", "cuda:0"))
+    before = exact.nearest(frames, centroids, gpu)
+    x, c = (torch.from_numpy(values).to(gpu) for values in (frames, centroids))
+    distances = torch.cdist(x.double(), c.double()).square().min(1).values.cpu().numpy()
+    after = exact.nearest(frames, centroids, gpu)
+    np.testing.assert_allclose(before[0], distances, rtol=1e-4, atol=1e-4)
+    assert np.array_equal(before[0], after[0])
+    assert np.array_equal(before[1], after[1])
+
+
+def test_gpu_and_cpu_agree(gpu: str) -> None:
+    frames, centroids = mixture(5000, 50, seed=1), mixture(100, 50, seed=2)
+    on_cpu, on_gpu = (exact.nearest(frames, centroids, d) for d in ("cpu", gpu))
     np.testing.assert_allclose(on_gpu[0], on_cpu[0], rtol=1e-4)
     assert (on_gpu[1] == on_cpu[1]).mean() > 0.999
