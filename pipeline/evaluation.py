@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import files, folds, manifest, scores
+from pipeline import files, folds, manifest, scores, tally
 from pipeline.active import System
 from pipeline.metrics import Floats
 from pipeline.scores import Bootstrap, Predictions, Scores
@@ -20,6 +20,7 @@ from pipeline.task import Task
 
 CLASSIFIERS = manifest.ARTIFACTS / "classifiers"
 SHARE = manifest.ARTIFACTS / "share"
+UNITS = manifest.ARTIFACTS / "units"
 
 # Columns of `dvc exp show`; DVC makes none of a list, so pairs stand beside them without crowding.
 COLUMNS = ("uar", "war", "f1_macro", "eer", "rho")
@@ -59,11 +60,15 @@ class Regressor:
 
 @dataclass(frozen=True)
 class Run:
-    """What one `evaluate` has read and scored: what the report's sections are made from."""
+    """What one `evaluate` has read and scored: what the report's sections are made from.
+
+    ``units`` is what `tally.Tally.report` says of the units of each adapted fold.
+    """
 
     protocol: Scores
     classifiers: Sequence[Classifier]
     shares: Sequence[Regressor]
+    units: Mapping[int, Any]
     audits: Mapping[str, Any]
     settings: Mapping[str, Any]
 
@@ -126,6 +131,7 @@ def as_json(run: Run) -> Scores:
         nested["emotion"].setdefault(c.start, {})[c.method] = c.scores
     for r in run.shares:
         nested["share"].setdefault(r.features, {})[r.head] = r.scores
+    nested["units"] = {str(fold): report for fold, report in run.units.items()}
     return nested
 
 
@@ -144,7 +150,16 @@ def headline(everything: Scores) -> Scores:
         tested = [found["speakers"] for methods in systems.values() for found in methods.values()]
         if tested:
             kept["protocol"][f"{task}_speakers"] = max(tested)
+    if everything["units"]:
+        means = tally.mean(list(everything["units"].values()))
+        kept["units"] = {scale: _headline_units(found["train"]) for scale, found in means.items()}
     return kept
+
+
+def _headline_units(train: Scores) -> Scores:
+    """What the units of the frames that retraining learns from say of what multi-task taught."""
+    told = {f"nmi_{name}": train[name]["nmi"] for name in ("emotion", "gender") if train[name]}
+    return {name: round(value, 4) for name, value in {"inertia": train["inertia"], **told}.items()}
 
 
 def _headline(found: Scores) -> Scores:
@@ -170,3 +185,8 @@ def write_tables(folder: Path, classifiers: Sequence[Classifier]) -> None:
 def audits(corpora: Sequence[str]) -> Mapping[str, Any]:
     """What `preprocess` found in each corpus."""
     return {name: files.read_json(manifest.CLIPS / name / "audit.json") for name in corpora}
+
+
+def units(adapted: Sequence[int]) -> Mapping[int, Any]:
+    """How good `cluster` found the units of each adapted fold."""
+    return {fold: files.read_json(UNITS / str(fold) / "report.json") for fold in adapted}

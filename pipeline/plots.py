@@ -4,15 +4,17 @@ Stands between the scores and ``results/plots``; the report shows the same files
 from the numbers: no date, no library version.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.style
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline import tally
 from pipeline.metrics import Floats
 from pipeline.scores import Scores
 
@@ -148,6 +150,47 @@ def corpus(
             axis.get_major_locator().set_params(integer=True)
         figure.suptitle(title)
         save(figure, path)
+
+
+def units(path: Path, title: str, scales: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draw each scale's cluster sizes over their mean, and what its units say of attributes.
+
+    ``scales`` has of each scale what `pipeline.tally` counted on the frames of one role.
+    """
+    colours = matplotlib.colormaps["Blues"](np.linspace(0.45, 0.95, len(scales)))
+    with matplotlib.style.context(STYLE):
+        figure = Figure((7.2, 2.9), layout="constrained")
+        sizes, said = figure.subplots(1, 2)
+        for (scale, found), colour in zip(scales.items(), colours, strict=True):
+            relative = np.array(found["sizes"][::-1]) / (found["frames"] / int(scale))
+            sizes.plot(np.linspace(0, 100, len(relative)), relative, color=colour, label=scale)
+        sizes.set(xlabel="units, largest first (%)", ylabel="size over the mean")
+        sizes.set_ylim(bottom=0)
+        sizes.legend(frameon=False, fontsize=7, title="units", title_fontsize=7)
+        _agreement(said, list(scales.values()), colours)
+        figure.suptitle(title)
+        save(figure, path)
+
+
+def _agreement(axes: Axes, scales: Sequence[Mapping[str, Any]], colours: Iterable[Any]) -> None:
+    """Bars of purity, chance and mutual information, a group for each attribute."""
+    names = [name for name in tally.ATTRIBUTES if all(found[name] for found in scales)]
+    width = 0.8 / len(scales)
+    for row, (found, colour) in enumerate(zip(scales, colours, strict=False)):
+        x = np.arange(len(names)) + (row + 0.5) * width - 0.4
+        told = {key: [found[n][key] for n in names] for key in ("purity", "chance", "nmi")}
+        axes.bar(x, told["purity"], 0.9 * width, color=colour, label="" if row else "purity")
+        axes.hlines(
+            told["chance"],
+            x - 0.45 * width,
+            x + 0.45 * width,
+            color=SECOND,
+            label="" if row else "chance",
+        )
+        axes.plot(x, told["nmi"], "kD", markersize=3, label="" if row else "NMI")
+    axes.set(ylim=(0, 1))
+    axes.set_xticks(range(len(names)), names)
+    axes.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
 
 
 def save(figure: Figure, path: Path) -> None:

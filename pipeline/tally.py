@@ -1,11 +1,13 @@
 """How good the units of a fold are, counted while `cluster` writes them.
 
-One pass, flat memory: per scale and role (train, dev) the counts of frames by unit and by unit and
-attribute of their clip. The attributes show what multi-task training added to the frames.
+One pass, flat memory: per scale and role (train, dev) the counts of frames by unit, and by unit and
+attribute: emotion, gender and speaker of their clip, and their phone class where a corpus comes
+with an alignment. The attributes show what multi-task training added to the frames.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +18,43 @@ from pipeline.manifest import Clip
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-ATTRIBUTES = ("emotion", "gender", "speaker")
+OF_CLIPS = ("emotion", "gender", "speaker")
+ATTRIBUTES = (*OF_CLIPS, "phone")
 ROLES = ("train", "dev")
 UNKNOWN = ("", "unknown")
+SIZE_QUANTILES = np.linspace(0, 1, 21)
 # Below this share of centroids that own training frames, most are copies of one another.
 LEAST_USED = 0.9
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """What frames are: from the frame ``begins[i]`` on, the value numbered ``codes[i]``.
+
+    Begins ascend, and of equal ones the last holds; code -1 is unknown, of ``values`` known ones.
+    """
+
+    begins: Ints
+    codes: Ints
+    values: int
+
+    @classmethod
+    def of(cls, begins: Ints, names: Sequence[str]) -> Self:
+        """Number the known names in their order."""
+        known = sorted(set(names) - set(UNKNOWN))
+        place = {name: i for i, name in enumerate(known)}
+        return cls(begins, np.array([place.get(name, -1) for name in names], np.int64), len(known))
+
+    def at(self, frames: Ints) -> Ints:
+        """The codes of these frames."""
+        return self.codes[np.searchsorted(self.begins, frames, "right") - 1]
 
 
 class Tally:
     """Counts of every scale and role over the frames of ``clips``, each train or dev by ``roles``.
 
-    ``offsets``, (clips + 1,), are where the clips' frames begin.
+    ``offsets``, (clips + 1,), are where the clips' frames begin; ``phones`` where phones do, and
+    their classes (`phones.frames`).
     """
 
     def __init__(
@@ -35,23 +63,29 @@ class Tally:
         clips: Sequence[Clip],
         roles: Mapping[str, str],
         offsets: Ints,
+        phones: tuple[Ints, Sequence[str]],
     ) -> None:
-        self._offsets = offsets
-        self._roles = np.array([ROLES.index(roles[clip.clip]) for clip in clips])
-        coded = {name: _codes([getattr(clip, name) for clip in clips]) for name in ATTRIBUTES}
-        self._codes = {name: codes for name, (codes, _) in coded.items()}
-        values = {name: n for name, (_, n) in coded.items()}
+        begins = offsets[:-1]
+        coded = np.array([ROLES.index(roles[clip.clip]) for clip in clips])
+        self._roles = Attribute(begins, coded, len(ROLES))
+        self._attributes = {
+            name: Attribute.of(begins, [getattr(clip, name) for clip in clips]) for name in OF_CLIPS
+        }
+        self._attributes["phone"] = Attribute.of(*phones)
+        values = {name: attribute.values for name, attribute in self._attributes.items()}
         self._counts = {scale: [Counts(scale, values) for _ in ROLES] for scale in codebooks}
         self._distinct = {scale: len(np.unique(c, axis=0)) for scale, c in codebooks.items()}
 
     def add(self, rows: slice, found: Mapping[int, tuple[Floats, Ints]]) -> None:
         """Count the frames ``rows``: per scale their squared distances and units."""
-        clip = np.searchsorted(self._offsets, np.arange(rows.start, rows.stop), "right") - 1
+        frames = np.arange(rows.start, rows.stop)
+        roles = self._roles.at(frames)
+        codes = {name: attribute.at(frames) for name, attribute in self._attributes.items()}
         for role in range(len(ROLES)):
-            own = self._roles[clip] == role
-            codes = {name: values[clip[own]] for name, values in self._codes.items()}
+            own = roles == role
+            known = {name: values[own] for name, values in codes.items()}
             for scale, (distances, units) in found.items():
-                self._counts[scale][role].add(distances[own], units[own], codes)
+                self._counts[scale][role].add(distances[own], units[own], known)
 
     def require_used(self) -> None:
         """Refuse a codebook most of which is idle.
@@ -101,7 +135,10 @@ class Counts:
         return int(np.count_nonzero(self._sizes))
 
     def summary(self) -> dict[str, Any]:
-        """Inertia is per frame; None where there is nothing to measure."""
+        """Inertia is per frame; None where there is nothing to measure.
+
+        ``sizes`` are quantiles of the frames of a unit, from the least to the most.
+        """
         frames = int(self._sizes.sum())
         return {
             "frames": frames,
@@ -112,6 +149,7 @@ class Counts:
             "smallest": int(self._sizes.min()),
             "median": float(np.median(self._sizes)),
             "largest": int(self._sizes.max()),
+            "sizes": np.quantile(self._sizes, SIZE_QUANTILES).tolist(),
             **{name: agreement(table) for name, table in self._tables.items()},
         }
 
@@ -141,8 +179,9 @@ def _entropy(shares: npt.NDArray[np.float64]) -> float:
     return float(-(positive * np.log(positive)).sum()) + 0.0
 
 
-def _codes(values: Sequence[str]) -> tuple[Ints, int]:
-    """Each value's place among the known ones, sorted (-1 is unknown), and how many there are."""
-    known = sorted(set(values) - set(UNKNOWN))
-    place = {value: i for i, value in enumerate(known)}
-    return np.array([place.get(value, -1) for value in values], np.int64), len(known)
+def mean(reports: Sequence[Any]) -> Any:
+    """`Tally.report` averaged over folds; None only where no fold has a figure."""
+    known = [report for report in reports if report is not None]
+    if known and isinstance(known[0], dict):
+        return {key: mean([report[key] for report in known]) for key in known[0]}
+    return np.mean(known, axis=0).tolist() if known else None

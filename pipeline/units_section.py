@@ -1,74 +1,61 @@
-"""The report's section on units: how large they are, and what they tell of who spoke and how.
+"""The report's section on units: how even the clusters are, and what they say of the speech.
 
-Reads the ``report.json`` that `cluster` wrote for each adapted fold; numbers are means over folds.
+Shows what `cluster` counted (`pipeline.tally`) in every adapted fold. Named in `pipeline.sections`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib.style
-import numpy as np
-from matplotlib.figure import Figure
-
-from pipeline import files, plots
+from pipeline import plots, tally
 from pipeline.evaluation import Run
-from pipeline.manifest import ARTIFACTS
 from pipeline.report import Section, Table
 
-SIZES = ("utilisation", "entropy_bits", "smallest", "median", "largest")
-Scales = dict[str, list[dict[str, Any]]]  # what was counted on training frames, by scale, per fold
+FIGURES = {
+    "inertia": "inertia",
+    "utilisation": "used",
+    "entropy_bits": "entropy, bits",
+    "smallest": "smallest",
+    "median": "median",
+    "largest": "largest",
+}
+NOTES = (
+    "K-means units of the encoder's frames, which retraining predicts; means over folds. Inertia "
+    "is the squared distance of a frame to its centroid; used is the share of centroids that own "
+    "a frame, and sizes are in frames. Centroids are fitted to training frames alone.",
+    "Purity is the share of frames whose value is the commonest of their unit, chance what a "
+    "single unit would reach, NMI the normalised mutual information. Both grow by chance with the "
+    "number of units, and where each has few frames, as in dev: compare them at one scale and "
+    "role. Beside an experiment of multitask.epochs=0 they show what multi-task training added.",
+)
 
 
 def section(run: Run, folder: Path) -> Section | None:
-    """Sizes of the units, and their purity against each attribute, by scale."""
-    folds = run.settings["adapted"]
-    if not folds:
+    """Sizes, inertia and agreement of each scale on train and dev frames, and a picture."""
+    if not run.units:
         return None
-    reports = [files.read_json(ARTIFACTS / "units" / str(fold) / "report.json") for fold in folds]
-    scales: Scales = {scale: [report[scale]["train"] for report in reports] for scale in reports[0]}
-    first = next(iter(scales.values()))[0]
-    attributes = [name for name, value in first.items() if value and "purity" in _mapping(value)]
-    rows = [
-        [
-            int(scale),
-            *(_mean(found, name) for name in SIZES),
-            *(_mean(found, name, part) for name in attributes for part in ("purity", "chance")),
-        ]
-        for scale, found in scales.items()
-    ]
-    pairs = [f"{name} {part}" for name in attributes for part in ("purity", "chance")]
-    header = ["units", "used", "entropy, bits", "smallest", "median", "largest", *pairs]
-    note = (
-        "On training frames. Purity is the share of frames whose value is the commonest of their "
-        "unit, chance what a single unit would reach. Purity grows with the number of units alone."
-    )
+    means = tally.mean(list(run.units.values()))
     picture = folder / "units.png"
-    _draw(picture, scales, attributes)
-    return Section("Units", [note], [Table(header, rows)], [picture] if attributes else [])
+    title = "units of training frames, mean of folds"
+    plots.units(picture, title, {scale: found["train"] for scale, found in means.items()})
+    return Section("Units", NOTES, [_clusters(means), _agreement(means)], [picture])
 
 
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _clusters(means: Mapping[str, Any]) -> Table:
+    rows = [
+        [scale, role, *(found[role][name] for name in FIGURES), f"{found['duplicates']:g}"]
+        for scale, found in means.items()
+        for role in tally.ROLES
+    ]
+    return Table(["units", "frames", *FIGURES.values(), "duplicates"], rows, "Clusters")
 
 
-def _mean(found: list[dict[str, Any]], name: str, part: str = "") -> float:
-    known = [one[name] for one in found if one[name] is not None]
-    values = [_mapping(value)[part] if part else value for value in known]
-    return float(np.mean(values)) if values else float("nan")
-
-
-def _draw(path: Path, scales: Scales, attributes: list[str]) -> None:
-    """Purity by the number of units, a line for each attribute; dotted is chance."""
-    if not attributes:
-        return
-    with matplotlib.style.context(plots.STYLE):
-        figure = Figure((7.2, 2.9), layout="constrained")
-        axes = figure.add_subplot()
-        for number, name in enumerate(attributes):
-            for part, line in (("purity", "o-"), ("chance", ":")):
-                values = [_mean(found, name, part) for found in scales.values()]
-                label = name if part == "purity" else None
-                axes.plot(list(scales), values, line, color=f"C{number}", label=label)
-        axes.set(xlabel="units", ylabel="purity", ylim=(0, 1), title="units: purity and chance")
-        axes.legend(frameon=False, fontsize=7)
-        plots.save(figure, path)
+def _agreement(means: Mapping[str, Any]) -> Table:
+    rows = [
+        [scale, role, name, *(found[role][name][key] for key in ("purity", "chance", "nmi"))]
+        for name in tally.ATTRIBUTES
+        for scale, found in means.items()
+        for role in tally.ROLES
+        if found[role][name]
+    ]
+    return Table(["units", "frames", "attribute", "purity", "chance", "NMI"], rows, "Agreement")

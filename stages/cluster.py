@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from pydantic import Field, field_validator
 
-from pipeline import folds, manifest
+from pipeline import folds, layout, manifest, phones
 from pipeline.files import publish, write_json
 from pipeline.layers import Layer
 from pipeline.params import Section, load
@@ -44,15 +44,24 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     layer: Layer = load("frames.layer", Layer)  # type: ignore[arg-type]
     device = nearest.pick_device(runtime().device)
     roles = folds.read(fold)
-    clips = manifest.read(load("corpora", list[str]))
-    clips = [clip for clip in clips if roles.get(clip.clip) in ("train", "dev")]
+    corpora = load("corpora", list[str])
+    clips = [c for c in manifest.read(corpora) if roles.get(c.clip) in ("train", "dev")]
     path = manifest.ARTIFACTS / "frames" / f"{fold}.h5"
     target = manifest.ARTIFACTS / "units" / str(fold)
     with Embeddings(path, clips=clips) as frames, publish(target) as out:
         trained = {clip.clip for clip in clips if roles[clip.clip] == "train"}
-        sample = clusters.draw(frames, layer, trained, params.sample, seed)
-        codebooks = clusters.fit(sample, params.scales, params.iterations, seed, device)
-        tally = Tally(codebooks, clips, roles, frames.offsets)
+        codebooks = clusters.fit(
+            clusters.draw(frames, layer, trained, params.sample, seed),
+            params.scales,
+            params.iterations,
+            seed,
+            device,
+        )
+        first_s = layout.FIELD_SAMPLES / 2 / manifest.SAMPLE_RATE_HZ
+        spoken = phones.frames(
+            phones.read(corpora), frames.clips, frames.offsets, frames.hop_s, first_s
+        )
+        tally = Tally(codebooks, clips, roles, frames.offsets, spoken)
         out.mkdir()
         save_codebooks(out / "codebooks.safetensors", codebooks)
         with write(out / "units.h5", frames.clips, frames.offsets, params.scales) as units:

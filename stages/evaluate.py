@@ -45,7 +45,8 @@ def main() -> None:
     protocol = evaluation.protocol(corpora, sorted(used), by, bootstrap)
     settings = {key: load(key, object) for key in SETTINGS}
     audits = evaluation.audits(corpora)
-    evaluated = evaluation.Run(protocol, classifiers, shares, audits, settings)
+    units = evaluation.units(load("adapted", list[int]))
+    evaluated = evaluation.Run(protocol, classifiers, shares, units, audits, settings)
     scores = evaluation.as_json(evaluated)
     with files.publish(RESULTS / "tables") as tables:
         evaluation.write_tables(tables, classifiers)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import Field
 
-from pipeline import audit, files, manifest, prepare, progress, published, stage
+from pipeline import audit, files, manifest, phones, prepare, progress, published, stage
 from pipeline.augment import Augmentation
 from pipeline.corpora import registry
 from pipeline.params import Section, load
@@ -70,8 +70,10 @@ def main(
         audit.require_sound(raw, outcome, params.max_reject_fraction)
         for refused in outcome.refused:
             prepare.remove(refused, staged)
-        clips = [prepare.clips_of(p, corpus, definition.language) for p in outcome.kept]
-        manifest.write(staged / "manifest.csv", chain.from_iterable(clips))
+        made = (prepare.clips_of(p, corpus, definition.language) for p in outcome.kept)
+        clips = list(chain.from_iterable(made))
+        manifest.write(staged / "manifest.csv", clips)
+        phones.carry_over(raw, clips, staged)
         report = audit.report(corpus, known, outcome)
         audit.write(staged, outcome.rejects, report)
         kept = [prepared.row for prepared in outcome.kept]

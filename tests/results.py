@@ -85,25 +85,29 @@ def plant(root: Path, study: Study) -> None:
 
 
 def plant_units(root: Path, folds: int = 2) -> None:
-    """What `cluster` counted: the purity rises with the scale."""
+    """What `cluster` counted: purity rises with the scale, figures with the fold."""
     for fold in range(folds):
+        lone_dev = {"gender": None, "inertia": None}
         report = {
             str(scale): {
-                "train": {
-                    "utilisation": 1.0,
-                    "entropy_bits": 3.5,
-                    "smallest": 3,
-                    "median": 8.0,
-                    "largest": 20,
-                    "emotion": {"purity": scale / 100, "chance": 0.25, "nmi": 0.1},
-                    "speaker": None,
-                }
+                "duplicates": 0,
+                "train": counted(scale, fold),
+                "dev": counted(scale, fold) | lone_dev,
             }
             for scale in (16, 64)
         }
         path = root / "artifacts/units" / str(fold) / "report.json"
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(report))
+
+
+def counted(scale: int, fold: int) -> dict[str, object]:
+    """Of one scale and role; the speaker is always the same."""
+    names = ("inertia", "utilisation", "entropy_bits", "smallest", "median", "largest")
+    told = {"purity": (scale + fold) / 100, "chance": 0.25, "nmi": (scale + fold) / 1000}
+    attributes = {"emotion": told, "gender": told, "speaker": None, "phone": None}
+    sizes = np.linspace(1, 100, 21).tolist()
+    return {"frames": 400, **dict.fromkeys(names, fold), "empty": 0, "sizes": sizes, **attributes}
 
 
 def plant_classifier(root: Path, study: Study, system: str, skill: float, seed: int = 0) -> None:

@@ -17,7 +17,7 @@ MODULES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
 # From the bottom up; a module imports only its own layer and those before it.
 DATA = """
     active seeds settings manifest task folds audio containers augment audit voice listeners
-    synthesis corpora tables segments pool prepare published partition balance store tally
+    synthesis corpora tables segments pool prepare published phones partition balance store tally
 """
 MODEL = """
     layers layout batches device encoder hub frontends hdf5 embeddings embeddings_writer embedder

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import normalized_mutual_info_score
 
 from pipeline.embeddings import Floats
 from pipeline.errors import PipelineError
@@ -78,6 +79,27 @@ def test_the_report_is_that_of_a_count_by_hand(fold: Path) -> None:
         assert found["utilisation"] == (sizes > 0).mean()
     assert report["32"]["train"]["gender"] is None
     assert report["32"]["train"]["speaker"]["chance"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_phones_of_an_alignment_are_compared_with_units(fold: Path) -> None:
+    main(fold=0)
+    report = json.loads((OUT / "report.json").read_text())
+    assert report["32"]["train"]["phone"] is None
+    codebooks = read_codebooks(OUT / "codebooks.safetensors")
+    # The first 0.5 s of every training clip are a vowel, then 1 s of a nasal, then nothing.
+    names = sorted(c for c, role in ROLES.items() if role == "train")
+    lines = [f"{n},0,0.5,vowel\n{n},0.5,1.5,nasal\n" for n in names]
+    text = "clip,start_s,end_s,class\n" + "".join(lines)
+    Path("artifacts/clips/demo/phones.csv").write_text(text)
+    main(fold=0)
+    centres_s = (np.arange(75) * 320 + 200) / 16000
+    own = np.concatenate([frames()[n][:75][centres_s < 1.5] for n in names])
+    values = np.tile((centres_s[centres_s < 1.5] >= 0.5).astype(int), len(names))
+    chosen = brute_force(own, codebooks[32]).argmin(1)
+    commonest = sum(np.bincount(values[chosen == k]).max() for k in set(chosen.tolist()))
+    found = json.loads((OUT / "report.json").read_text())["32"]["train"]["phone"]
+    assert found["purity"] == pytest.approx(commonest / len(own))
+    assert found["nmi"] == pytest.approx(normalized_mutual_info_score(values, chosen))
 
 
 def test_twice_the_same_bytes(fold: Path) -> None:

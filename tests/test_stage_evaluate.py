@@ -133,6 +133,19 @@ def test_every_picture_is_drawn(evaluated: Path) -> None:
     ]
 
 
+def test_units_are_averaged_over_folds_in_few_columns(evaluated: Path) -> None:
+    assert metrics(evaluated)["units"] == {
+        "16": {"inertia": 0.5, "nmi_emotion": 0.0165, "nmi_gender": 0.0165},
+        "64": {"inertia": 0.5, "nmi_emotion": 0.0645, "nmi_gender": 0.0645},
+    }
+    text = (evaluated / "results/report.html").read_text("utf-8")
+    row = "<td>64</td><td>{}</td><td>{}</td><td>0.645</td><td>0.250</td>"
+    assert row.format("train", "gender") in text
+    assert "<td>64</td><td>dev</td><td>emotion</td>" in text
+    assert "<td>64</td><td>dev</td><td>gender</td>" not in text
+    assert "<td>speaker</td>" not in text
+
+
 class Page(HTMLParser):
     """Collects what a browser would load, and checks that tags close."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import manifest
+from pipeline import manifest, phones
 from pipeline.sources import ROOT
 from tests.recordings import labelled, record, tone
 
@@ -74,6 +74,7 @@ def test_a_corpus_becomes_clips_manifest_rejects_and_audit(project: Path) -> Non
     record(raw / "wav/0.wav", tone(2.5, rate_hz=44_100), 44_100)
     record(raw / "wav/1.wav", np.zeros(16_000, np.float32))
     record(raw / "stray.wav")
+    (raw / "phones.csv").write_text("path,start_s,end_s,class\nwav/0.wav,0.5,1.25,vowel\n")
     done = run()
     assert done.returncode == 0, done.stderr
     assert "toy: 5 of 7 files kept, see audit.json" in done.stderr
@@ -82,6 +83,10 @@ def test_a_corpus_becomes_clips_manifest_rejects_and_audit(project: Path) -> Non
         "toy/wav/0#1", "toy/wav/0#2", "toy/wav/0#3", "toy/wav/2",
     ]  # fmt: skip
     assert all(c.file.is_file() for c in clips)
+    assert phones.read(["toy"]) == {
+        "toy/wav/0#1": [phones.Phone(0.5, 1.0, "vowel")],
+        "toy/wav/0#2": [phones.Phone(0.0, 0.25, "vowel")],
+    }
     assert (clips[0].language, clips[0].shares, clips[0].speaker) == ("en", {"joy": 0.5}, "toy/s0")
     folder = project / "artifacts/clips/toy"
     with (folder / "rejects.csv").open(newline="") as file:

@@ -8,6 +8,7 @@ from pipeline import tally
 from pipeline.errors import PipelineError
 from tests.clustered import clip
 
+NO_PHONES = (np.array([0]), [""])
 PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=2, max_size=60)
 
 
@@ -38,7 +39,9 @@ def made() -> tally.Tally:
     ]
     roles = {"demo/a": "train", "demo/b": "train", "demo/c": "dev"}
     codebooks = {4: np.array([[0], [1], [2], [2]], np.float32)}
-    found = tally.Tally(codebooks, clips, roles, np.array([0, 4, 6, 9]))
+    # Frames 1 and 2 of the first clip are a vowel, all of the second a nasal.
+    phones = (np.array([0, 1, 3, 4, 4, 6, 6]), ["", "vowel", "", "", "nasal", "", ""])
+    found = tally.Tally(codebooks, clips, roles, np.array([0, 4, 6, 9]), phones)
     distances = np.arange(9, dtype=np.float32)
     units = np.array([0, 0, 1, 1, 2, 2, 0, 1, 1])
     for rows in (slice(0, 5), slice(5, 9)):
@@ -61,6 +64,10 @@ def test_counts_by_role() -> None:
     assert train["gender"] is None
     assert train["emotion"] is None
     assert dev["speaker"] is None
+    # Unit 0 has a vowel, 1 a vowel, 2 two nasals.
+    assert train["phone"] == {"purity": 1.0, "chance": 0.5, "nmi": pytest.approx(0.8)}
+    assert dev["phone"] is None
+    assert train["sizes"] == np.quantile([2, 2, 2, 0], np.linspace(0, 1, 21)).tolist()
 
 
 def test_idle_centroids_are_refused() -> None:
@@ -70,7 +77,31 @@ def test_idle_centroids_are_refused() -> None:
 
 def test_no_dev_frames_leave_the_report_whole() -> None:
     codebooks = {2: np.eye(2, dtype=np.float32)}
-    found = tally.Tally(codebooks, [clip("a", "ann")], {"demo/a": "train"}, np.array([0, 2]))
+    found = tally.Tally(
+        codebooks, [clip("a", "ann")], {"demo/a": "train"}, np.array([0, 2]), NO_PHONES
+    )
     found.add(slice(0, 2), {2: (np.zeros(2, np.float32), np.array([0, 1]))})
     found.require_used()
     assert found.report()["2"]["dev"]["inertia"] is None
+
+
+@given(st.lists(st.integers(0, 9), min_size=1), st.integers(0, 60))
+def test_an_attribute_is_that_of_the_clip_that_holds_the_frame(
+    lengths: list[int], seed: int
+) -> None:
+    offsets = np.cumsum([0, *lengths])
+    names = np.random.default_rng(seed).choice(["", "a", "b", "unknown"], len(lengths)).tolist()
+    attribute = tally.Attribute.of(offsets[:-1], names)
+    known = sorted(set(names) - {"", "unknown"})
+    truth = [n for n, length in zip(names, lengths, strict=True) for _ in range(length)]
+    expected = [known.index(n) if n in known else -1 for n in truth]
+    assert attribute.at(np.arange(offsets[-1])).tolist() == expected
+
+
+def test_the_mean_of_reports_is_over_the_folds_that_have_a_figure() -> None:
+    folds = [
+        {"a": 1, "b": {"purity": 0.5}, "c": None, "sizes": [1, 2]},
+        {"a": 2, "b": None, "c": None, "sizes": [3, 6]},
+    ]
+    expected = {"a": 1.5, "b": {"purity": 0.5}, "c": None, "sizes": [2.0, 4.0]}
+    assert tally.mean(folds) == expected
