@@ -101,6 +101,24 @@ def spearman_resamples(truth: Floats, guess: Floats, groups: Ints, weights: Floa
     return rhos
 
 
+def r_squared(truth: Floats, guess: Floats) -> float:
+    """The coefficient of determination: above 0 it beats every constant guess; NaN for one truth.
+
+    The best constant guess is the mean of ``truth`` itself, so that of training can't be better.
+    """
+    everyone = np.zeros(len(truth), np.int64)
+    return float(r_squared_resamples(truth, guess, everyone, np.ones((1, 1)))[0])
+
+
+def r_squared_resamples(truth: Floats, guess: Floats, groups: Ints, weights: Floats) -> Floats:
+    """R squared of each resample, (resamples,); arguments as of `spearman_resamples`."""
+    centred = truth - truth.mean()  # sums of squares then keep their digits
+    parts = (np.ones(len(truth)), centred, centred**2, (guess - truth) ** 2)
+    sums = [np.bincount(groups, part, weights.shape[1]) for part in parts]
+    count, first, second, error = (weights @ by_group for by_group in sums)
+    return 1 - _ratio(error, second - first**2 / count)
+
+
 def resample(groups: int, resamples: int, rng: np.random.Generator) -> Floats:
     """How often each group is in each bootstrap resample, (resamples, groups)."""
     return rng.multinomial(groups, np.full(groups, 1 / groups), resamples).astype(np.float64)

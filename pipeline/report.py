@@ -5,10 +5,11 @@ anywhere: styles are inline and pictures are embedded. Its bytes follow from the
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 TITLE = "Speech emotion recognition: what was measured"
 
@@ -68,6 +69,13 @@ class Section:
     pictures: Sequence[Path] = ()
     code: str = ""
     folded: Sequence[tuple[str, str]] = ()
+
+
+def interval(scores: Mapping[str, Any], name: str) -> str | None:
+    """A score's 95 % interval as a table shows it; None where there is none."""
+    if f"{name}_low" not in scores:
+        return None
+    return f"{scores[f'{name}_low']:.3f} to {scores[f'{name}_high']:.3f}"
 
 
 def page(sections: Sequence[Section]) -> str:

@@ -137,9 +137,9 @@ def classification(tested: Predictions, classes: Sequence[str], bootstrap: Boots
 
 
 def share(tested: Predictions, emotions: Sequence[str], bootstrap: Bootstrap) -> Scores:
-    """Spearman's rho of each emotion and their mean, over the utterances whose truth is known.
+    """Spearman's rho and R squared, each emotion's and their mean, where the truth is known.
 
-    A constant prediction, of which rho is undefined, counts as 0.
+    Where it is undefined (rho of a constant prediction, either of a constant truth) it counts as 0.
     """
     known = tested.of(~np.isnan(tested.truth).any(1))
     count, who = known.speakers()
@@ -148,13 +148,17 @@ def share(tested: Predictions, emotions: Sequence[str], bootstrap: Bootstrap) ->
         return scores
     pairs = list(zip(known.truth.T, known.guess.T, strict=True))
     rhos = np.nan_to_num([metrics.spearman(*pair) for pair in pairs])
-    found = {"rho": float(rhos.mean())}
+    squares = np.nan_to_num([metrics.r_squared(*pair) for pair in pairs])
+    found = {"rho": float(rhos.mean()), "r2": float(squares.mean())}
     weights = bootstrap.weights(count)
     if weights is not None:
         drawn = [metrics.spearman_resamples(*pair, who, weights) for pair in pairs]
         found["rho_low"], found["rho_high"] = metrics.interval(np.nan_to_num(drawn).mean(0))
-    each = _rounded(dict(zip(emotions, rhos.tolist(), strict=True)))
-    return {**_rounded(found), **scores, "rho_of": each}
+        drawn = [metrics.r_squared_resamples(*pair, who, weights) for pair in pairs]
+        found["r2_low"], found["r2_high"] = metrics.interval(np.nan_to_num(drawn).mean(0))
+    rho_of = _rounded(dict(zip(emotions, rhos.tolist(), strict=True)))
+    r2_of = _rounded(dict(zip(emotions, squares.tolist(), strict=True)))
+    return {**_rounded(found), **scores, "rho_of": rho_of, "r2_of": r2_of}
 
 
 def by_corpus(tested: Predictions) -> dict[str, Predictions]:

@@ -15,9 +15,9 @@ from typing import TypeAlias
 import numpy as np
 from ruamel.yaml import YAML
 
-from pipeline import manifest, plots, units_section
+from pipeline import manifest, plots, share_section, units_section
 from pipeline.evaluation import Run
-from pipeline.report import Section, Table
+from pipeline.report import Section, Table, interval
 from pipeline.scores import Scores
 
 Make: TypeAlias = Callable[[Run, Path], Section | None]
@@ -86,7 +86,7 @@ def _main(scores: Scores) -> Sequence[object]:
     keys = ("uar_mean", "uar_sd", "war", "f1_macro", "f1_weighted", "eer", "eer_argmax")
     return [
         scores.get("uar"),
-        _interval(scores, "uar"),
+        interval(scores, "uar"),
         *(scores.get(key) for key in keys),
         scores["utterances"],
         scores["speakers"],
@@ -106,33 +106,6 @@ def _draw_emotion(run: Run, systems: dict[str, Scores], folder: Path) -> list[Pa
             drawn.append(folder / f"learning-{c.name}.png")
             plots.learning(drawn[-1], f"{c.start} {c.method}: learning", c.curves)
     return drawn
-
-
-def share(run: Run, folder: Path) -> Section | None:
-    """Every share regressor: rho of each emotion, predicted against true shares."""
-    if not run.shares:
-        return None
-    emotions = list(dict.fromkeys(e for r in run.shares for e in r.scores.get("rho_of", {})))
-    rows, drawn = [], []
-    for r in run.shares:
-        rhos = r.scores.get("rho_of", {})
-        rows.append(
-            [
-                f"{r.features} {r.head}",
-                r.scores.get("rho"),
-                _interval(r.scores, "rho"),
-                *(rhos.get(name) for name in emotions),
-                r.scores["utterances"],
-                r.scores["speakers"],
-            ]
-        )
-        if rhos:
-            drawn.append(folder / f"share-{r.features}-{r.head}.png")
-            title = f"{r.features} {r.head}: emotion shares on test"
-            plots.share(drawn[-1], title, r.tested.truth, r.tested.guess, rhos)
-    header = ["features, head", "mean\u00a0ρ", "95\u00a0%", *emotions, "utterances", "speakers"]
-    note = "Spearman's ρ between predicted and true shares on test utterances of known truth."
-    return Section("Emotion share", [note], [Table(header, rows)], drawn)
 
 
 def corpora(run: Run, folder: Path) -> Section:
@@ -173,7 +146,7 @@ def _draw_corpus(path: Path, title: str, name: str) -> None:
 
 def _heard(clip: manifest.Clip) -> str:
     """The clip's emotion, or the one with the largest share."""
-    return clip.emotion or max(clip.shares, key=clip.shares.__getitem__)
+    return clip.emotion or max(clip.shares, key=clip.shares.__getitem__, default="masked")
 
 
 def reproduce(run: Run, _plots: Path) -> Section:
@@ -187,13 +160,14 @@ def reproduce(run: Run, _plots: Path) -> Section:
     )
 
 
-def _interval(scores: Scores, name: str) -> str | None:
-    if f"{name}_low" not in scores:
-        return None
-    return f"{scores[f'{name}_low']:.3f} to {scores[f'{name}_high']:.3f}"
-
-
-SECTIONS: Sequence[Make] = (protocol, emotion, share, units_section.section, corpora, reproduce)
+SECTIONS: Sequence[Make] = (
+    protocol,
+    emotion,
+    share_section.section,
+    units_section.section,
+    corpora,
+    reproduce,
+)
 
 
 def of(run: Run, folder: Path) -> list[Section]:

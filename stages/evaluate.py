@@ -27,7 +27,7 @@ class EvaluateParams(Section):
 
 def main() -> None:
     """Write results/metrics.json, scores.json, tables, plots and report.html."""
-    from pipeline import evaluation, report, sections
+    from pipeline import evaluation, report, sections, share_section
     from pipeline.scores import Bootstrap
     from pipeline.task import Task
 
@@ -50,6 +50,7 @@ def main() -> None:
     scores = evaluation.as_json(evaluated)
     with files.publish(RESULTS / "tables") as tables:
         evaluation.write_tables(tables, classifiers)
+        share_section.write(tables, shares)
     with files.publish(RESULTS / "plots") as plots:
         plots.mkdir()
         page = report.page(sections.of(evaluated, plots))

@@ -76,7 +76,7 @@ def test_the_published_counts_of_each_corpus_agree_with_each_other() -> None:
         "savee": 480,
         "iemocap": 5_531,  # of the emotions that the literature evaluates
         "emodb": 535,
-        "emotion-share": 31_745 + 9_925,
+        "emotion-share": 31_745 + 9_925 + 10_143,
     }
 
 
@@ -222,12 +222,14 @@ def test_emotion_share_joins_by_file_name_not_by_order(tmp_path: Path) -> None:
         "a": ("train", {"anger": 0.0, "joy": 0.5}),
         "b": ("train", {"anger": 0.25, "joy": 1.0}),
         "c": ("test", {"anger": 1.0, "joy": 0.0}),
+        "d": ("test", {}),
     }
-    assert reasons(parsed) == {
-        "wav/d.wav": "its label is masked",
-        "wav/e.wav": "in no file under lab",
-    }
+    assert reasons(parsed) == {"wav/e.wav": "in no file under lab"}
     assert [(r.source, r.code) for r in parsed.rejects] == [("wav/missing.wav", "missing")]
+    for masked in ("b.wav,?,?\na.wav,0.0,0.5\n", "b.wav,0.25,\na.wav,0.0,0.5\n"):
+        (lab / "train.csv").write_text(f"filename,Anger,Joy\n{masked}")
+        with pytest.raises(PipelineError, match=r"train\.csv: line 2"):
+            parse("emotion-share", tmp_path)
 
 
 def test_a_table_says_everything_about_a_corpus(tmp_path: Path) -> None:

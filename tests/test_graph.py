@@ -26,7 +26,7 @@ MODEL = """
 WORK = """
     checkpoint waves metrics training multitask masked_prediction classifier linear predictions
     shares finetuning cached regression scores plots report evaluation comparison sections
-    units_section experiments
+    units_section share_section experiments
 """
 LAYERS = [sources.GROUND, DATA.split(), MODEL.split(), WORK.split(), ["cli"]]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from scipy.stats import bootstrap, spearmanr
 from sklearn import metrics as peer
 
 from pipeline import metrics
@@ -149,6 +149,45 @@ def test_resampled_rho_equals_scipy_on_the_repeated_utterances() -> None:
     for drawn, rho in zip(weights, rhos, strict=True):
         rows = np.repeat(np.arange(80), drawn[groups].astype(int))
         assert rho == pytest.approx(spearmanr(truth[rows], guess[rows]).statistic)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=40))
+def test_r_squared_equals_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+    truth, guess = np.array(pairs, float).T / 6
+    expected = peer.r2_score(truth, guess) if len(set(truth)) > 1 else math.nan
+    assert metrics.r_squared(truth, guess) == pytest.approx(expected, nan_ok=True)
+
+
+def test_resampled_r_squared_equals_scikit_learn_on_the_repeated_utterances() -> None:
+    rng = np.random.default_rng(2)
+    groups = rng.integers(0, 6, 80)
+    truth = rng.uniform(0, 1, 80)
+    guess = truth + rng.normal(0, 0.4, 80)
+    weights = metrics.resample(6, 50, rng)
+    found = metrics.r_squared_resamples(truth, guess, groups, weights)
+    for drawn, squared in zip(weights, found, strict=True):
+        rows = np.repeat(np.arange(80), drawn[groups].astype(int))
+        assert squared == pytest.approx(peer.r2_score(truth[rows], guess[rows]))
+
+
+def test_the_interval_of_rho_is_that_of_scipy_s_bootstrap_over_speakers() -> None:
+    """The same statistic over resampled speakers, drawn and ranked by SciPy."""
+    rng = np.random.default_rng(4)
+    groups = np.repeat(np.arange(20), 6)
+    truth = rng.uniform(0, 1, 120)
+    guess = truth + rng.normal(0, 0.3, 120) + rng.normal(0, 0.4, 20)[groups]
+
+    def rho(*speakers: NDArray[np.int64]) -> float:
+        rows = (np.concatenate(speakers)[:, None] * 6 + np.arange(6)).ravel()
+        return float(spearmanr(truth[rows], guess[rows]).statistic)
+
+    expected = bootstrap(
+        (np.arange(20),), rho, n_resamples=2000, vectorized=False, method="percentile", rng=5
+    ).confidence_interval
+    weights = metrics.resample(20, 2000, np.random.default_rng(6))
+    low, high = metrics.interval(metrics.spearman_resamples(truth, guess, groups, weights))
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.03)
 
 
 def test_a_resample_draws_as_many_groups_and_follows_the_seed() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, r2_score
 
 from pipeline import scores
 from pipeline.errors import PipelineError
@@ -101,6 +101,8 @@ def test_rho_is_the_mean_over_emotions_and_a_constant_counts_as_zero(tmp_path: P
     assert found["rho"] == round(sum(each) / len(SHARES), 4)
     assert found["rho_of"][SHARES[-1]] == 0
     assert found["rho_low"] < found["rho"] < found["rho_high"]
+    assert found["r2"] == round(r2_score(tested.truth, tested.guess), 4)
+    assert found["r2_low"] < found["r2"] < found["r2_high"]
     assert (found["utterances"], found["speakers"]) == (120, 6)
 
 

@@ -128,6 +128,7 @@ def test_every_picture_is_drawn(evaluated: Path) -> None:
         "learning-pretrained-full.png",
         "learning-pretrained-lora-qkv.png",
         "learning-retrained-full.png",
+        "share-architectures.png",
         "share-fbank-cnn-lstm-attention.png",
         "units.png",
     ]
@@ -171,7 +172,7 @@ def test_the_report_is_one_self_contained_page(evaluated: Path) -> None:
     page = Page()
     page.feed(text)
     assert page.open == []
-    assert len(page.loads) == 11
+    assert len(page.loads) == 12
     assert all(load.startswith("data:image/png;base64,") for load in page.loads)
     style = text[text.index("<style>") : text.index("</style>")]
     assert not re.search(r"url\(|@import|https?:", style)
@@ -199,6 +200,7 @@ def test_branches_may_be_off(trained: Path) -> None:
     assert metrics(trained)["emotion"] == {}
     assert sorted(p.name for p in (trained / "results/plots").iterdir()) == [
         "corpus-demo.png",
+        "share-architectures.png",
         "share-fbank-cnn-lstm-attention.png",
         "units.png",
     ]

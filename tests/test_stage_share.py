@@ -1,19 +1,27 @@
 """share: from cached frames to predictions, in one command."""
 
 import csv
+import io
 import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
 from pipeline import params, regression
+from pipeline.cli.preset import merged
 from pipeline.errors import PipelineError
-from stages import share
+from pipeline.listeners import PERCEPTS
+from stages import encoder, evaluate, extract, preprocess, share, split
+from tests.conftest import ROOT
 from tests.ratings import rated_corpus, write_project
+from tests.recordings import record
 
 OUT = Path("artifacts/share/fbank/cnn-lstm-attention")
 
@@ -127,6 +135,50 @@ def test_users_errors_are_one_line(project: Path) -> None:
     edit("\n  layer: last\n  model:", "\n  layer: -3\n  model:")
     with pytest.raises(PipelineError, match="no layer -3"):
         share.main("fbank", "cnn-lstm")
+
+
+def test_the_challenge_s_layout_gives_scores_on_devel_and_a_submission(project: Path) -> None:
+    """From Hume-Prosody in miniature to its results: devel is scored, the masked test predicted."""
+    lab = Path("data/raw/emotion-share/lab")
+    lab.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 20), ("devel", 6), ("test", 3)):
+        lines = [f"filename,{','.join(PERCEPTS).title()}"]
+        for number in range(count):
+            name = f"{part}_{number:02d}.wav"
+            record(lab.parent / "wav" / name)
+            cells = ["?"] * 9 if part == "test" else [f"{x:.2f}" for x in rng.uniform(size=9)]
+            lines.append(",".join([name, *cells]))
+        (lab / f"{part}.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    with_preset("emotion-share")
+    preprocess.main("emotion-share")
+    split.main()
+    encoder.main("fbank")
+    extract.main("fbank", "emotion-share")
+    share.main("fbank", "cnn-lstm-attention")
+    evaluate.main()
+    roles = Counter((row["role"], bool(row["true_anger"])) for row in predictions())
+    assert roles == {("dev", True): 2, ("test", True): 6, ("test", False): 3}
+    with (OUT / "submission.csv").open(encoding="utf-8", newline="") as file:
+        submitted = list(csv.DictReader(file))
+    assert [row["filename"] for row in submitted] == [f"test_{n:02d}.wav" for n in range(3)]
+    assert list(submitted[0])[1:] == ",".join(PERCEPTS).title().split(",")
+    found = json.loads(Path("results/scores.json").read_text("utf-8"))
+    assert found["share"]["fbank"]["cnn-lstm-attention"]["utterances"] == 6
+    assert found["protocol"]["speaker_independent"] is False  # no speaker is named
+
+
+def with_preset(name: str) -> None:
+    """The preset in params.yaml, small enough for a test."""
+    overlay = YAML(typ="safe").load((ROOT / f"presets/{name}.yaml").read_text("utf-8"))
+    overlay |= {"features": ["fbank"], "runtime": {"workers": 0}}
+    overlay["share"] |= {"features": ["fbank"], "heads": ["cnn-lstm-attention"]}
+    overlay["share"]["model"] |= {"conv": [8], "lstm_width": 8}
+    overlay["share"]["training"] |= {"epochs": 1}
+    text = io.StringIO()
+    YAML().dump(overlay, text)
+    Path("params.yaml").write_text(merged((ROOT / "params.yaml").read_text(), text.getvalue()))
+    params.read.cache_clear()
 
 
 def test_help_answers_without_torch() -> None:

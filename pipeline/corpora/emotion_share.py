@@ -1,17 +1,19 @@
 """Hume-Prosody as the ComParE 2023 Emotion Share task has it (Schuller et al., ACM MM 2023).
 
 Layout: ``wav/`` and ``lab/{train,devel,test}.csv``: the file name, then one column per emotion
-with the share of listeners who heard it. The test labels are masked, so ``devel`` is what is
-scored and its role is test. Rows and audio are joined by file name, never by order.
+with the share of listeners who heard it. Rows and audio are joined by file name, never by order.
+The labels of ``test`` are masked, so ``devel`` is what is scored: both have the role test, and the
+masked utterances no shares. They are predicted and not scored.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.corpora.base import Corpus, Entry, OutOfScope, Reject, Row, audio_files, stem
+from pipeline.errors import PipelineError
 from pipeline.tables import number, read
 
-ROLES = {"train": "train", "devel": "test", "test": "masked"}
+ROLES = {"train": "train", "devel": "test", "test": "test"}
 MASKED = ("", "?", "nan")
 
 
@@ -32,8 +34,7 @@ def _entry(where: str, file: str, cells: dict[str, str], source: str | None, rol
     if source is None:
         return Reject(f"wav/{file}", "missing", f"{where} names a file that is not there")
     names = [name for name in list(cells)[1:] if not name.lower().startswith("speaker")]
-    if any(cells[name].lower() in MASKED for name in names) or not names:
-        return OutOfScope(source, "its label is masked")
+    masked = role == "test" and all(cells[name].lower() in MASKED for name in names)
     speaker = next((cells[name] for name in cells if name.lower().startswith("speaker")), "")
     return Row(
         source=source,
@@ -43,8 +44,16 @@ def _entry(where: str, file: str, cells: dict[str, str], source: str | None, rol
         session=speaker,
         emotion="",
         role=role,
-        shares={name.lower(): number(where, cells, name, 0, 1) or 0.0 for name in names},
+        shares={} if masked else {n.lower(): _share(where, cells, n) for n in names},
     )
 
 
-CORPUS = Corpus(parse=parse, counts={"role": {"train": 31_745, "test": 9_925}})
+def _share(where: str, cells: dict[str, str], name: str) -> float:
+    value = number(where, cells, name, 0, 1)
+    if value is None:
+        raise PipelineError(f"{where}: {name} is empty, only whole rows of devel and test may be")
+    return value
+
+
+# Of the role test 9,925 are devel, 10,143 masked.
+CORPUS = Corpus(parse=parse, counts={"role": {"train": 31_745, "test": 9_925 + 10_143}})
