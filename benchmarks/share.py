@@ -1,12 +1,19 @@
 """One epoch of nine emotion-share regressors: this pipeline against the published design.
 
 The published design pads every clip to the longest in one dense array in memory, and trains nine
-networks one after the other, each reading all of it. Both sides train architecture 2 with the
-published widths (divided by ``--divide``, so that a CPU can do it) on the same synthetic clips of
-1 to 8 s at 50 frames per second, batch 128. Each measurement is a process of its own.
+networks one after the other, each reading all of it. Both sides train architecture 2 at the
+published widths on the same synthetic clips of 1 to 8 s at 50 frames per second, batch 128, at two
+sizes of the corpus: a quarter of ``--clips``, and all. Each measurement is a process of its own.
 
-    python -m benchmarks.share --clips 256 --divide 8
-    python -m benchmarks.share --clips 5000 --divide 1 --device cuda
+On a CPU an epoch at these widths takes an hour or so for each side, so some of its batches are
+measured (``--batches``; of the quarter, which is there for its memory, one): ours evenly spaced by
+length and the longest among them, of the published design those of one of its nine equal networks.
+The epoch is the median of their times per padded frame, times its padded frames. ``--batches 0``
+measures the whole epoch of both sides, for which ``--divide`` makes the widths smaller.
+
+    python -m benchmarks.share
+    python -m benchmarks.share --clips 1024 --divide 16 --batches 0
+    python -m benchmarks.share --batches 0 --device cuda
 """
 
 import os
@@ -16,8 +23,8 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 import resource
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,7 +37,8 @@ import typer
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from pipeline.cached import Frames, Reader, Scale
+from pipeline.batches import of_epoch
+from pipeline.cached import Batch, Frames, Reader, Scale
 from pipeline.cnn_lstm import Design
 from pipeline.embeddings import Embedding, Embeddings, Header
 from pipeline.embeddings_writer import write
@@ -45,9 +53,10 @@ EMOTIONS = [f"emotion{number}" for number in range(9)]
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured: clips, what the widths are divided by, where, and on which device."""
+    """What is measured: clips, batches (0: all), divided widths, where, and on which device."""
 
     clips: int
+    batches: int
     divide: int
     folder: Path
     device: str
@@ -77,20 +86,54 @@ class Setting:
         return np.random.default_rng([2, self.clips]).uniform(size=(self.clips, 9))
 
 
-Times = tuple[float, float]
+@dataclass
+class Watch:
+    """Notes for each batch the seconds by clock and CPU, and its padded frames."""
+
+    device: str
+    laps: list[tuple[float, float, int]] = field(default_factory=list)
+    mark: tuple[float, float] = (0.0, 0.0)
+
+    def start(self) -> None:
+        """Begin with the first batch, once the device is idle."""
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+        self.mark = time.monotonic(), time.process_time()
+
+    def lap(self, frames: int) -> None:
+        """End a batch and begin the next."""
+        clock, cpu = self.mark
+        self.start()
+        self.laps.append((self.mark[0] - clock, self.mark[1] - cpu, frames))
+
+    def epoch(self, frames: int) -> tuple[float, float]:
+        """Seconds by clock and CPU that an epoch of ``frames`` padded frames takes."""
+        laps = np.array(self.laps)
+        clock, cpu = np.median(laps[:, :2] / laps[:, 2:], 0) * frames
+        return float(clock), float(cpu)
 
 
-def now(setting: Setting) -> Times:
-    """The clock and this process's CPU time, in seconds, once the device is idle."""
-    if setting.device != "cpu":
-        torch.cuda.synchronize()
-    return time.monotonic(), time.process_time()
+@dataclass(frozen=True)
+class Result:
+    """An epoch's seconds by clock and CPU, and which of its batches were measured."""
+
+    clock: float = 0.0
+    cpu: float = 0.0
+    measured: str = ""
 
 
-def since(start: Times, setting: Setting) -> Times:
-    """Seconds on the clock and of CPU time since ``start``."""
-    clock, cpu = now(setting)
-    return clock - start[0], cpu - start[1]
+@dataclass(frozen=True)
+class TimedReader(Reader):
+    """The pipeline's reader, with a watch on what happens to each batch, reading included."""
+
+    watch: Watch
+
+    def batches(self, found: Sequence[Sample], plan: Sequence[Sequence[int]]) -> Iterator[Batch]:
+        """As `Reader.batches`."""
+        self.watch.start()
+        for batch in super().batches(found, plan):
+            yield batch
+            self.watch.lap(batch.frames.shape[0] * batch.frames.shape[1])
 
 
 def synthesize(setting: Setting) -> None:
@@ -109,12 +152,12 @@ def synthesize(setting: Setting) -> None:
 
 def clip_of(number: int) -> Clip:
     """A clip of which nothing is known but its id."""
-    blank: dict[str, Any] = dict.fromkeys((field.name for field in fields(Clip)), "")
+    blank: dict[str, Any] = dict.fromkeys((f.name for f in fields(Clip)), "")
     return Clip(**blank | {"clip": f"{number:06d}", "duration_s": 0.0, "start_s": 0.0})
 
 
-def ours(setting: Setting) -> Times:
-    """One epoch of all nine, with its checkpoint."""
+def ours(setting: Setting) -> Result:
+    """One epoch of all nine; its one checkpoint, of the whole epoch, is not timed."""
     samples = [
         Sample(clip_of(number), "train", tuple(row))
         for number, row in enumerate(setting.shares().tolist())
@@ -129,12 +172,25 @@ def ours(setting: Setting) -> Times:
     )
     with Embeddings(setting.path) as embeddings:
         frames = Frames([embeddings], "last")
+        lengths = frames.lengths(samples)
+        plan = sorted(
+            of_epoch(lengths, BATCH, 1, 1), key=lambda rows: max(lengths[r] for r in rows)
+        )
+        kept = sampled(plan, setting.batches)
+        few = [samples[row] for rows in kept for row in rows]
+        watch = Watch(setting.device)
         scale = Scale.of(frames, [], measured=False)
-        reader = Reader(frames, scale, torch.device(setting.device))
-        fit = Fit(setting.design, training, 1, reader, Rated(EMOTIONS, samples), setting.folder)
-        start = now(setting)
-        fit.run()
-        return since(start, setting)
+        reader = TimedReader(frames, scale, torch.device(setting.device), watch)
+        Fit(setting.design, training, 1, reader, Rated(EMOTIONS, few), setting.folder).run()
+    padded = sum(len(rows) * max(lengths[row] for row in rows) for rows in plan)
+    return Result(*watch.epoch(padded), f"{len(watch.laps)} of {len(plan)}")
+
+
+def sampled(plan: list[list[int]], count: int) -> list[list[int]]:
+    """Evenly spaced batches of a sorted plan, the last among them; all where count is 0."""
+    if not 0 < count < len(plan):
+        return plan
+    return [plan[round((n + 1) * len(plan) / count) - 1] for n in range(count)]
 
 
 class Published(nn.Module):
@@ -172,7 +228,7 @@ class Published(nn.Module):
         return result
 
 
-def published(setting: Setting) -> Times:
+def published(setting: Setting) -> Result:
     """One epoch of nine runs over the dense array, in float32 (published: float64)."""
     with h5py.File(setting.path) as file:
         offsets, frames = file["offsets"][:], file["last"]
@@ -181,48 +237,59 @@ def published(setting: Setting) -> Times:
             dense[row, :, : last - first] = frames[first:last].T
     data, halves = torch.from_numpy(dense), torch.from_numpy(np.diff(offsets) // 2)
     shares = torch.from_numpy(setting.shares()).float()
-    start = now(setting)
-    for emotion in range(9):
+    per_run = -(-setting.clips // BATCH)
+    watch = Watch(setting.device)
+    for emotion in range(1 if setting.batches else 9):
+        torch.manual_seed(emotion)
         model = Published(setting.design).to(setting.device)
         optimizer = torch.optim.Adam(model.parameters(), 1e-4)
-        for rows in torch.randperm(setting.clips).split(BATCH):
+        watch.start()
+        for rows in torch.randperm(setting.clips).split(BATCH)[: setting.batches or None]:
             predicted = model(data[rows].to(setting.device), halves[rows])
             target = shares[rows, emotion, None].to(setting.device)
             nn.functional.mse_loss(predicted, target).backward()
             optimizer.step()
             optimizer.zero_grad()
-    return since(start, setting)
+            watch.lap(len(rows) * SLOTS)
+    measured = f"{len(watch.laps)} of {9 * per_run}"
+    return Result(*watch.epoch(9 * setting.clips * SLOTS), measured)
 
 
-def idle(_setting: Setting) -> Times:
+def idle(_setting: Setting) -> Result:
     """Nothing: what the libraries alone occupy."""
-    return 0.0, 0.0
+    return Result()
 
 
-def measure(kind: Callable[[Setting], Times], setting: Setting) -> tuple[float, float, float]:
-    """Seconds of an epoch by clock and CPU, and peak resident GiB, in a process of its own."""
+def measure(kind: Callable[[Setting], Result], setting: Setting) -> tuple[Result, float]:
+    """The result, and peak resident GiB, in a process of its own."""
     torch.set_num_threads(1)
-    clock, cpu = kind(setting)
-    return clock, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return kind(setting), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def main(
-    clips: Annotated[int, typer.Option(help="Synthetic clips; a quarter is measured too.")] = 256,
-    divide: Annotated[int, typer.Option(help="What the published widths are divided by.")] = 8,
+    clips: Annotated[int, typer.Option(help="Synthetic clips; a quarter is measured too.")] = 5000,
+    batches: Annotated[int, typer.Option(help="Measured of an epoch; 0 for all.")] = 3,
+    divide: Annotated[int, typer.Option(help="What the published widths are divided by.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Print time and memory of both designs, at two sizes of the corpus."""
     spawn = get_context("spawn")
-    print(f"{'':10} {'clips':>6} {'s / epoch of nine':>18} {'CPU s':>7} {'peak GiB':>9}")
+    print(f"{'':10} {'clips':>6} {'batches':>10} {'s / epoch':>10} {'CPU s':>8} {'peak GiB':>9}")
     for count in (clips // 4, clips):
-        for kind in (idle, published, ours):
-            with tempfile.TemporaryDirectory() as folder:
-                setting = Setting(count, divide, Path(folder), device)
-                synthesize(setting)
+        epochs = {}
+        with tempfile.TemporaryDirectory() as folder:
+            measured = batches if count == clips else min(batches, 1)
+            setting = Setting(count, measured, divide, Path(folder), device)
+            synthesize(setting)
+            for kind in (idle, published, ours):
                 with spawn.Pool(1) as pool:
-                    clock, cpu, peak = pool.apply(measure, (kind, setting))
-            row = f"{kind.__name__:10} {count:6} {clock:18.1f} {cpu:7.1f} {peak:9.2f}"
-            print(row, flush=True)
+                    found, peak = pool.apply(measure, (kind, setting))
+                epochs[kind] = found
+                times = f"{found.measured:>10} {found.clock:10.1f} {found.cpu:8.1f}"
+                print(f"{kind.__name__:10} {count:6} {times} {peak:9.2f}", flush=True)
+        clock = epochs[published].clock / epochs[ours].clock
+        cpu = epochs[published].cpu / epochs[ours].cpu
+        print(f"ours: {clock:.2f} times as fast ({cpu:.2f} by CPU time)", flush=True)
 
 
 if __name__ == "__main__":
