@@ -46,6 +46,11 @@ def by_budget(indices: Sequence[int], lengths: Sequence[float], budget: float) -
     return groups
 
 
+def share(indices: Sequence[int], lengths: Sequence[float], part: int, parts: int) -> list[int]:
+    """One of ``parts`` disjoint shares of ``indices``, each with its part of every length."""
+    return sorted(indices, key=lambda i: (-lengths[i], i))[part::parts]
+
+
 def read_ahead(read: Callable[[Group], Batch], groups: Iterable[Group]) -> Iterator[Batch]:
     """Yield ``read(group)`` for each group; a thread reads one while another is in use."""
     with ThreadPoolExecutor(1) as reader:

@@ -5,6 +5,7 @@ state to keep: the loop seeds each step from its number.
 """
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,30 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pipeline import files
+
+LAST = "last.safetensors"
+
+
+@dataclass
+class State:
+    """A model in training and how far it is: what the checkpoint of a run holds."""
+
+    model: Any
+    optimizer: torch.optim.Optimizer
+    history: list[dict[str, float]] = field(default_factory=list)  # a row per finished epoch
+    steps: list[tuple[float, float]] = field(default_factory=list)  # since: loss and weight
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, atomically."""
+        progress = {"history": self.history, "steps": self.steps}
+        save(path, {"model": self.model}, self.optimizer, progress)
+
+    def restore(self, path: Path) -> None:
+        """Go on from the checkpoint at ``path``, where there is a usable one."""
+        progress = restore(path, {"model": self.model}, self.optimizer)
+        if progress:
+            self.history = progress["history"]
+            self.steps = [(loss, weight) for loss, weight in progress["steps"]]
 
 
 def save(

@@ -12,6 +12,7 @@ def valid(lengths: Tensor, frames: int) -> Tensor:
 
 def mean_over_time(frames: Tensor, lengths: Tensor) -> Tensor:
     """Mean of the valid frames: (batch, frames, width) to (batch, width)."""
+    lengths = lengths.to(frames.device)
     mask = valid(lengths, frames.shape[1])[..., None]
     return frames.masked_fill(~mask, 0).sum(1) / lengths[:, None]
 

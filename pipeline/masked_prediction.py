@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from pipeline import encoder as encoders
 from pipeline import heads, losses
@@ -44,15 +45,12 @@ class MaskedPrediction(nn.Module):
             self._mask(example.clip.clip, u.shape[1], batch.epoch)
             for example, u in zip(batch.examples, units, strict=True)
         ]
-        hidden_frames = [torch.from_numpy(mask).to(device) for mask in masks]
-        hidden, _ = encoders.hidden(self.encoder, batch.waves, ["last"], hidden_frames)
-        # The masked frames of all clips in one row: padding never reaches the loss.
-        frames = torch.cat(
-            [
-                row[: len(mask)][mask]
-                for row, mask in zip(hidden["last"], hidden_frames, strict=True)
-            ]
-        )
+        given = [torch.from_numpy(mask) for mask in masks]
+        hidden, _ = encoders.hidden(self.encoder, batch.waves, ["last"], given)
+        # The masked frames of all clips in one row: padding never reaches the loss. Their places
+        # are found on the host, where the masks are: a GPU would be waited for.
+        places = pad_sequence(given, batch_first=True).flatten().nonzero()[:, 0]
+        frames = hidden["last"].flatten(0, 1)[places.to(device)]
         kept = [u[:, mask] for u, mask in zip(units, masks, strict=True)]
         targets = torch.from_numpy(np.concatenate(kept, axis=1).astype(np.int64)).to(device)
         parts = [

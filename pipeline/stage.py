@@ -29,6 +29,7 @@ class Runtime(Section):
     threads: Annotated[int, Field(ge=1, le=256)]
     workers: Annotated[int, Field(ge=0, le=256)]
     micro_batch_s: Annotated[float, Field(gt=0)]
+    gradient_checkpointing: bool
 
 
 def runtime() -> Runtime:

@@ -9,25 +9,25 @@ resumes to the byte-identical result on the CPU.
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from pipeline import batches, checkpoint, files
+from pipeline import batches, checkpoint, dropout, files
 from pipeline import stage as stages
-from pipeline.device import autocast, select
-from pipeline.errors import PipelineError
+from pipeline.device import autocast
+from pipeline.dropout import Draws
+from pipeline.epoch import Epoch
 from pipeline.params import load
+from pipeline.processes import Processes, join
 from pipeline.progress import say
 from pipeline.seeds import derive
 from pipeline.settings import Training
 from pipeline.task import Example
 
-CHECKPOINT = "last.safetensors"
 BEST = "best.safetensors"
 
 
@@ -55,7 +55,7 @@ Scores = dict[str, float]
 Score = Callable[[Sequence[Example]], Scores]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fit:
     """One training run: what it trains on, and where."""
 
@@ -65,6 +65,8 @@ class Fit:
     micro_batch_s: float
     folder: Path
     source: Source
+    processes: Processes = field(default_factory=Processes)
+    draws: Draws = field(default_factory=Draws)
 
     @classmethod
     def prepare(
@@ -75,11 +77,11 @@ class Fit:
         ``inputs`` is JSON data that, with the stage's code and settings, determines the result.
         """
         runtime = stages.runtime()
-        device = select(runtime.device)
+        processes, device = join(runtime.device)
         torch.manual_seed(derive(seed, "init"))
         kept = [settings.model_dump(), seed, load("numerics_version", int), device.type]
         folder = files.scratch(stages.resume_key(stage, kept, inputs))
-        return cls(settings, seed, device, runtime.micro_batch_s, folder, source)
+        return cls(settings, seed, device, runtime.micro_batch_s, folder, source, processes)
 
     def mean_loss(self, model: Any, found: Sequence[Example]) -> float:
         """The model's loss per item over ``found``, without gradients or dropout."""
@@ -102,22 +104,20 @@ class Fit:
         Raises:
             PipelineError: A loss is not finite; the last good checkpoint stays.
         """
+        dropout.install(model, self.draws)
         trained = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(trained, self.settings.learning_rate)
-        resumed = checkpoint.restore(self.folder / CHECKPOINT, {"model": model}, optimizer)
-        history: list[Scores] = resumed or []
-        if history:
-            say(f"resumed after epoch {len(history)}")
-        for epoch in range(len(history) + 1, self.settings.epochs + 1):
-            if self._exhausted(history):
-                break
-            row = {"epoch": epoch, "train_loss": self._epoch(model, optimizer, train, epoch)}
-            history.append(row | (score(dev) if dev else {}))
-            say(_line(history[-1], self.settings.epochs))
-            if dev and _best(history) == epoch:
-                checkpoint.write(self.folder / BEST, model.state_dict())
-            checkpoint.save(self.folder / CHECKPOINT, {"model": model}, optimizer, history)
-        if dev and history:
+        optimizer = torch.optim.Adam(trained, self.settings.learning_rate, fused=True)
+        state = checkpoint.State(model, optimizer)
+        state.restore(self.folder / checkpoint.LAST)
+        history = state.history
+        if history or state.steps:
+            self._say(f"resumed after epoch {len(history)}, step {len(state.steps)}")
+        while len(history) < self.settings.epochs and not self._exhausted(history):
+            row = {"epoch": len(history) + 1, "train_loss": Epoch(self, state, train).run()}
+            history.append(row | (self.processes.from_main(lambda: score(dev)) if dev else {}))
+            self._say(_line(history[-1], self.settings.epochs))
+            self._save(state, bool(dev) and _best(history) == len(history))
+        if dev and history and self.processes.main:
             model.load_state_dict(load_file(self.folder / BEST))
         return history
 
@@ -129,69 +129,23 @@ class Fit:
         """The examples in micro-batches, long to short, for scoring and prediction."""
         lengths = [example.clip.duration_s for example in found]
         groups = batches.by_budget(range(len(found)), lengths, self.micro_batch_s)
-        return self._read(found, groups, 0)
+        members = ([found[index] for index in group] for group in groups)
+        return self.source.batches(members, self.device, 0)
 
     def _exhausted(self, history: list[Scores]) -> bool:
         best, patience = _best(history), self.settings.patience
         return bool(best and patience) and len(history) - best >= patience
 
-    def _epoch(
-        self, model: Any, optimizer: torch.optim.Optimizer, train: Sequence[Example], epoch: int
-    ) -> float:
-        """One pass over the training clips; the mean loss."""
-        lengths = [example.clip.duration_s for example in train]
-        plan = batches.of_epoch(lengths, self.settings.batch, self.seed, epoch)
-        cuts = [batches.by_budget(batch, lengths, self.micro_batch_s) for batch in plan]
-        reader = self._read(train, [group for groups in cuts for group in groups], epoch)
-        model.train()
-        sums, weights = [], []
-        for step, groups in enumerate(cuts):
-            torch.manual_seed(derive(self.seed, "step", epoch, step))
-            total, weight = torch.zeros((), device=self.device), 0
-            for _ in groups:
-                with autocast(self.device, self.settings.precision):
-                    loss, items = model.loss(next(reader))
-                loss.backward()
-                total, weight = total + loss.detach(), weight + items
-            _step(optimizer, max(weight, 1))
-            sums.append(total)
-            weights.append(weight)
-        # The losses are read once an epoch: reading each would make the GPU wait for the host.
-        losses = torch.stack(sums).cpu().numpy()
-        self._require_finite(losses, plan, train, epoch)
-        return float(losses.sum() / max(sum(weights), 1))
+    def _save(self, state: checkpoint.State, best: bool) -> None:
+        if not self.processes.main:
+            return
+        if best:
+            checkpoint.write(self.folder / BEST, state.model.state_dict())
+        state.save(self.folder / checkpoint.LAST)
 
-    def _read(
-        self, found: Sequence[Example], groups: Sequence[Sequence[int]], epoch: int
-    ) -> Iterator[Any]:
-        members = ([found[index] for index in group] for group in groups)
-        return self.source.batches(members, self.device, epoch)
-
-    def _require_finite(
-        self,
-        losses: np.ndarray[Any, Any],
-        plan: Sequence[Sequence[int]],
-        train: Sequence[Example],
-        epoch: int,
-    ) -> None:
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if bad.size:
-            step = int(bad[0])
-            clips = ", ".join(train[index].clip.clip for index in plan[step][:4])
-            raise PipelineError(
-                f"epoch {epoch}, step {step + 1}: the loss is {losses[step]} (clips {clips}, ...), "
-                "lower learning_rate or use precision fp32; the last checkpoint is kept"
-            )
-
-
-def _step(optimizer: torch.optim.Optimizer, weight: int) -> None:
-    """Turn the gradient of a sum into that of a mean, and take the step."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if parameter.grad is not None:
-                parameter.grad /= weight
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    def _say(self, line: str) -> None:
+        if self.processes.main:
+            say(line)
 
 
 def _best(history: Sequence[Scores]) -> int:

@@ -12,7 +12,7 @@ from pipeline import files, layout, manifest
 from pipeline.finetuning import FinetuneParams, Job, Start, Trained
 from pipeline.params import load
 from pipeline.seeds import derive
-from pipeline.stage import run
+from pipeline.stage import run, runtime
 from pipeline.task import digest, of_role
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def main(
     design = _design(params, job, layout.weights_sha256(base))
     seed = derive(load("seed", int), "finetune", fold)
     inputs = [design.model_dump(), digest(job.found)]
-    pretrained = encoder.load(base, freeze_conv=params.training.freeze_conv)
+    pretrained = encoder.load(base, params.training.freeze_conv, runtime().gradient_checkpointing)
     fit = Fit.prepare("finetune", params.training, seed, inputs, Waves(pretrained))
     model = classifier.Classifier(pretrained, design).to(fit.device)
     history = fit.run(
@@ -48,6 +48,8 @@ def main(
         of_role(job.found, "dev"),
         lambda dev: classifier.score(fit, model, dev),
     )
+    if not fit.processes.main:
+        return
     logits = classifier.logits(fit, model, job.scored)
     with files.publish(job.target) as out:
         out.mkdir()

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from pydantic import Field
 
-from pipeline import files, folds, layout, manifest
+from pipeline import folds, layout, manifest
 from pipeline.params import load
 from pipeline.seeds import derive
 from pipeline.settings import Training
-from pipeline.stage import run
-from pipeline.task import Task, digest, examples, of_role
+from pipeline.stage import run, runtime
+from pipeline.task import Task, digest, examples
 
 
 class MultitaskParams(Training):
@@ -26,8 +26,8 @@ class MultitaskParams(Training):
 def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) -> None:
     """Train the encoder on emotion and gender with one fold's training speakers."""
     from pipeline import encoder as encoders
+    from pipeline.continued import train_and_publish
     from pipeline.multitask import Multitask
-    from pipeline.predictions import write_history
     from pipeline.training import Fit
     from pipeline.waves import Waves
 
@@ -39,21 +39,11 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
 
     inputs = [digest(found), layout.weights_sha256(base)]
     seed = derive(load("seed", int), "multitask", fold)
-    encoder = encoders.load(base, freeze_conv=params.freeze_conv)
+    encoder = encoders.load(base, params.freeze_conv, runtime().gradient_checkpointing)
     fit = Fit.prepare("multitask", params, seed, inputs, Waves(encoder))
     model = Multitask(encoder, len(task.classes), params.lstm_width, params.emotion_weight)
     model.to(fit.device)
-    history = fit.run(
-        model,
-        of_role(found, "train"),
-        of_role(found, "dev"),
-        lambda dev: {"dev_loss": fit.mean_loss(model, dev)},
-    )
-    with files.publish(manifest.ARTIFACTS / "multitask" / str(fold)) as out:
-        out.mkdir()
-        encoders.save(model.encoder, out)
-        write_history(out, history)
-    fit.discard()
+    train_and_publish(fit, model, found, manifest.ARTIFACTS / "multitask" / str(fold))
 
 
 if __name__ == "__main__":

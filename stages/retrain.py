@@ -12,8 +12,8 @@ from pipeline import files, folds, layout, manifest
 from pipeline.params import load
 from pipeline.seeds import derive
 from pipeline.settings import Training
-from pipeline.stage import run
-from pipeline.task import everything, of_role
+from pipeline.stage import run, runtime
+from pipeline.task import everything
 
 
 class RetrainParams(Training):
@@ -26,9 +26,9 @@ class RetrainParams(Training):
 def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) -> None:
     """Retrain the encoder on one fold's units."""
     from pipeline import encoder as encoders
+    from pipeline.continued import train_and_publish
     from pipeline.masked_prediction import MaskedPrediction
     from pipeline.masking import Spans
-    from pipeline.predictions import write_history
     from pipeline.training import Fit
     from pipeline.units import Units
     from pipeline.waves import Waves
@@ -41,22 +41,12 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
 
     inputs = [layout.weights_sha256(base), files.sha256(folder / "units.h5")]
     seed = derive(load("seed", int), "retrain", fold)
-    encoder = encoders.load(base, freeze_conv=params.freeze_conv)
+    encoder = encoders.load(base, params.freeze_conv, runtime().gradient_checkpointing)
     fit = Fit.prepare("retrain", params, seed, inputs, Waves(encoder))
     with Units(folder / "units.h5") as units:
         spans = Spans(params.mask_probability, params.mask_length)
         model = MaskedPrediction(encoder, units.scales, units.units, spans, seed).to(fit.device)
-        history = fit.run(
-            model,
-            of_role(found, "train"),
-            of_role(found, "dev"),
-            lambda dev: {"dev_loss": fit.mean_loss(model, dev)},
-        )
-    with files.publish(manifest.ARTIFACTS / "retrained" / str(fold)) as out:
-        out.mkdir()
-        encoders.save(model.encoder, out)
-        write_history(out, history)
-    fit.discard()
+        train_and_publish(fit, model, found, manifest.ARTIFACTS / "retrained" / str(fold))
 
 
 if __name__ == "__main__":

@@ -20,13 +20,14 @@ DATA = """
     synthesis corpora tables segments pool prepare published phones partition balance store tally
 """
 MODEL = """
-    layers layout batches device encoder hub frontends hdf5 embeddings embeddings_writer embedder
-    extraction nearest clusters units heads losses masking lora cnn_lstm
+    layers layout batches device dropout processes encoder hub frontends hdf5 embeddings
+    embeddings_writer embedder extraction nearest clusters units heads losses masking lora cnn_lstm
 """
 WORK = """
     checkpoint waves metrics training multitask masked_prediction classifier linear predictions
-    shares finetuning cached regression scores plots report evaluation comparison sections
-    units_section share_section experiments
+    shares finetuning cached regression scores plots report evaluation comparison sections <<<<<<<
+    HEAD units_section share_section experiments ======= epoch continued
+>>>>>>> 6d733d2 (Train on several processes, in whatever memory there is, with checkpoints within epochs)
 """
 LAYERS = [sources.GROUND, DATA.split(), MODEL.split(), WORK.split(), ["cli"]]
 

@@ -61,7 +61,7 @@ def classifier(base: Path, **changes: Any) -> Classifier:
 
 
 def without_dropout(model: torch.nn.Module) -> None:
-    """Dropout draws depend on how a batch is cut; sums and gradients must not."""
+    """The peer of the test below knows nothing of our draws."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -80,7 +80,7 @@ def train(fit: Fit, model: Classifier, found: list[Example]) -> list[dict[str, f
 
 def test_an_easy_task_is_learnt(found: list[Example], base: Path) -> None:
     model = classifier(base)
-    fit = fit_of(model, SETTINGS.model_copy(update={"epochs": 12, "learning_rate": 3e-3}))
+    fit = fit_of(model, SETTINGS.model_copy(update={"epochs": 20, "learning_rate": 3e-3}))
     history = train(fit, model, found)
     test = of_role(found, "test")
     predicted = logits(fit, model, test).argmax(1).tolist()
@@ -102,7 +102,6 @@ def test_a_batch_does_not_depend_on_how_it_is_cut(found: list[Example], base: Pa
     finals = []
     for budget_s in (0.1, 1.0, 100.0):
         model = classifier(base)
-        without_dropout(model)
         history = train(fit_of(model, folder=f"cut-{budget_s}", budget_s=budget_s), model, found)
         finals.append([row["train_loss"] for row in history])
     assert finals[0] == pytest.approx(finals[1], rel=1e-4)

@@ -1,0 +1,28 @@
+"""Training an encoder further and publishing it, as multitask and retrain do."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import encoder as encoders
+from pipeline import files
+from pipeline.predictions import write_history
+from pipeline.task import Example, of_role
+from pipeline.training import Fit
+
+
+def train_and_publish(fit: Fit, model: Any, found: Sequence[Example], target: Path) -> None:
+    """Fit ``model`` by its dev loss and write its encoder and learning curve to ``target``."""
+    history = fit.run(
+        model,
+        of_role(found, "train"),
+        of_role(found, "dev"),
+        lambda dev: {"dev_loss": fit.mean_loss(model, dev)},
+    )
+    if not fit.processes.main:
+        return
+    with files.publish(target) as out:
+        out.mkdir()
+        encoders.save(model.encoder, out)
+        write_history(out, history)
+    fit.discard()
