@@ -95,8 +95,10 @@ def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
     def command(*args: object, **kwargs: object) -> None:
         set_threads(runtime().threads)
         try:
-            given = (f"--{name} {value}" for name, value in kwargs.items())
-            with locked(" ".join([_stage(main), *given])):
+            given = [f"--{name} {value}" for name, value in kwargs.items()]
+            # Processes that torchrun started together are one run.
+            rank = os.environ.get("RANK", "0")
+            with locked(" ".join([_stage(main), *given, *([rank] if rank != "0" else [])])):
                 main(*args, **kwargs)
         except KeyboardInterrupt:
             # Typer would turn it into a return value, and the stage would exit with 0.
