@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test lint types unit install clean
+.PHONY: demo ablation test lint types unit install clean
 
 demo: install
 	dvc repro
@@ -18,6 +18,17 @@ demo: install
 	@git diff --quiet -- dvc.lock results/metrics.json || echo \
 	  "This machine's results differ from the committed ones in dvc.lock or results/metrics.json" \
 	  "(another CPU rounds differently): commit both files to make them your baseline."
+
+# GMP-ATL's Tables 3 and 4 on the corpora of params.yaml: two losses, eight layers, with and without
+# pseudo-labels, all folds. Nine experiments; what they share is computed once.
+ABLATION := -S 'folds=[0,1,2,3]' -S 'adapted=[0,1,2,3]' -S 'methods.cached=[]' \
+  -S 'methods.pretrained=[full]' -S 'methods.retrained=[full]' -S 'share.features=[]'
+
+ablation: install
+	dvc exp run --queue $(ABLATION) -S finetune.loss.name=ce
+	dvc exp run --queue $(ABLATION) -S finetune.loss.name=am-softmax -S 'frames.layer=range(-8,0)'
+	dvc exp run --run-all
+	ser ablation
 
 test: lint types unit
 
