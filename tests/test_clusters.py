@@ -107,6 +107,14 @@ def test_sorting_by_cell_only_reorders() -> None:
         assert (truth[own].argmin(1) == cell).all()
 
 
+def test_a_scale_takes_some_frames_once_each_and_all_without_a_copy() -> None:
+    frames = mixture(500, 10, seed=3)
+    assert clusters._part(frames, 500, seed=1) is frames
+    part = clusters._part(frames, 100, seed=1)
+    assert len(np.unique(part, axis=0)) == 100
+    assert {row.tobytes() for row in part} <= {row.tobytes() for row in frames}
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_blobs_are_found(seed: int) -> None:
     frames = mixture(4000, 20, seed=5, width=24, noise=0.05)
