@@ -157,6 +157,7 @@ def _draw(path: Path, shares: Sequence[Regressor]) -> None:
         axes.set_xticks(range(len(features)), features)
         bounded = any("rho_low" in r.scores for r in shares)
         label = "mean ρ on test" + ", 95 % over speakers" * bounded
-        axes.set(ylabel=label, title="emotion share: features and architecture")
+        axes.set(ylabel=label, xlim=(-0.6, len(features) - 0.4))
+        figure.suptitle("emotion share: features and architecture")
         axes.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
         plots.save(figure, path)
