@@ -25,7 +25,12 @@ Samples = npt.NDArray[np.float32]
 MIN_SAMPLES = 400
 # The quietest real speech met is at -55 dBFS (RAVDESS, loudest 25 ms); one 16-bit step at -90.
 SILENCE_DBFS = -70.0
+# A GiB as float32, 50 minutes of 44.1 kHz stereo: a few kB of FLAC can hold hours of silence in
+# eight channels at 655 kHz.
+MAX_SAMPLES = 2**28
 FULL_SCALE = 32767 / 32768
+# Where the first metadata block, STREAMINFO, has the checksum of the samples (RFC 9639, 8.2).
+_FLAC_MD5 = slice(26, 42)
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,15 @@ def decode(
 
     Raises:
         RejectedError: ``empty``, ``lfs_pointer``, ``undecodable``, ``unsupported``, ``truncated``,
-            ``nonfinite``, ``too_long`` (more than ``max_s``, told from the header) or ``outside``
-            (the part lies beyond the file's end).
+            ``nonfinite``, ``too_long`` (more than ``max_s`` or `MAX_SAMPLES`, told from the header)
+            or ``outside`` (the part lies beyond the file's end).
     """
     inspect(path)
     try:
         with soundfile.SoundFile(path) as file:
             rate = int(file.samplerate)
             start, stop = _part(path, file.frames / rate, start_s, end_s, max_s)
+            _require_memory(path, (stop - start) * rate, file.channels)
             samples = _read(path, file, round(start * rate), round(stop * rate))
     except soundfile.LibsndfileError as error:
         raise RejectedError(path, "undecodable", error.error_string.rstrip(".")) from None
@@ -116,13 +122,18 @@ def read_clip(path: Path) -> Samples:
         PipelineError: The file is missing, damaged (FLAC checksums its frames) or not a clip.
     """
     try:
-        samples, rate = soundfile.read(path, dtype="float32")
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.rstrip(".")
+        samples, rate = soundfile.read(path, dtype="int16")
+    except (soundfile.LibsndfileError, MemoryError) as error:
+        reason = getattr(error, "error_string", "a length beyond memory").rstrip(".")
         raise PipelineError(f"{path}: {reason}, run `dvc repro preprocess`") from None
     if rate != SAMPLE_RATE_HZ or samples.ndim != 1:
         raise PipelineError(f"{path}: expected mono at 16 kHz, run `dvc repro preprocess`")
-    clip: Samples = samples
+    # A length that was cut in the header is in no frame's checksum.
+    with path.open("rb") as file:
+        told = file.read(_FLAC_MD5.stop)[_FLAC_MD5]
+    if hashlib.md5(samples.astype("<i2", copy=False), usedforsecurity=False).digest() != told:
+        raise PipelineError(f"{path}: damaged (MD5), delete it and run `dvc repro preprocess`")
+    clip: Samples = samples * np.float32(1 / 32768)
     return clip
 
 
@@ -140,6 +151,13 @@ def _part(
     if stop_s - start_s > max_s:
         raise RejectedError(path, "too_long", f"{stop_s - start_s:.1f} s, at most {max_s:g} s")
     return start_s, min(stop_s, length_s)
+
+
+def _require_memory(path: Path, frames: float, channels: int) -> None:
+    if frames * channels > MAX_SAMPLES:
+        raise RejectedError(
+            path, "too_long", f"{frames:.0f} samples in {channels} channels, cut or convert it"
+        )
 
 
 def _read(path: Path, file: soundfile.SoundFile, start: int, stop: int) -> Samples:

@@ -116,6 +116,7 @@ def load(folder: Path, base: Path) -> Classifier:
     model = Classifier(encoders.load(base if adapted else folder / "encoder"), design)
     if adapted:
         lora.restore(model.body, folder / "adapter")
+    files.require_intact(folder / "head.safetensors")
     _own_parts(model).load_state_dict(load_file(folder / "head.safetensors"))
     return model.eval()
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pipeline import files
 from pipeline.embeddings import SCHEMA_VERSION, Embedding, Header
 from pipeline.errors import PipelineError
-from pipeline.hdf5 import CACHE_BYTES, FORMAT, write_clips
+from pipeline.hdf5 import create, write_clips
 from pipeline.layers import Layer, frames_name, mean_name
 
 # About one clip of a base model in float16: a clip is read in one or two pieces.
@@ -75,7 +75,7 @@ def write(path: Path, header: Header, clips: Sequence[str], frames: int) -> Iter
         clips: The clips' ids, sorted.
         frames: The number of frames of all clips.
     """
-    with h5py.File(path, "w", libver=FORMAT, rdcc_nbytes=CACHE_BYTES) as file:
+    with create(path) as file:
         for name, value in asdict(header).items():
             # Text of one kind: h5py has no type for a list of numbers and names.
             file.attrs[name] = json.dumps(value) if isinstance(value, tuple) else value

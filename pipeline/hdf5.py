@@ -5,16 +5,20 @@ begin in every dataset that has a row per frame. Plain h5py reads such a file, e
 header carries a checksum, and the same content gives the same bytes.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 # The oldest format whose headers have checksums.
 FORMAT = ("v110", "v110")
@@ -84,6 +88,45 @@ class ClipFile:
                 raise ValueError(f"{name} is a link")
             if self._file[name].external or self._file[name].is_virtual:
                 raise ValueError(f"{name} is stored elsewhere")
+
+
+class _Sink(io.FileIO):
+    """A file that keeps a failed write to itself: HDF5 crashes where it cannot flush and close."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._path = path
+        self._error: OSError | None = None
+
+    def write(self, data: "ReadableBuffer") -> int:
+        """Write all of ``data``, or remember why not."""
+        left = memoryview(data).cast("B")
+        try:
+            while left:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self._error = error
+        return memoryview(data).nbytes
+
+    def require_whole(self) -> None:
+        """Raise what a write was refused for."""
+        if self._error:
+            raise OSError(self._error.errno, self._error.strerror, str(self._path))
+
+
+@contextmanager
+def create(path: Path) -> Iterator[h5py.File]:
+    """Create an HDF5 file, overwriting, and yield it open (not atomic).
+
+    Raises:
+        OSError: It does not fit on the disk.
+    """
+    with _Sink(path) as sink:
+        try:
+            with h5py.File(sink, "w", libver=FORMAT, rdcc_nbytes=CACHE_BYTES) as file:
+                yield file
+        finally:
+            sink.require_whole()
 
 
 def write_clips(file: h5py.File, clips: Sequence[str], offsets: npt.NDArray[np.int64]) -> None:

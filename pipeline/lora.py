@@ -5,6 +5,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from pipeline import files
+
 # The query, key and value projections of every block, in transformers' names.
 WEIGHTS = "adapter_model.safetensors"
 QKV = ("q_proj", "k_proj", "v_proj")
@@ -47,4 +49,5 @@ def restore(adapted: Any, folder: Path) -> None:
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
+    files.require_intact(folder / WEIGHTS)
     set_peft_model_state_dict(adapted, load_file(folder / WEIGHTS))

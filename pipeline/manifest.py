@@ -112,7 +112,14 @@ def _parse(path: Path, row: dict[str, str]) -> Clip:
             f"{path}: malformed row of clip {row.get('clip')!r}, run `dvc repro preprocess`"
         ) from None
     if Path(clip.path).is_absolute() or ".." in Path(clip.path).parts:
-        raise PipelineError(f"{path}: path {clip.path!r} leaves the folder, refused")
+        raise PipelineError(
+            f"{path}: path {clip.path!r} leaves the folder, delete it and run `dvc repro`"
+        )
+    if clip.corpus != path.parent.name:
+        raise PipelineError(
+            f"{path}: clip {clip.clip!r} is of corpus {clip.corpus!r}, expected "
+            f"{path.parent.name!r}, delete it and run `dvc repro`"
+        )
     return clip
 
 

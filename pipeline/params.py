@@ -7,6 +7,7 @@ module and reads it with `load`.
 
 import difflib
 import re
+import reprlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -47,6 +48,10 @@ KEYS = (
     "share",
     "evaluate",
 )
+
+# YAML's aliases can make a value of any size out of a few lines.
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxstring = 2, 100
 
 T = TypeVar("T")
 
@@ -93,7 +98,7 @@ def read(path: Path) -> dict[str, Any]:
         raise PipelineError(
             f"{path.name}: cannot be read ({error.strerror}), run in the project's root"
         ) from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise PipelineError(f"{path.name}: not valid YAML 1.2, {_first_line(error)}") from None
     if not isinstance(document, dict):
         raise PipelineError(f"{path.name}: expected a mapping of sections at the top level")
@@ -138,7 +143,7 @@ def _explain(path: Path, key: str, kind: Any, error: ValidationError) -> str:
         return f"{path.name}: missing key {dotted!r}, add it (see README)"
     rule = re.sub(r"^(Value error,|\w+ should be)", "be", first["msg"])
     rule = re.sub(r"^\w+ should ", "", rule)
-    return f"{path.name}: {dotted} must {rule}, got {first['input']!r}"
+    return f"{path.name}: {dotted} must {rule}, got {_BRIEF.repr(first['input'])}"
 
 
 def _fields(kind: Any) -> list[str]:

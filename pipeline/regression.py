@@ -210,6 +210,7 @@ def save(out: Path, design: Design, regressors: Regressors, scale: Scale) -> Non
 def read(folder: Path) -> tuple[Regressors, Scale]:
     """Read what `save` wrote: the regressors, ready to predict, and what scales their frames."""
     config = files.read_json(folder / "config.json")
+    files.require_intact(folder / "model.safetensors")
     tensors = load_file(folder / "model.safetensors")
     regressors = {}
     for name, emotions in config["regressors"].items():

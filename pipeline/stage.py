@@ -6,6 +6,7 @@ settings once, when they load.
 
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -67,15 +68,14 @@ def run(main: Callable[..., None]) -> None:
     except PipelineError as error:
         _fail(str(error), 1)
     except OSError as error:
-        _say(f"{_stage(main)}: {_describe(error)}")
-        # Not `sys.exit`: after a failed write HDF5 crashes while it is unloaded.
-        os._exit(1)
+        _fail(f"{_stage(main)}: {_describe(error)}", 1)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted, run it again to resume", 130)
     except Exception as error:
         # Typer's own usage errors know how to show themselves and their exit status.
-        if type(error).__name__ == "SafetensorError":
-            _fail(f"{_stage(main)}: {error}, old outputs are untouched: {_MEND}", 1)
+        if refused := re.search(r"os error (\d+)", str(error)):
+            # What safetensors, which knows no OSError, says of a full disk.
+            _fail(f"{_stage(main)}: {_describe(OSError(int(refused[1]), ''))}", 1)
         if not hasattr(error, "exit_code"):
             raise
         getattr(error, "show", lambda: None)()
@@ -114,7 +114,6 @@ def _stage(main: Callable[..., None]) -> str:
 
 def _describe(error: OSError) -> str:
     name = f"{error.filename}: " if error.filename else ""
-    # HDF5 puts a paragraph where the reason should be.
     reason = os.strerror(error.errno) if error.errno else str(error)
     remedy = _REMEDIES.get(error.errno or 0, _MEND)
     return f"{name}{reason}, old outputs are untouched: {remedy}"
@@ -139,7 +138,10 @@ def _fail(message: str, status: int) -> NoReturn:
 
 
 def _say(message: str) -> None:
-    print(" ".join(message.split()), file=sys.stderr, flush=True)
+    line = " ".join(message.split())
+    # The place is at its beginning, the remedy at its end; between them a value may be any length.
+    shown = line if len(line) <= 1000 else f"{line[:700]} ... {line[-295:]}"
+    print(shown, file=sys.stderr, flush=True)
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
-from pipeline.hdf5 import FORMAT, ClipFile, write_clips
+from pipeline import files
+from pipeline.hdf5 import ClipFile, create, write_clips
 
 Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float32]
@@ -83,7 +84,7 @@ def write(
     path: Path, clips: Sequence[str], offsets: npt.NDArray[np.int64], scales: Sequence[int]
 ) -> Iterator[Writer]:
     """Create ``units.h5`` and yield its `Writer` (not atomic: the caller publishes the folder)."""
-    with h5py.File(path, "w", libver=FORMAT) as file:
+    with create(path) as file:
         file.attrs["schema_version"] = SCHEMA_VERSION
         file.attrs["scales"] = np.array(scales, np.int64)
         write_clips(file, clips, offsets)
@@ -97,6 +98,7 @@ def save_codebooks(path: Path, codebooks: Mapping[int, Floats]) -> None:
 
 def read_codebooks(path: Path) -> dict[int, Floats]:
     """The centroids of every scale, ascending, (centroids, width) each."""
+    files.require_intact(path)
     found = {int(name.removeprefix("k")): values for name, values in load_file(path).items()}
     return dict(sorted(found.items()))
 

@@ -62,7 +62,8 @@ class Step:
         return self.command.replace("--", "").replace(" ", "-")
 
 
-FOLD = "artifacts/classifiers"
+CLASSIFIERS = "artifacts/classifiers"
+SHARE = "artifacts/share/fbank/cnn-lstm-attention"
 RESULTS = ("tables", "plots", "scores.json", "report.html", "metrics.json")
 STEPS = [
     Step("plan", ("artifacts/plan/corpora.json", "artifacts/plan/results.json")),
@@ -75,12 +76,21 @@ STEPS = [
     Step("extract --fold 0", ("artifacts/frames/0.h5",)),
     Step("cluster --fold 0", ("artifacts/units/0",)),
     Step("retrain --fold 0", ("artifacts/retrained/0",)),
-    Step("finetune --start pretrained --method lora-qkv --fold 0", (f"{FOLD}/pretrained/lora-qkv/0",)),
-    Step("finetune --start retrained --method full --fold 0", (f"{FOLD}/retrained/full/0",)),
-    Step("finetune_cached --features fbank --method linear --fold 0", (f"{FOLD}/fbank/linear/0",)),
-    Step("share --features fbank --head cnn-lstm-attention", ("artifacts/share/fbank/cnn-lstm-attention",)),
+    Step(
+        "finetune --start pretrained --method lora-qkv --fold 0",
+        (f"{CLASSIFIERS}/pretrained/lora-qkv/0",),
+    ),
+    Step(
+        "finetune --start retrained --method full --fold 0",
+        (f"{CLASSIFIERS}/retrained/full/0",),
+    ),
+    Step(
+        "finetune_cached --features fbank --method linear --fold 0",
+        (f"{CLASSIFIERS}/fbank/linear/0",),
+    ),
+    Step("share --features fbank --head cnn-lstm-attention", (SHARE,)),
     Step("evaluate", tuple(f"results/{name}" for name in RESULTS)),
-]  # fmt: skip
+]
 # It makes the corpus that the chain starts from, which here is another.
 SYNTHESIZE = Step("synthesize", ("data/raw/demo",))
 IDS = [step.name for step in STEPS]
@@ -169,7 +179,7 @@ def _be_the_stage(project: Path, step: Step, prepare: Callable[[], None]) -> NoR
         status = 0
     except SystemExit as end:
         status = int(end.code or 0)
-    except BaseException:
+    except BaseException:  # noqa: BLE001
         sys.excepthook(*sys.exc_info())
         status = 1
     finally:
@@ -179,7 +189,7 @@ def _be_the_stage(project: Path, step: Step, prepare: Callable[[], None]) -> NoR
 
 def contents(project: Path, step: Step) -> dict[str, bytes]:
     """The bytes of every file that the step writes, by path."""
-    found = {}
+    found: dict[str, bytes] = {}
     for output in step.outputs:
         path = project / output
         paths = [path, *path.rglob("*")] if path.exists() else []

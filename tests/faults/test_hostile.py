@@ -1,0 +1,161 @@
+"""Input made to do harm: refused in one line, nothing executed, nothing written outside."""
+
+import ast
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from pipeline import audio, files, manifest, params
+from pipeline.containers import RejectedError
+from pipeline.errors import PipelineError
+from pipeline.sources import ROOT
+from tests.faults import chain
+from tests.recordings import record
+
+
+class Payload:
+    """A pickle that creates a file when it is loaded."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[Path]]:
+        return Path.touch, (self.canary,)
+
+
+def refused(project: Path, command: str) -> str:
+    """Run a stage that must stop; its one line."""
+    step = chain.step_of(command)
+    expected = chain.contents(project, step)
+    shutil.rmtree(project / ".scratch", ignore_errors=True)
+    status, told = chain.run(project, step)
+    assert status == 1, told
+    assert "Traceback" not in told
+    assert chain.contents(project, step) == expected
+    assert chain.leftovers(project) == []
+    return told.splitlines()[-1]
+
+
+def unseal(project: Path) -> None:
+    """Whoever can write a file can write its checksum too."""
+    for sums in [*project.glob("artifacts/**/SHA256SUMS"), *project.glob("artifacts/*.sha256")]:
+        sums.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("artifacts/clips/demo/audio/wav/3.flac", "extract --encoder"),
+        ("artifacts/clips/demo/manifest.csv", "split"),
+        ("artifacts/folds.csv", "multitask"),
+        ("artifacts/encoders/tiny/model.safetensors", "multitask"),
+        ("artifacts/encoders/tiny/config.json", "retrain"),
+        ("artifacts/embeddings/fbank/demo.h5", "share"),
+        ("artifacts/units/0/units.h5", "retrain"),
+        (f"{chain.CLASSIFIERS}/retrained/full/0/predictions.csv", "evaluate"),
+        ("params.yaml", "cluster"),
+    ],
+)
+def test_a_pickle_in_place_of_an_artefact_is_not_run(copied: Path, name: str, command: str) -> None:
+    unseal(copied)
+    canary = copied / "canary"
+    (copied / name).write_bytes(pickle.dumps(Payload(canary), 0))
+    assert Path(name).name in refused(copied, command)
+    assert not canary.exists()
+
+
+def test_only_the_encoder_stage_unpickles_and_without_code() -> None:
+    """A .bin alone, after its checksum (tests/test_hub.py), by torch's restricted unpickler."""
+    found = []
+    for path in [*ROOT.glob("pipeline/**/*.py"), *ROOT.glob("stages/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            call = ast.unparse(node) if isinstance(node, ast.Call) else ""
+            if call.startswith(("torch.load(", "pickle.load", "joblib.load", "np.load(")):
+                found.append((path.name, call))
+            assert not call.startswith(("eval(", "exec(", "os.system(")), path
+    assert [name for name, _ in found] == ["hub.py"]
+    assert "weights_only=True" in found[0][1]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("path", "../../../outside.flac"), ("path", "/etc/hostname"), ("corpus", "../../outside")],
+)
+def test_a_manifest_that_leaves_its_folder_is_refused(
+    copied: Path, column: str, value: str
+) -> None:
+    unseal(copied)
+    path = copied / "artifacts/clips/demo/manifest.csv"
+    row = manifest.read(["demo"], path.parent.parent)[0]
+    audio.write_flac(copied.parent / "outside.flac", np.zeros(8000, np.float32))
+    path.write_text(path.read_text("utf-8").replace(f",{getattr(row, column)},", f",{value},", 1))
+    assert value in refused(copied, "extract --encoder")
+
+
+@pytest.mark.parametrize("kind", ["external", "soft", "virtual"])
+def test_hdf5_that_points_elsewhere_is_refused(copied: Path, kind: str) -> None:
+    secret = copied / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["x"] = np.ones((16, 12), np.float32)
+    with h5py.File(copied / "artifacts/embeddings/fbank/demo.h5", "a") as file:
+        del file["mean_last"]
+        if kind == "external":
+            file["mean_last"] = h5py.ExternalLink(str(secret), "x")
+        elif kind == "soft":
+            file["mean_last"] = h5py.SoftLink("/layer_last")
+        else:
+            layout = h5py.VirtualLayout((16, 12), np.float32)
+            layout[:] = h5py.VirtualSource(str(secret), "x", (16, 12))
+            file.create_virtual_dataset("mean_last", layout)
+    assert "artifacts/embeddings/fbank/demo.h5: damaged (mean_last is " in refused(copied, "share")
+
+
+def test_an_archive_in_a_corpus_is_never_opened(copied: Path) -> None:
+    raw = copied / "data/raw/demo"
+    with zipfile.ZipFile(raw / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("../../escaped.wav", bytes(50_000_000))
+    shutil.copy(raw / "bomb.zip", raw / "wav/1.wav")
+    before = {path for path in copied.rglob("*") if "artifacts" not in path.parts}
+    assert "first wav/1.wav: not WAV, AIFF, FLAC, Ogg or MP3" in refused(copied, "preprocess")
+    after = {path for path in copied.rglob("*") if "artifacts" not in path.parts}
+    assert {path for path in after - before if ".scratch" not in path.parts} <= {copied / "stderr"}
+
+
+def test_hours_in_a_few_bytes_of_flac_are_rejected_from_the_header(tmp_path: Path) -> None:
+    path = record(tmp_path / "bomb.flac", np.zeros((20_000, 8), np.float32), 192_000)
+    content = bytearray(path.read_bytes())
+    samples = 600 * 192_000
+    content[21:26] = ((content[21] >> 4 << 36) + samples).to_bytes(5, "big")  # 36 bits of them
+    path.write_bytes(content)
+    with pytest.raises(RejectedError, match="too_long, 115200000 samples in 8 channels"):
+        audio.decode(path, max_s=600.0)
+
+
+def test_aliases_that_multiply_are_told_in_one_short_line(project: Path) -> None:
+    text = Path("params.yaml").read_text("utf-8")
+    lines = ["- &l0 [x]"] + [f"- &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 10)]
+    laughs = text.replace("\nseed: 1\n", "\nseed:\n" + "\n".join(lines) + "\n")
+    Path("params.yaml").write_text(laughs, "utf-8")
+    params.read.cache_clear()
+    with pytest.raises(PipelineError, match="seed must be a valid integer, got ") as told:
+        params.load("seed", int)
+    assert len(str(told.value)) < 1000
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "2001-13-45: 1", "a: !!binary ü", "x: *y"])
+def test_yaml_that_no_loader_expects_is_one_line(project: Path, text: str) -> None:
+    Path("params.yaml").write_text(text, "utf-8")
+    with pytest.raises(PipelineError, match=r"params.yaml: (not valid YAML|unknown key)"):
+        params.read(Path("params.yaml").resolve())
+
+
+def test_json_as_deep_as_the_stack_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(PipelineError, match="not valid JSON"):
+        files.read_json(tmp_path / "deep.json")
