@@ -37,7 +37,9 @@ def publish(target: Path) -> Iterator[Path]:
     # Outside the project, where a test may write, another file system may begin.
     outside = target.is_absolute()
     staged = target.with_name(target.name + "~") if outside else STAGING / "+".join(target.parts)
+    retired = staged.with_name(staged.name + "~old")
     _remove(staged)
+    _remove(retired)
     staged.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield staged
@@ -47,8 +49,6 @@ def publish(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             # A folder can't be replaced in one step: the old one is moved aside first.
-            retired = staged.with_name(staged.name + "~old")
-            _remove(retired)
             target.rename(retired)
             staged.rename(target)
             _remove(retired)
