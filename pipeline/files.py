@@ -51,12 +51,14 @@ def publish(target: Path) -> Iterator[Path]:
             # A folder can't be replaced in one step: the old one is moved aside first.
             target.rename(retired)
             staged.rename(target)
-            _remove(retired)
         else:
             staged.replace(target)
         _fsync(target.parent)
     finally:
+        if retired.exists() and not target.exists():  # stopped between the two renames
+            retired.rename(target)
         _remove(staged)
+        _remove(retired)
 
 
 def write_text(target: Path, text: str) -> None:

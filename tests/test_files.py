@@ -52,6 +52,26 @@ def test_a_failure_leaves_the_old_output(project: Path) -> None:
     assert not any(files.STAGING.iterdir())
 
 
+def test_an_interrupt_between_the_two_renames_puts_the_old_folder_back(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, rename = Path("artifacts/x/out"), Path.rename
+    with files.publish(target) as staged:
+        staged.mkdir()
+
+    def interrupted(path: Path, goal: Path) -> Path:
+        if goal == target and "~old" not in path.name:
+            raise KeyboardInterrupt
+        return rename(path, goal)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), files.publish(target) as staged:
+        staged.mkdir()
+        (staged / "new").touch()
+    assert [path.name for path in target.iterdir()] == [files.SUMS]
+    assert not any(files.STAGING.iterdir())
+
+
 def test_a_kill_leaves_no_output_and_the_next_run_succeeds(project: Path) -> None:
     root = Path(__file__).resolve().parent.parent
     killed = subprocess.run(
