@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo ablation test lint types unit install clean
+.PHONY: demo ablation test lint types unit kills fuzz install clean
 
 demo: install
 	dvc repro
@@ -42,6 +42,13 @@ types: install
 
 unit: install
 	pytest -n 2
+
+# The long runs of tests/faults: every stage killed at each of its writes; 10,000 mutated inputs.
+kills: install
+	pytest --long tests/faults/test_kills.py
+
+fuzz: install
+	pytest --long tests/faults/test_fuzz.py
 
 install: $(VENV)/installed
 

@@ -90,7 +90,7 @@ class Embeddings(ClipFile):
                 "run `dvc repro`"
             )
         if clips is not None and self.header.clips_sha256 != digest(clips):
-            raise PipelineError(f"{path}: made from other clips than the manifest's, `dvc repro`")
+            raise PipelineError(f"{path}: made from other clips than listed, run `dvc repro`")
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -154,7 +154,9 @@ class Embeddings(ClipFile):
         with self._reading():
             values: npt.NDArray[Any] = self._file[name][start:stop]
         if not np.isfinite(values).all():
-            raise PipelineError(f"{self._path}: {name} has a NaN or an infinity, delete it, repro")
+            raise PipelineError(
+                f"{self._path}: {name} has a NaN or an infinity, delete it and run `dvc repro`"
+            )
         return values
 
 

@@ -52,7 +52,7 @@ class Bands(Section):
         if len(samples) < window:
             raise PipelineError(
                 f"params.yaml: window_ms is {self.window_ms:g}, but a clip lasts "
-                f"{len(samples) / SAMPLE_RATE_HZ * 1000:.1f} ms, shorten the window"
+                f"{len(samples) / SAMPLE_RATE_HZ * 1000:.1f} ms, set a smaller one"
             )
         hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
         windows = sliding_window_view(samples, window)[:: self.hop_samples]

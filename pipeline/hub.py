@@ -150,7 +150,9 @@ def _read(weights: Path) -> dict[str, Any]:
         return state
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = str(error).splitlines()[0]
-        raise PipelineError(f"{weights}: cannot be read ({reason})") from None
+        raise PipelineError(
+            f"{weights}: cannot be read ({reason}), delete it from the hub's cache"
+        ) from None
 
 
 def _rename(state: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -99,7 +99,9 @@ def read(path: Path) -> dict[str, Any]:
             f"{path.name}: cannot be read ({error.strerror}), run in the project's root"
         ) from None
     except (YAMLError, ValueError, RecursionError) as error:
-        raise PipelineError(f"{path.name}: not valid YAML 1.2, {_first_line(error)}") from None
+        raise PipelineError(
+            f"{path.name}: not valid YAML 1.2, {_first_line(error)}, mend it"
+        ) from None
     if not isinstance(document, dict):
         raise PipelineError(f"{path.name}: expected a mapping of sections at the top level")
     for key in document:

@@ -74,7 +74,7 @@ def listed(clips: Sequence[Clip], paths: Iterable[Path]) -> list[Fold]:
             fold = found[int(tables.number(where, cells, "fold", 0, 999) or 0)]
             for clip in _named(where, cells, clips, index):
                 if fold.setdefault(clip.clip, cells["role"]) != cells["role"]:
-                    raise PipelineError(f"{where}: {clip.clip} has another role above")
+                    raise PipelineError(f"{where}: {clip.clip} has another role above, remove one")
     if sorted(found) != list(range(len(found))) or not found:
         numbers = ", ".join(map(str, sorted(found))) or "none"
         raise PipelineError(f"{path}: folds must be numbered from 0, got {numbers}")

@@ -33,9 +33,11 @@ def read(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str,
                 )
             yield rows.line_num, {name: cell.strip() for name, cell in cells.items()}
     except FileNotFoundError:
-        raise PipelineError(f"{path}: no such file, docs/corpora.md shows its columns") from None
+        raise PipelineError(
+            f"{path}: no such file, add it (docs/corpora.md shows its columns)"
+        ) from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise PipelineError(f"{path}: not a UTF-8 CSV file, {error}") from None
+        raise PipelineError(f"{path}: not a UTF-8 CSV file ({error}), convert it") from None
 
 
 def number(

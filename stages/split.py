@@ -63,7 +63,9 @@ def _divide(params: SplitParams, clips: Sequence[Clip], corpora: list[str]) -> l
         lists = [GIVEN] if params.by == "given" else [_published(corpus) for corpus in corpora]
         made = partition.listed(clips, lists)
         if count not in ("all", len(made)):
-            raise PipelineError(f"params.yaml: split.count is {count}, but {len(made)} are listed")
+            raise PipelineError(
+                f"params.yaml: split.count is {count}, but {len(made)} are listed, set it to all"
+            )
     else:
         made = partition.by_group(clips, params.by, None if count == "all" else count)
     if dev == "random":

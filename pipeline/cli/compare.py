@@ -32,10 +32,10 @@ def main(
     )
     a, b = group_a[0], group_b[0]
     if a.classes != b.classes:
-        raise PipelineError("compare: the experiments have other task.classes, nothing to pair")
+        raise PipelineError("compare: the experiments differ in task.classes, choose others")
     common = [system for system in a.systems if system in b.systems]
     if not common:
-        raise PipelineError("compare: the experiments have no start and method in common")
+        raise PipelineError("compare: the experiments share no start and method, choose others")
     if seeds:
         for group in (group_a, group_b):
             typer.echo(", ".join(f"{one.name} (seed {one.seed})" for one in group))

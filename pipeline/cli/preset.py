@@ -28,7 +28,7 @@ def main(
     """Merge a published system's settings into params.yaml, and show what changed."""
     known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
     if name not in known:
-        raise PipelineError(f"{PRESETS}: no preset {name!r}, known: {', '.join(known)}")
+        raise PipelineError(f"{PRESETS}: no preset {name!r}, choose one of: {', '.join(known)}")
     if not dry_run and _edited(PARAMS_FILE):
         raise PipelineError(
             f"{PARAMS_FILE}: has uncommitted edits that a preset would mix with, "
@@ -62,7 +62,7 @@ def _merge(base: CommentedMap, overlay: dict[str, Any], where: str) -> None:
     for key, value in overlay.items():
         # An open mapping, such as task.merge, takes new keys.
         if key not in base and len(base):
-            raise PipelineError(f"preset: params.yaml has no key {where}{key}")
+            raise PipelineError(f"preset: params.yaml has no key {where}{key}, remove it")
         if isinstance(value, dict) and isinstance(base.get(key), CommentedMap) and base[key]:
             _merge(base[key], value, f"{where}{key}.")
         elif isinstance(value, list) and isinstance(base.get(key), CommentedSeq):

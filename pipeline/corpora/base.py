@@ -93,7 +93,9 @@ def lookup(table: Mapping[str, str], code: str, source: str, what: str) -> str:
         PipelineError: The code is not in the table.
     """
     if code not in table:
-        raise PipelineError(f"{source}: unknown {what} code {code!r}, known: {', '.join(table)}")
+        raise PipelineError(
+            f"{source}: unknown {what} code {code!r}, known: {', '.join(table)}, rename it"
+        )
     return table[code]
 
 

@@ -51,7 +51,9 @@ def _entry(where: str, file: str, cells: dict[str, str], source: str | None, rol
 def _share(where: str, cells: dict[str, str], name: str) -> float:
     value = number(where, cells, name, 0, 1)
     if value is None:
-        raise PipelineError(f"{where}: {name} is empty, only whole rows of devel and test may be")
+        raise PipelineError(
+            f"{where}: {name} is empty, only whole rows of devel and test may be, fill it in"
+        )
     return value
 
 

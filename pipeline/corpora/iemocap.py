@@ -62,7 +62,7 @@ def parse(folder: Path) -> Iterator[Entry]:
 def _entry(where: str, name: str, code: str, source: str | None) -> Entry:
     parts = _ID.fullmatch(name)
     if not parts:
-        raise PipelineError(f"{where}: {name!r} is no utterance id such as Ses01F_impro01_M003")
+        raise PipelineError(f"{where}: {name!r} is no id such as Ses01F_impro01_M003, mend it")
     if source is None:
         return Reject(f"{where}:{name}", "missing", f"{name} is rated but its audio is not there")
     if code == NO_AGREEMENT:

@@ -80,7 +80,9 @@ def _unique(folder: Path, rows: Iterable[Row]) -> tuple[list[Row], list[OutOfSco
             continue
         same_part = (row.start_s, row.end_s) == (known.start_s, known.end_s)
         if row.source == known.source and same_part:
-            raise PipelineError(f"{folder}: {row.source} at {row.start_s:g} s is listed twice")
+            raise PipelineError(
+                f"{folder}: {row.source} at {row.start_s:g} s is listed twice, remove one"
+            )
         if not filecmp.cmp(folder / row.source, folder / known.source, shallow=False):
             raise PipelineError(
                 f"{folder}: {known.source} and {row.source} differ but share the utterance name "

@@ -24,6 +24,7 @@ from tests.recordings import labelled, record
 
 OVERLAY = """
 folds: [0]
+adapted: [0]
 task: {classes: [happy, sad], merge: {}}
 methods: {cached: [linear], pretrained: [lora-qkv], retrained: [full]}
 runtime: {workers: 1, device: cpu}

@@ -1,7 +1,7 @@
 """Every stage is killed: at its writes and renames, in the middle of a write, at random times.
 
 No partial output may ever be seen, and the next run, without any clean-up, must end in the same
-bytes. `make faults` kills each stage at every one of its writes; `make test` takes a few.
+bytes. `make kills` kills each stage at every one of its writes; `make test` takes a few.
 """
 
 import os
