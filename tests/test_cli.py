@@ -137,6 +137,65 @@ def test_experiments_that_differ_in_the_seed_alone_are_pooled(
     assert "  2 seeds, 0.2" in out and "exact sign-flip p 0.0078" in out
 
 
+ABLATED = """
+stages:
+  train:
+    cmd: >-
+      python -c "import shutil; shutil.copytree('given/${finetune.loss.name}${frames.layer}',
+      'artifacts/classifiers')"
+    outs: [artifacts/classifiers]
+"""
+
+
+def test_experiments_become_the_tables_of_the_ablation_study(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Skills by pseudo-labels, loss and layer; each is found in its place."""
+    from ruamel.yaml import YAML
+
+    params = YAML().load((project / "params.yaml").read_text("utf-8"))
+    methods = {"cached": [], "pretrained": ["full"], "retrained": ["full"]}
+    params |= {"folds": [0, 1], "adapted": [0, 1], "methods": methods}
+    with (project / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(params, file)
+    (project / "dvc.yaml").write_text(ABLATED)
+    (project / ".gitignore").write_text("/artifacts/\n/given/\n")
+    skills = {"ce-3": (0.0, 2.0), "am-softmax-3": (1.0, 9.0), "am-softmax-1": (1.0, 3.0)}
+    for cell, (without, with_units) in skills.items():
+        given = project / "given" / cell
+        for start, skill in (("pretrained", without), ("retrained", with_units)):
+            plant_classifier(given, Study(), f"{start}/full", skill)
+        for made in (given / "artifacts/classifiers").iterdir():
+            shutil.move(made, given / made.name)
+        shutil.rmtree(given / "artifacts")
+    for words in (("git", "init", "-q"), ("dvc", "init", "-q"), ("git", "add", ".")):
+        shell(project, *words)
+    shell(project, "git", "config", "user.email", "someone@example.org")
+    shell(project, "git", "config", "user.name", "Someone")
+    shell(project, "git", "commit", "-qm", "start")
+    assert run("ablation") == 1
+    assert "run `make ablation`" in capsys.readouterr().err
+    for loss, layer in (("ce", -3), ("am-softmax", -3), ("am-softmax", -1)):
+        options = ("-S", f"finetune.loss.name={loss}", "-S", f"frames.layer={layer}")
+        shell(project, "dvc", "exp", "run", "-q", *options)
+
+    assert run("ablation") == 0
+    third, fourth = capsys.readouterr().out.split("Table 4")
+    rows = [line.split() for line in third.splitlines() if line.split()[:1] in (["no"], ["yes"])]
+    assert [row[:3] for row in rows] == [
+        ["no", "CE", "-3"],
+        ["no", "AMS", "-3"],
+        ["yes", "CE", "-3"],
+        ["yes", "AMS", "-3"],
+    ]
+    uars = [float(row[3]) for row in rows]
+    assert uars == sorted(uars) and uars[0] < 25 and uars[-1] == 100.0
+    assert rows[-1][-3:] == ["100.0", "to", "100.0"]
+    rows = [line.split() for line in fourth.splitlines() if line.split()[:1] == ["yes"]]
+    assert [row[2] for row in rows] == ["-1", "-3"]
+    assert float(rows[0][3]) < float(rows[1][3]) == 100.0
+
+
 def test_sub_commands_load_nothing_heavy() -> None:
     code = (
         "import sys; from pipeline.cli import main\n"

@@ -1,0 +1,241 @@
+"""How fast training passes over real speech: this loop against transformers' own example.
+
+    python -m benchmarks.train ../shared/corpora/ravdess ../shared/corpora/emodb --seconds 300
+
+The rival is transformers' `Trainer` as `run_audio_classification.py` sets it up: random batches of
+8, accumulated 4 times, each padded to its longest clip, or to the script's 20 s. Both sides fine-
+tune the same HuBERT base (random weights cost the same, no layer is dropped) with its pooling head,
+front end frozen, Adam, on the same clips; ours takes batches of 32. Neither writes checkpoints
+meanwhile. On a CPU seconds are those of the process (one thread), on a GPU of the clock, and there
+each stage of GMP-ATL is measured too. It needs no DVC.
+"""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import typer
+
+from pipeline.stage import set_threads
+
+set_threads(1)
+
+import torch  # noqa: E402
+import transformers  # noqa: E402
+
+from benchmarks.extract import _clip  # noqa: E402
+from benchmarks.speech import as_long_as_iemocap, length_s, recordings  # noqa: E402
+from pipeline import dropout, encoder  # noqa: E402
+from pipeline.audio import read_clip  # noqa: E402
+from pipeline.checkpoint import State  # noqa: E402
+from pipeline.classifier import Classifier, Design  # noqa: E402
+from pipeline.device import select  # noqa: E402
+from pipeline.epoch import Epoch  # noqa: E402
+from pipeline.manifest import SAMPLE_RATE_HZ  # noqa: E402
+from pipeline.masked_prediction import MaskedPrediction  # noqa: E402
+from pipeline.masking import Spans  # noqa: E402
+from pipeline.multitask import Multitask  # noqa: E402
+from pipeline.settings import Precision, Training  # noqa: E402
+from pipeline.task import Example  # noqa: E402
+from pipeline.training import Fit  # noqa: E402
+from pipeline.waves import Waves  # noqa: E402
+
+CLASSES = ["angry", "happy", "neutral", "sad"]
+SCALES = [64, 512, 4096]
+RATE = 1e-4
+MAX_S = 20.0  # the script's max_length_seconds, and our max_clip_s
+# What presets/gmp-atl.yaml trains: epochs of each stage, over four of five sessions, five times.
+EPOCHS = {"multitask": 10, "retrain": 30, "finetune": 15}
+CORPUS_S, TRAINED, FOLDS = 7 * 3600, 0.8, 5
+
+
+def main(
+    corpora: Annotated[list[Path], typer.Argument(help="Folders of recordings.")],
+    seconds: Annotated[float, typer.Option(help="Of audio in an epoch.")] = 300.0,
+    lengths: Annotated[str, typer.Option(help="Clips as recorded (own), or iemocap.")] = "iemocap",
+    blocks: Annotated[int, typer.Option(help="Transformer blocks; 12 is HuBERT base.")] = 12,
+    precision: Annotated[Precision, typer.Option(help="fp32 or bf16.")] = "fp32",
+    micro_batch_s: Annotated[float, typer.Option(help="Padded seconds in one pass.")] = 60.0,
+) -> None:
+    """Print seconds of audio trained per second, ours and theirs, and per stage on a GPU."""
+    waves = recordings(corpora, seconds)
+    if lengths == "iemocap":
+        waves = as_long_as_iemocap(waves)
+    waves = [wave[: int(MAX_S * SAMPLE_RATE_HZ)] for wave in waves]
+    settings = {"model_type": "hubert", "num_hidden_layers": blocks}
+    device = select("auto")
+    print(f"{len(waves)} clips, {length_s(waves):.0f} s, {blocks} blocks, {precision}, {device}")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        found = [
+            Example(_clip(n, wave), "train", n % len(CLASSES), n % 2)
+            for n, wave in enumerate(waves)
+        ]
+        bench = Bench(found, settings, device, precision, micro_batch_s)
+        bench.against_transformers()
+        if device.type == "cuda":
+            bench.stages()
+        else:
+            print("no GPU: idle share, memory and projection of the stages were not measured")
+
+
+class Bench:
+    """Clips, model and device that all measurements share."""
+
+    def __init__(
+        self,
+        found: list[Example],
+        settings: dict[str, Any],
+        device: torch.device,
+        precision: Precision,
+        micro_batch_s: float,
+    ) -> None:
+        self.found, self.settings, self.device = found, settings, device
+        self.precision, self.micro_batch_s = precision, micro_batch_s
+        self.seconds = sum(example.clip.duration_s for example in found)
+        encoder.save(encoder.initialize(settings, 0), _made("encoder"))
+
+    def against_transformers(self) -> None:
+        """Ours, in its first epoch and once the front end is kept, and the two rivals."""
+        rates = {}
+        first, later, memory = self.ours(self.classifier(), 32)
+        rates["ours, first epoch"], rates["ours, later epochs"] = first, later
+        rates["transformers, padded to the longest"], peak = self.theirs("longest")
+        rates["transformers, padded to 20 s"], peak_20 = self.theirs("max_length")
+        for (name, rate), mib in zip(rates.items(), (memory, memory, peak, peak_20), strict=True):
+            own = f"ours is {first / rate:.2f} to {later / rate:.2f} times"
+            print(f"{name:36} {rate:8.1f} s/s, {own}, peak {mib:.0f} MiB")
+
+    def stages(self) -> None:
+        """Rate, idle share and memory of each stage, and what five folds of IEMOCAP would take."""
+        models = {
+            "multitask": Multitask(self.encoder(), len(CLASSES), 256, 0.9),
+            "retrain": MaskedPrediction(self.encoder(), SCALES, self.units, Spans(0.8, 10), 1),
+            "finetune": self.classifier("bilstm", "am-softmax"),
+        }
+        total = 0.0
+        for name, model in models.items():
+            first, later, memory = self.ours(model, 64)
+            busy = self.busy_s(model)
+            hours = FOLDS * TRAINED * CORPUS_S * EPOCHS[name] / later / 3600
+            total += hours
+            idle = f"idle {max(0.0, 1 - busy * later / self.seconds):.0%}"
+            print(
+                f"{name:10} {first:.0f} then {later:.0f} s/s, {idle}, peak {memory:.0f} MiB, "
+                f"{EPOCHS[name]} epochs of {FOLDS} folds of 7 h: {hours:.1f} h"
+            )
+        print(f"all three, without frames, clusters and checkpoints: {total:.1f} h")
+
+    def ours(self, model: Any, batch: int) -> tuple[float, float, float]:
+        """Seconds per second in the first epoch and in the third, and peak memory in MiB."""
+        fit, state = self.fit(model, batch)
+        rates = []
+        _reset_peak(self.device)
+        for _ in range(3):
+            start = self.clock()
+            loss = Epoch(fit, state, self.found).run()
+            rates.append(self.seconds / (self.clock() - start))
+            state.history.append({"train_loss": loss})
+        return rates[0], rates[2], _peak_mib(self.device)
+
+    def busy_s(self, model: Any) -> float:
+        """Seconds that the device computes in an epoch, summed over its kernels."""
+        from torch.profiler import ProfilerActivity, profile
+
+        fit, state = self.fit(model, 64)
+        Epoch(fit, state, self.found).run()
+        with profile(activities=[ProfilerActivity.CUDA]) as trace:
+            Epoch(fit, state, self.found).run()
+        return float(sum(e.self_device_time_total for e in trace.key_averages())) / 1e6
+
+    def theirs(self, padding: Literal["longest", "max_length"]) -> tuple[float, float]:
+        """Seconds per second of transformers' Trainer over one epoch, and peak memory in MiB."""
+        config = transformers.HubertConfig.from_dict(
+            {**self.settings, "layerdrop": 0.0, "apply_spec_augment": False, "num_labels": 4}
+        )
+        model = transformers.HubertForSequenceClassification(config)
+        model.freeze_feature_encoder()
+        arguments = transformers.TrainingArguments(
+            "out", per_device_train_batch_size=8, gradient_accumulation_steps=4,
+            num_train_epochs=1, learning_rate=RATE, remove_unused_columns=False, report_to=[],
+            save_strategy="no", logging_strategy="no", disable_tqdm=True, max_grad_norm=0.0,
+            use_cpu=self.device.type == "cpu", bf16=self.precision == "bf16",
+            dataloader_num_workers=4 if self.device.type == "cuda" else 0,
+        )  # fmt: skip
+        extractor = transformers.Wav2Vec2FeatureExtractor(
+            do_normalize=False, return_attention_mask=True
+        )
+        collate = transformers.DataCollatorWithPadding(
+            extractor, padding=padding, max_length=int(MAX_S * SAMPLE_RATE_HZ)
+        )
+        rows = [{"input_values": read_clip(e.clip.file), "labels": e.label} for e in self.found]
+        trainer = transformers.Trainer(model, arguments, collate, rows)
+        _reset_peak(self.device)
+        start = self.clock()
+        trainer.train()
+        rate = self.seconds / (self.clock() - start)
+        return rate, _peak_mib(self.device)
+
+    def clock(self) -> float:
+        """Other programs on a CPU must not count; on a GPU the host's waiting must."""
+        return time.process_time() if self.device.type == "cpu" else time.perf_counter()
+
+    def fit(self, model: Any, batch: int) -> tuple[Fit, State]:
+        """A run of ours that writes nothing."""
+        training = Training(
+            epochs=9, batch=batch, learning_rate=RATE, patience=0, freeze_conv=True,
+            precision=self.precision,
+        )  # fmt: skip
+        model.to(self.device)
+        source = Waves(model.encoder)
+        fit = Fit(training, 1, self.device, self.micro_batch_s, Path(), source)
+        dropout.install(model, fit.draws)
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        return fit, State(model, torch.optim.Adam(parameters, RATE, fused=True))
+
+    def encoder(self) -> Any:
+        """The same encoder every time."""
+        return encoder.load(Path("encoder"), freeze_conv=True)
+
+    def classifier(self, head: str = "pool", loss: str = "ce") -> Classifier:
+        """On the last layer, as transformers' own."""
+        design = Design.model_validate(
+            {
+                "method": "full", "classes": CLASSES, "head": head, "layer": "last",
+                "projection": 256, "lstm_width": 256, "loss": loss, "scale": 30.0, "margin": 0.2,
+            }
+        )  # fmt: skip
+        return Classifier(self.encoder(), design)
+
+    def units(self, clip: str) -> np.ndarray[Any, Any]:
+        """Random units of a clip, (scales, frames)."""
+        found = next(e.clip for e in self.found if e.clip.clip == clip)
+        frames = encoder.frame_count(round(found.duration_s * SAMPLE_RATE_HZ))
+        rng = np.random.default_rng(0)
+        return np.stack([rng.integers(0, scale, frames) for scale in SCALES])
+
+
+def _made(name: str) -> Path:
+    Path(name).mkdir()
+    return Path(name)
+
+
+def _reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_mib(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path("/proc/self/status").read_text("utf-8")
+    return float(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+if __name__ == "__main__":
+    typer.run(main)
