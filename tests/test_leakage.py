@@ -1,6 +1,7 @@
 """Nothing fitted sees a test speaker: other test audio and labels, the same trained bytes.
 
-The stages of GMP-ATL and the classifiers run twice on small data. In the second run every test
+The stages of GMP-ATL and the classifiers run twice on small data, with more than one epoch where
+the best is chosen. In the second run every test
 clip is another recording with another label; what was trained must not have noticed.
 """
 
@@ -23,10 +24,10 @@ OVERLAY = """
 corpora: [tones]
 pretrained: tiny
 task: {classes: [angry, sad], merge: {}}
-multitask: {epochs: 1}
+multitask: {epochs: 2}
 cluster: {scales: [4, 8], sample: 400}
 retrain: {epochs: 1}
-finetune: {model: {layer: last}, training: {epochs: 1}}
+finetune: {model: {layer: last}, training: {epochs: 2}}
 """
 
 

@@ -15,7 +15,7 @@ from pipeline.masking import Spans
 from pipeline.task import Example
 from pipeline.waves import Batch
 from tests.speech import small_encoder, tone_clips
-from tests.test_training import fit_of
+from tests.test_training import SETTINGS, fit_of
 
 SCALES = [3, 5]
 
@@ -37,9 +37,14 @@ def found(project: Path) -> list[Example]:
 
 
 @pytest.fixture
-def model(project: Path, found: list[Example]) -> MaskedPrediction:
+def base(project: Path) -> Path:
+    return small_encoder(project / "encoder")
+
+
+@pytest.fixture
+def model(base: Path, found: list[Example]) -> MaskedPrediction:
     torch.manual_seed(0)
-    encoder = encoders.load(small_encoder(project / "encoder"))
+    encoder = encoders.load(base)
     return MaskedPrediction(encoder, SCALES, units_of(found).__getitem__, Spans(0.5, 4), 3).eval()
 
 
@@ -106,3 +111,28 @@ def test_units_of_another_encoder_are_refused(
     wave = torch.zeros(round(example.clip.duration_s * 16000) + 640)
     with pytest.raises(PipelineError, match=r"units for \d+ frames, run `dvc repro cluster`"):
         model.loss(Batch([example], [wave], 0))
+
+
+def test_units_stay_aligned_under_every_clip_length(model: MaskedPrediction) -> None:
+    """What is counted as frames is what the convolutions make, for each length to a sample."""
+    for samples in range(400, 1400):
+        front = encoders.front_end(model.encoder, torch.zeros(samples))
+        frames = encoders.frame_count(samples)
+        assert len(front) == frames
+        units = np.zeros((2, frames), np.int16)
+        model._units_of = {"clip": units}.__getitem__
+        assert model._aligned("clip", front).shape[1] == len(model._mask("clip", frames, 1))
+
+
+def test_units_that_follow_the_audio_are_learnt(base: Path) -> None:
+    """One unit for low tones and another for high ones: hidden frames are told from their context."""
+    torch.manual_seed(0)
+    found = tone_clips(24)
+    units = {name: np.zeros_like(u) for name, u in units_of(found).items()}
+    for example in found:
+        units[example.clip.clip] += example.label
+    model = MaskedPrediction(encoders.load(base), SCALES, units.__getitem__, Spans(0.5, 4), 3)
+    fit = fit_of(model, SETTINGS.model_copy(update={"epochs": 20, "learning_rate": 5e-3}))
+    before = fit.mean_loss(model, found)
+    fit.run(model, found, [], lambda _: {})
+    assert fit.mean_loss(model, found) < 0.3 * before
