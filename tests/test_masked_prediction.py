@@ -125,7 +125,7 @@ def test_units_stay_aligned_under_every_clip_length(model: MaskedPrediction) -> 
 
 
 def test_units_that_follow_the_audio_are_learnt(base: Path) -> None:
-    """One unit for low tones and another for high ones: hidden frames are told from their context."""
+    """One unit for low tones, another for high ones: hidden frames are told by their context."""
     torch.manual_seed(0)
     found = tone_clips(24)
     units = {name: np.zeros_like(u) for name, u in units_of(found).items()}
