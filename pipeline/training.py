@@ -1,10 +1,10 @@
 """The training loop of multitask, retrain and finetune, whatever their batches are made of.
 
 A model here is a module with a ``loss`` of a batch: a sum over its items and their number. A source
-makes the batches: `pipeline.waves` reads audio for models with an encoder. The loop sums
-gradients over micro-batches and divides once, so that a batch's gradient does not depend on how it
-was cut. Every step is seeded from its number, every epoch ends in a checkpoint: a killed run
-resumes to the byte-identical result on the CPU.
+makes the batches: `pipeline.waves` reads audio for models with an encoder. What happens within an
+epoch is `pipeline.epoch`. Every draw is seeded from its name, and checkpoints hold all progress: a
+killed run resumes to the byte-identical result on the CPU. Of several processes (`accelerate
+launch`, `torchrun`) the main one scores dev and writes.
 """
 
 import shutil
@@ -102,7 +102,7 @@ class Fit:
         ``dev_uar`` where the score has one, else lowest ``dev_loss``); without, the last epoch's.
 
         Raises:
-            PipelineError: A loss is not finite; the last good checkpoint stays.
+            PipelineError: As `Epoch.run`.
         """
         dropout.install(model, self.draws)
         trained = [p for p in model.parameters() if p.requires_grad]
