@@ -105,7 +105,11 @@ def flipped(content: bytes, bit: int) -> bytes:
     return bytes(bad)
 
 
-@pytest.mark.parametrize("name", ARTEFACTS)
+# One of each kind: what has the same name and reader is the same kind.
+KINDS = {(Path(name).name, read): name for name, (read, _) in ARTEFACTS.items()}
+
+
+@pytest.mark.parametrize("name", KINDS.values())
 def test_no_flipped_bit_changes_what_is_read(
     copied: Path, name: str, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str, int], None]
 ) -> None:
