@@ -14,7 +14,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from pipeline.sources import ROOT
-from tests.results import Study, plant, plant_classifier, plant_share, plant_units
+from tests.results import Study, plant, plant_classifier, plant_probe, plant_share, plant_units
 
 CORPORA = ("crema-d", "ravdess", "savee", "tess")
 SYSTEMS = ("fbank/linear", "pretrained/full", "pretrained/lora-qkv", "retrained/full")
@@ -27,6 +27,7 @@ def plant_all(root: Path) -> int:
     for seed, system in enumerate(SYSTEMS):
         plant_classifier(root, study, system, skill=1.0, seed=seed)
     plant_units(root, study.folds)
+    plant_probe(root, study, "fbank")
     plant_share(root, study, "fbank/cnn-lstm-attention")
     yaml = YAML()
     params = yaml.load((ROOT / "params.yaml").read_text("utf-8"))
@@ -41,6 +42,7 @@ def plant_all(root: Path) -> int:
         "pretrained": ["full", "lora-qkv"],
         "retrained": ["full"],
     }
+    params["probe"]["features"] = ["fbank"]
     params["share"] |= {"features": ["fbank"], "heads": ["cnn-lstm-attention"], "fold": 0}
     with (root / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(params, file)

@@ -6,6 +6,7 @@ whoever reads the file compares it (`require_intact`). Unfinished work that a la
 lives in the scratch store, outside every output, under a digest of all that determines it.
 """
 
+import csv
 import fcntl
 import hashlib
 import json
@@ -85,6 +86,18 @@ def read_json(path: Path) -> Any:
         raise PipelineError(f"{path}: {error.strerror}, run the stage that writes it") from None
     except (ValueError, RecursionError):
         raise PipelineError(f"{path}: not valid JSON, delete it and run `dvc repro`") from None
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file of ours, by column."""
+    try:
+        require_intact(path)
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise PipelineError(f"{path}: {error.strerror}, run `dvc repro`") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise PipelineError(f"{path}: damaged, delete its folder and run `dvc repro`") from None
 
 
 def sha256(path: Path) -> str:

@@ -46,6 +46,7 @@ KEYS = (
     "retrain",
     "finetune",
     "share",
+    "probe",
     "evaluate",
 )
 

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline import tally
+from pipeline.manifest import Clip
 from pipeline.metrics import Floats
 from pipeline.scores import Scores
 
@@ -191,6 +192,11 @@ def _agreement(axes: Axes, scales: Sequence[Mapping[str, Any]], colours: Iterabl
     axes.set(ylim=(0, 1))
     axes.set_xticks(range(len(names)), names)
     axes.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+
+
+def heard(clip: Clip) -> str:
+    """The clip's emotion, or the one with the largest share."""
+    return clip.emotion or max(clip.shares, key=clip.shares.__getitem__, default="masked")
 
 
 def save(figure: Figure, path: Path) -> None:

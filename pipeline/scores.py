@@ -5,7 +5,6 @@ publishes. Only the role ``test`` is ever scored. Intervals come from a bootstra
 since utterances of one speaker are no independent witnesses; below five speakers there is none.
 """
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -192,18 +191,11 @@ def _test_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    try:
-        files.require_intact(path)
-        with path.open(encoding="utf-8", newline="") as file:
-            table = csv.DictReader(file)
-            missing = [name for name in columns if name not in (table.fieldnames or ())]
-            if missing:
-                raise PipelineError(f"{path}: no column {missing[0]!r}, run `dvc repro`")
-            return list(table)
-    except OSError as error:
-        raise PipelineError(f"{path}: {error.strerror}, run `dvc repro`") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise PipelineError(f"{path}: damaged, delete its folder and run `dvc repro`") from None
+    rows = files.read_csv(path)
+    missing = [name for name in columns if rows and name not in rows[0]]
+    if missing:
+        raise PipelineError(f"{path}: no column {missing[0]!r}, run `dvc repro`")
+    return rows
 
 
 def _numbers(path: Path, rows: Sequence[dict[str, str]], columns: Sequence[str]) -> Floats:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from ruamel.yaml import YAML
 
-from pipeline import manifest, plots, share_section, units_section
+from pipeline import manifest, plots, probe_section, share_section, units_section
 from pipeline.evaluation import Run
 from pipeline.report import Section, Table, interval
 from pipeline.scores import Scores
@@ -139,14 +139,9 @@ def _draw_corpus(path: Path, title: str, name: str) -> None:
     clips = [clip for clip in manifest.read([name]) if not clip.augmented_from]
     classes: dict[str, Counter[str]] = {gender: Counter() for gender in plots.GENDERS}
     for clip in {clip.utterance: clip for clip in clips}.values():
-        classes[clip.gender][_heard(clip)] += 1
+        classes[clip.gender][plots.heard(clip)] += 1
     present = {gender: counts for gender, counts in classes.items() if counts}
     plots.corpus(path, title, present, [clip.duration_s for clip in clips])
-
-
-def _heard(clip: manifest.Clip) -> str:
-    """The clip's emotion, or the one with the largest share."""
-    return clip.emotion or max(clip.shares, key=clip.shares.__getitem__, default="masked")
 
 
 def reproduce(run: Run, _plots: Path) -> Section:
@@ -164,6 +159,8 @@ SECTIONS: Sequence[Make] = (
     protocol,
     emotion,
     share_section.section,
+    probe_section.layers,
+    probe_section.places,
     units_section.section,
     corpora,
     reproduce,

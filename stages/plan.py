@@ -45,6 +45,8 @@ def main() -> None:
     _require("features", features, "encoders", encoders)
     _require("adapted", adapted, "folds", folds)
     _require("share.features", share_features, "features", features)
+    probed = load("probe.features", Names)
+    _require("probe.features", probed, "features", features)
     heads = load("share.model.feed_forward", dict[str, object])
     _require("share.heads", share_heads, "share.model.feed_forward", heads)
     _require_data(corpora)
@@ -56,6 +58,7 @@ def main() -> None:
         "embeddings": [f"{name}/{corpus}.h5" for name, corpus in product(features, corpora)],
         "classifiers": [f"{s}/{m}/{fold}" for (s, m), folds in systems.items() for fold in folds],
         "share": [f"{name}/{head}" for name, head in active.regressors(params)],
+        "probes": probed,
         "units": [str(fold) for fold in adapted],
     }
     for folder, names in kept.items():
@@ -63,7 +66,7 @@ def main() -> None:
     for name in features:
         (ARTIFACTS / "embeddings" / name).mkdir(exist_ok=True)
     files.write_json(ARTIFACTS / "plan" / "corpora.json", corpora)
-    results = {name: kept[name] for name in ("classifiers", "share", "units")}
+    results = {name: kept[name] for name in ("classifiers", "share", "probes", "units")}
     files.write_json(ARTIFACTS / "plan" / "results.json", results)
 
 

@@ -110,6 +110,15 @@ def counted(scale: int, fold: int) -> dict[str, object]:
     return {"frames": 400, **dict.fromkeys(names, fold), "empty": 0, "sizes": sizes, **attributes}
 
 
+def plant_probe(root: Path, study: Study, features: str) -> None:
+    """Two layers, of which the upper is better; clips on a circle."""
+    folder = root / "artifacts/probes" / features
+    layers = [[n, d, fold, 0.5 + d / 4, 0.4 + d / 4] for fold in (0, 1) for d, n in enumerate("ab")]
+    _write(folder / "layers.csv", ["layer", "depth", "fold", "dev_uar", "test_uar"], layers)
+    at = [[clip.clip, np.cos(i), np.sin(i)] for i, clip in enumerate(study.clips())]
+    _write(folder / "places.csv", ["clip", "x", "y"], at)
+
+
 def plant_classifier(root: Path, study: Study, system: str, skill: float, seed: int = 0) -> None:
     """Predictions whose logits favour the truth by ``skill`` standard deviations, and a curve."""
     rng = np.random.default_rng(seed)

@@ -25,9 +25,8 @@ MODEL = """
 """
 WORK = """
     checkpoint waves metrics training multitask masked_prediction classifier linear predictions
-    shares finetuning cached regression scores plots report evaluation comparison sections <<<<<<<
-    HEAD units_section share_section experiments ======= epoch continued >>>>>>> 6d733d2 (Train on
-    several processes, in whatever memory there is, with checkpoints within epochs)
+    shares finetuning probes cached regression scores plots report evaluation comparison sections
+    units_section share_section probe_section experiments epoch continued
 """
 LAYERS = [sources.GROUND, DATA.split(), MODEL.split(), WORK.split(), ["cli"]]
 

@@ -23,6 +23,7 @@ from stages.extract import ExtractParams, FramesParams
 from stages.multitask import MultitaskParams
 from stages.plan import Methods
 from stages.preprocess import CorpusParams, PreprocessParams
+from stages.probe import ProbeParams
 from stages.retrain import RetrainParams
 from stages.share import ShareParams
 from stages.split import SplitParams
@@ -54,6 +55,7 @@ SECTIONS = {
     "retrain": RetrainParams,
     "finetune": FinetuneParams,
     "share": ShareParams,
+    "probe": ProbeParams,
     "evaluate": EvaluateParams,
 }
 STAGES = {

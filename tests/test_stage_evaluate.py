@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.files import sha256
 from stages import evaluate
 from tests.conftest import ROOT
-from tests.results import Study, plant, plant_classifier, plant_share, plant_units
+from tests.results import Study, plant, plant_classifier, plant_probe, plant_share, plant_units
 
 STUDY = Study()
 SYSTEMS = {
@@ -33,6 +33,7 @@ def train(project: Path) -> None:
         plant_classifier(project, STUDY, system, skill, seed)
     plant_share(project, STUDY, "fbank/cnn-lstm-attention")
     plant_units(project)
+    plant_probe(project, STUDY, "fbank")
 
 
 @pytest.fixture
@@ -67,6 +68,7 @@ def configure(project: Path, **methods: list[str]) -> None:
     params = yaml.load(path.read_text("utf-8"))
     params |= {"corpora": ["demo"], "features": ["fbank"], "methods": methods}
     params |= {"folds": [0, 1], "adapted": [0, 1]}
+    params["probe"]["features"] = ["fbank"]
     params["share"] |= {"features": ["fbank"], "heads": ["cnn-lstm-attention"], "fold": 0}
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(params, file)
@@ -125,6 +127,8 @@ def test_every_picture_is_drawn(evaluated: Path) -> None:
         "confusion-pretrained-lora-qkv.png",
         "confusion-retrained-full.png",
         "corpus-demo.png",
+        "embeddings-fbank.png",
+        "layers.png",
         "learning-pretrained-full.png",
         "learning-pretrained-lora-qkv.png",
         "learning-retrained-full.png",
@@ -172,7 +176,7 @@ def test_the_report_is_one_self_contained_page(evaluated: Path) -> None:
     page = Page()
     page.feed(text)
     assert page.open == []
-    assert len(page.loads) == 12
+    assert len(page.loads) == 14
     assert all(load.startswith("data:image/png;base64,") for load in page.loads)
     style = text[text.index("<style>") : text.index("</style>")]
     assert not re.search(r"url\(|@import|https?:", style)
@@ -200,6 +204,8 @@ def test_branches_may_be_off(trained: Path) -> None:
     assert metrics(trained)["emotion"] == {}
     assert sorted(p.name for p in (trained / "results/plots").iterdir()) == [
         "corpus-demo.png",
+        "embeddings-fbank.png",
+        "layers.png",
         "share-architectures.png",
         "share-fbank-cnn-lstm-attention.png",
         "units.png",

@@ -1,0 +1,54 @@
+"""probe: what each layer of one encoder tells of emotion, from the means of cached embeddings.
+
+Beside the classifiers, for the eye: nothing is trained on what it finds. Writes the UAR by layer
+and fold, and the clips in two dimensions; `evaluate` draws both.
+"""
+
+from typing import Annotated
+
+import typer
+from pydantic import Field
+
+from pipeline import files, folds, manifest
+from pipeline.layers import Layer
+from pipeline.manifest import ARTIFACTS
+from pipeline.params import Section, load
+from pipeline.stage import run
+
+
+class ProbeParams(Section):
+    """The ``probe`` section."""
+
+    features: list[str]
+    c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    layer: Layer
+    points: Annotated[int, Field(ge=10)]
+
+
+def main(
+    features: Annotated[str, typer.Option(help="The encoder whose embeddings are read.")],
+) -> None:
+    """Probe every cached layer of an encoder, and place the clips in two dimensions."""
+    from pipeline import probes
+    from pipeline.embeddings import opened
+    from pipeline.seeds import derive
+    from pipeline.task import Task, examples
+
+    params, task = load("probe", ProbeParams), load("task", Task)
+    clips = manifest.read(load("corpora", list[str]))
+    seed = derive(load("seed", int), "probe")
+    with opened(features, clips) as corpora:
+        scores = []
+        for fold in load("folds", list[int]):
+            found = examples(task, clips, folds.read(fold))
+            scores += probes.by_layer(corpora, found, params.c, fold)
+        originals = [clip.clip for clip in clips if not clip.augmented_from]
+        places = probes.places(corpora, originals, params.layer, params.points, seed)
+    with files.publish(ARTIFACTS / "probes" / features) as out:
+        out.mkdir()
+        probes.write_layers(out, scores)
+        probes.write_places(out, places)
+
+
+if __name__ == "__main__":
+    run(main)
