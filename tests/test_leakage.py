@@ -1,8 +1,8 @@
 """Nothing fitted sees a test speaker: other test audio and labels, the same trained bytes.
 
-The stages of GMP-ATL and the classifiers run twice on small data, with more than one epoch where
-the best is chosen. In the second run every test
-clip is another recording with another label; what was trained must not have noticed.
+Every stage that fits runs twice on small data, with more than one epoch where the best is chosen:
+those of GMP-ATL, the classifiers, the regressors of shares and the probes. In the second run every test clip is another recording with another label
+and other shares; what was trained, and what was scored on dev, must not have noticed.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from pipeline.audio import write_flac
 from pipeline.cli.preset import merged
 from pipeline.files import SUMS
 from pipeline.task import Example
-from stages import cluster, extract, finetune, multitask, retrain
+from stages import cluster, extract, finetune, finetune_cached, multitask, probe, retrain, share
 from tests.speech import small_encoder, tone_clips
 
 OVERLAY = """
@@ -28,6 +28,8 @@ multitask: {epochs: 2}
 cluster: {scales: [4, 8], sample: 400}
 retrain: {epochs: 1}
 finetune: {model: {layer: last}, training: {epochs: 2}}
+folds: [0]
+share: {model: {conv: [4]}, training: {epochs: 2}}
 """
 
 
@@ -44,7 +46,9 @@ def other_test_clips(found: list[Example]) -> list[Example]:
         if example.role == "test":
             noise = rng.standard_normal(round(clip.duration_s * 16000), np.float32) / np.float32(8)
             emotion = "sad" if clip.emotion == "angry" else "angry"
-            clip = replace(clip, sha256=write_flac(clip.file, noise), emotion=emotion)
+            shares = {name: 1 - share for name, share in clip.shares.items()}
+            sha256 = write_flac(clip.file, noise)
+            clip = replace(clip, sha256=sha256, emotion=emotion, shares=shares)
         changed.append(replace(example, clip=clip))
     return changed
 
@@ -56,6 +60,10 @@ def run_stages() -> None:
     retrain.main(0)
     finetune.main("retrained", "full", 0)
     finetune.main("pretrained", "lora-qkv", 0)
+    extract.main(encoder="tiny", corpus="tones")
+    finetune_cached.main("tiny", "linear", 0)
+    probe.main("tiny")
+    share.main("tiny", "cnn-lstm")
 
 
 def digests() -> dict[str, str]:
@@ -63,10 +71,14 @@ def digests() -> dict[str, str]:
     found = {}
     for path in sorted(Path("artifacts").rglob("*")):
         name = str(path)
-        if path.is_file() and "clips/" not in name and path.name not in ("folds.csv", SUMS):
+        # Embeddings are of every clip; the map of clips is a picture of them, without labels.
+        about_all = ("clips/", "artifacts/embeddings/", "folds.csv", "places.csv", SUMS)
+        if path.is_file() and not any(part in name for part in about_all):
             content = path.read_bytes()
             if path.name == "predictions.csv":
                 content = b"\n".join(r for r in content.splitlines() if b",test," not in r)
+            if path.name == "layers.csv":
+                content = b"\n".join(r.rpartition(b",")[0] for r in content.splitlines())
             found[name] = hashlib.sha256(content).hexdigest()
     return found
 
@@ -77,7 +89,10 @@ def found(project: Path) -> list[Example]:
     Path("params.yaml").write_text(text, "utf-8")
     params.read.cache_clear()
     small_encoder(Path("artifacts/encoders/tiny"), num_hidden_layers=3)
-    made = tone_clips(30)
+    made = [
+        replace(e, clip=replace(e.clip, shares={"Anger": e.label / 2, "Joy": number / 30}))
+        for number, e in enumerate(tone_clips(30))
+    ]
     prepare(made)
     return made
 
@@ -89,7 +104,8 @@ def test_other_test_clips_change_nothing_that_was_fitted(found: list[Example]) -
     run_stages()
     assert digests() == before
     kinds = ("multitask/0/model", "frames/0.h5", "units/0/codebooks", "retrained/0/model")
-    for kind in (*kinds, "retrained/full/0/encoder/model", "adapter/adapter_model"):
+    heads = ("retrained/full/0/encoder/model", "adapter/adapter_model", "linear/0/model")
+    for kind in (*kinds, *heads, "share/tiny/cnn-lstm", "probes/tiny/layers.csv"):
         assert any(kind in name for name in before), kind
 
 
