@@ -136,10 +136,14 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def scratch_root() -> Path:
+    """Where unfinished work lies: ``SER_SCRATCH``, or ``.scratch`` in the project."""
+    return Path(os.environ.get("SER_SCRATCH") or ".scratch")
+
+
 def scratch(key: object) -> Path:
     """The folder for unfinished work that ``key`` (params, code and inputs) determines."""
-    root = Path(os.environ.get("SER_SCRATCH") or ".scratch")
-    folder = root / digest(key)
+    folder = scratch_root() / digest(key)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

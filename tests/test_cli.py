@@ -1,5 +1,6 @@
 """The `ser` command on a small project with real DVC experiments."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import files
 from pipeline.cli import main as cli
 from pipeline.sources import ROOT
+from tests import ratings
 from tests.results import Study, plant_classifier
 
 DVC_YAML = """
@@ -194,6 +197,48 @@ def test_experiments_become_the_tables_of_the_ablation_study(
     rows = [line.split() for line in fourth.splitlines() if line.split()[:1] == ["yes"]]
     assert [row[2] for row in rows] == ["-1", "-3"]
     assert float(rows[0][3]) < float(rows[1][3]) == 100.0
+
+
+@pytest.mark.usefixtures("linear")
+def test_a_flipped_byte_in_the_cache_is_named(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("cache", "verify") == 0
+    assert "objects are whole" in capsys.readouterr().out
+    shell(repository, "dvc", "checkout", "-q")
+    name = "artifacts/classifiers/fbank/linear/0/predictions.csv"
+    digest = hashlib.md5((repository / name).read_bytes(), usedforsecurity=False).hexdigest()
+    cached = repository / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+    content = bytearray(cached.read_bytes())
+    content[100] ^= 1
+    cached.chmod(0o644)
+    cached.write_bytes(content)
+    assert run("cache", "verify") == 1
+    found = capsys.readouterr()
+    assert digest[2:] in found.out and f"of {name}" in found.out
+    assert found.out.count("corrupt: ") == 1
+    assert ": 1 of " in found.err.splitlines()[-1]
+
+
+def test_the_cached_embeddings_are_listed(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips, roles, frames = ratings.rated_corpus(5)
+    ratings.write_project(clips, roles, frames)
+    assert run("cache", "ls") == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "demo" in line)
+    assert line.split()[:4] == ["fbank", "-", "demo", "5"]
+
+
+def test_gc_deletes_unfinished_work_alone(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unfinished = files.scratch({"stage": "extract"})
+    (unfinished / "shard").write_bytes(b"0" * 2_000_000)
+    (unfinished.parent / "notes.txt").write_text("mine")
+    assert run("cache", "gc") == 0
+    assert "2.0 MB deleted" in capsys.readouterr().out
+    assert [path.name for path in unfinished.parent.iterdir()] == ["notes.txt"]
 
 
 def test_sub_commands_load_nothing_heavy() -> None:

@@ -1,8 +1,9 @@
 """Nothing fitted sees a test speaker: other test audio and labels, the same trained bytes.
 
 Every stage that fits runs twice on small data, with more than one epoch where the best is chosen:
-those of GMP-ATL, the classifiers, the regressors of shares and the probes. In the second run every test clip is another recording with another label
-and other shares; what was trained, and what was scored on dev, must not have noticed.
+those of GMP-ATL, the classifiers, the regressors of shares and the probes. In the second run every
+test clip is another recording with another label and other shares; what was trained, and what was
+scored on dev, must not have noticed.
 """
 
 import hashlib

@@ -1,0 +1,120 @@
+"""``ser cache ls | verify | gc``: what is cached, whether it is whole, and what may be deleted."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from pipeline.errors import PipelineError
+
+
+def main(
+    action: Annotated[
+        Literal["ls", "verify", "gc"],
+        typer.Argument(help="List embeddings; re-hash DVC's cache; delete unfinished work."),
+    ],
+) -> None:
+    """List the cached embeddings, check every byte of DVC's cache, or clear the scratch store.
+
+    DVC itself never re-hashes what its cache holds: a flipped byte is checked out as up to date.
+    """
+    {"ls": _ls, "verify": _verify, "gc": _gc}[action]()
+
+
+def _ls() -> None:
+    """One row for each embeddings file in the workspace, active or not."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = ("encoder", "revision", "corpus", "clips", "frames of", "means of", "precision")
+    table = Table(*columns, "MB", "numerics", box=box.SIMPLE_HEAD)
+    for row in _embeddings():
+        table.add_row(*row)
+    Console(highlight=False).print(table if table.row_count else "no embeddings, `dvc repro`")
+
+
+def _embeddings() -> Iterator[tuple[str, ...]]:
+    from pipeline.embeddings import Embeddings
+    from pipeline.manifest import ARTIFACTS
+
+    for path in sorted((ARTIFACTS / "embeddings").glob("*/*.h5")):
+        with Embeddings(path) as found:
+            header, clips = found.header, len(found.clips)
+        yield (
+            header.encoder,
+            header.revision[:8] or header.weights_sha256[:8] or "-",
+            path.stem,
+            str(clips),
+            _named(header.frames),
+            _named(header.means),
+            f"{header.precision}, {header.dtype}",
+            f"{path.stat().st_size / 1e6:.1f}",
+            str(header.numerics_version),
+        )
+
+
+def _named(layers: tuple[Any, ...]) -> str:
+    """Layer names; a long run of them by its ends."""
+    names = [str(layer) for layer in layers]
+    return " ".join(names) if len(names) <= 3 else f"{names[0]} to {names[-1]} ({len(names)})"
+
+
+def _verify() -> None:
+    """Re-hash every object of DVC's cache; name what is corrupt and which outputs it belongs to."""
+    from dvc.repo import Repo
+
+    from pipeline import progress
+
+    with Repo() as repo:
+        cache = Path(repo.cache.local.path)
+        objects = sorted(path for path in cache.glob("[0-9a-f][0-9a-f]/*") if path.is_file())
+        shown = progress.track(objects, "verify", len(objects), "objects")
+        corrupt = [path for path in shown if not _is_whole(path)]
+        owners = _owners(repo) if corrupt else {}
+    for path in corrupt:
+        name = path.parent.name + path.name
+        typer.echo(f"corrupt: {path}, of {owners.get(name, 'no output of this commit')}")
+    if corrupt:
+        raise PipelineError(
+            f"{cache}: {len(corrupt)} of {len(objects)} objects are corrupt, delete them and the "
+            "outputs named above, then `dvc pull` or `dvc repro`"
+        )
+    typer.echo(f"{len(objects)} objects are whole")
+
+
+def _is_whole(path: Path) -> bool:
+    import hashlib
+
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+    return found.hexdigest() == (path.parent.name + path.name).removesuffix(".dir")
+
+
+def _owners(repo: Any) -> dict[str, str]:
+    """The output that each object belongs to, by digest, of what dvc.lock names."""
+    found = {}
+    for out in repo.index.outs:
+        if out.hash_info:
+            found[out.hash_info.value] = str(out)
+            for key, _, info in out.get_obj() or () if out.hash_info.isdir else ():
+                found.setdefault(info.value, f"{out}/{'/'.join(key)}")
+    return found
+
+
+def _gc() -> None:
+    """Delete the scratch store: a stage that was interrupted starts anew."""
+    from pipeline.files import scratch_root
+
+    root = scratch_root()
+    if not root.is_dir():
+        typer.echo(f"{root}: nothing to delete")
+        return
+    # Work is named by a digest; anything else in that folder is not ours.
+    folders = [path for path in root.iterdir() if path.is_dir() and len(path.name) == 32]
+    size = sum(p.stat().st_size for f in folders for p in f.rglob("*") if p.is_file())
+    for folder in folders:
+        shutil.rmtree(folder)
+    typer.echo(f"{root}: {size / 1e6:.1f} MB deleted")

@@ -1,0 +1,224 @@
+"""A team's day on real commands: A shares a cache, B takes from it, adds to it, and A gets it back.
+
+The pipeline is the project's own, on a small demo corpus and logistic regression on filterbanks;
+`dvc` and the stages run as users run them, each clone with a cache of its own.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline.cli.preset import merged
+from pipeline.sources import ROOT
+
+SMALL = """
+corpora: [demo]
+encoders: [fbank]
+features: [fbank]
+folds: [0]
+adapted: []
+methods: {cached: [linear], pretrained: [], retrained: []}
+pretrained: fbank
+task: {classes: [angry, sad], merge: {}}
+synthesize: {speakers: 4, takes: 1}
+split: {by: speaker, count: 2}
+extract: {frames: [last], means: [last]}
+finetune: {methods: {linear: {pooling: mean}}}
+share: {features: [], heads: []}
+probe: {features: []}
+evaluate: {bootstrap: 100}
+"""
+# Of a fresh clone: these two have outputs that Git or nothing keeps.
+UNCACHED = {"plan", "evaluate"}
+
+
+@dataclass(frozen=True)
+class Colleague:
+    """One clone of the project, with DVC's cache inside it."""
+
+    folder: Path
+
+    def run(self, *words: str) -> str:
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(self.folder.parent),
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+        done = subprocess.run(
+            words, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def change(self, overlay: str) -> None:
+        path = self.folder / "params.yaml"
+        path.write_text(merged(path.read_text("utf-8"), overlay), "utf-8")
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", ".")
+        who = ("-c", "user.name=Someone", "-c", "user.email=someone@example.org")
+        self.run("git", *who, "commit", "-qm", message)
+
+    def repro(self, *options: str) -> tuple[set[str], set[str]]:
+        """Which stages ran, and which came from a cache without running."""
+        out = self.run("dvc", "repro", *options)
+        return (
+            set(re.findall(r"^Running stage '(.+)':$", out, re.M)),
+            set(re.findall(r"^Stage '(.+)' is cached - skipping run", out, re.M)),
+        )
+
+    def clone(self, name: str) -> "Colleague":
+        target = self.folder.parent / name
+        self.run("git", "clone", "-q", str(self.folder), str(target))
+        return Colleague(target)
+
+    @property
+    def uar(self) -> float:
+        metrics = json.loads((self.folder / "results/metrics.json").read_text("utf-8"))
+        return float(metrics["emotion"]["fbank"]["linear"]["uar"])
+
+
+@pytest.fixture(scope="module")
+def a(tmp_path_factory: pytest.TempPathFactory) -> Colleague:
+    """A has run the pipeline, committed it and pushed to a folder."""
+    root = tmp_path_factory.mktemp("team")
+    folder = root / "a"
+    for name in ("stages", "pipeline"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", "params.yaml", "data/folds.csv", ".dvcignore", ".gitignore"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    a = Colleague(folder)
+    a.run("git", "init", "-q")
+    a.run("dvc", "init", "-q")
+    for words in ("core.analytics false", "core.check_update false"):
+        a.run("dvc", "config", *words.split())
+    a.change(SMALL)
+    a.commit("Set up")
+    a.run("dvc", "remote", "add", "-d", "team", str(root / "remote"))
+    assert a.repro()[0] >= {"extract@fbank-demo", "finetune-cached@fbank-linear-0", "evaluate"}
+    a.run("dvc", "push", "-q")
+    a.commit("Run the pipeline")
+    return a
+
+
+READ = """
+import h5py
+from pathlib import Path
+from pipeline.embeddings import Embeddings
+path = Path("artifacts/embeddings/fbank/demo.h5")
+with h5py.File(path, "r") as file, Embeddings(path) as ours:
+    start, stop = file["offsets"][:2]
+    clip = file["clip"].asstr()[0]
+    frames = file["last"][start:stop].astype("float32")
+    assert (ours.frames(clip, "last") == frames).all() and frames.shape[1] == 40
+    assert abs(ours.means("last")[0] - frames.mean(0)).max() < 0.01
+    print(len(ours.clips), file.attrs["encoder"], file.attrs["numerics_version"])
+"""
+
+
+def test_b_takes_one_corpus_then_everything_and_gives_back(a: Colleague) -> None:
+    b = a.clone("b")
+    b.run("dvc", "pull", "-q", "extract@fbank-demo")
+    held = sorted(p.name for p in (b.folder / "artifacts").rglob("*") if p.is_file())
+    assert held == ["demo.h5"]
+    assert b.run("python", "-c", READ).split() == ["32", "fbank", "1"]
+
+    assert b.repro("--pull")[0] <= {"plan"}
+    assert b.run("git", "status", "--porcelain") == ""
+    assert b.uar == a.uar
+
+    b.change("finetune: {methods: {linear: {pooling: mean-std}}}")
+    assert b.repro()[0] == {"finetune-cached@fbank-linear-0", "evaluate"}
+    b.run("dvc", "push", "-q", "--run-cache")
+
+    a.change("finetune: {methods: {linear: {pooling: mean-std}}}")
+    a.run("dvc", "pull", "-q", "--run-cache")
+    ran, cached = a.repro("--pull")
+    assert ran <= UNCACHED and "finetune-cached@fbank-linear-0" in cached
+    assert a.uar == b.uar
+    a.run("git", "checkout", "-q", ".")
+
+
+def test_another_corpus_and_fold_list_come_and_go_without_a_trace(a: Colleague) -> None:
+    c = a.clone("c")
+    c.repro("--pull")
+    before = (c.folder / "results/scores.json").read_bytes()
+    plant_corpus(c.folder / "data/raw/ours")
+    c.run("dvc", "add", "-q", "data/raw/ours")
+
+    path = c.folder / "params.yaml"
+    old, new = "  tess:\n    parser: tess\n", "  ours:\n    parser: table\n"
+    path.write_text(path.read_text("utf-8").replace(old, new), "utf-8")
+    c.change("corpora: [demo, ours]\nfolds: [0, 1]")
+    ran, _ = c.repro()
+    assert ran >= {"preprocess@ours", "extract@fbank-ours", "finetune-cached@fbank-linear-1"}
+    assert not ran & {"preprocess@demo", "extract@fbank-demo", "synthesize"}
+    both = (c.folder / "results/scores.json").read_bytes()
+    assert b'"ours"' in both
+
+    c.change("corpora: [demo]\nfolds: [0]")
+    ran, _ = c.repro()
+    assert ran <= UNCACHED
+    assert (c.folder / "results/scores.json").read_bytes() == before
+    assert not list((c.folder / "artifacts").rglob("*ours*"))
+
+    c.change("corpora: [demo, ours]\nfolds: [0, 1]")
+    ran, _ = c.repro()
+    assert ran <= UNCACHED
+    assert (c.folder / "results/scores.json").read_bytes() == both
+
+
+def plant_corpus(folder: Path) -> None:
+    """Noise of two kinds by four speakers, with the CSV of the parser `table`."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    rows = ["path,emotion,speaker"]
+    for number in range(16):
+        wave = rng.normal(0, 0.1, 8000)
+        emotion = ("angry", "sad")[number % 2]
+        wave = np.cumsum(wave) / 10 if emotion == "sad" else wave
+        soundfile.write(folder / f"{number}.wav", wave.clip(-1, 1), 16000)
+        rows.append(f"{number}.wav,{emotion},{number // 4}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """A bucket on an S3 server of this machine; its address."""
+    pytest.importorskip("dvc_s3", reason="needs the extra s3")
+    server = pytest.importorskip("moto.server", reason="needs moto[server]")
+    running = server.ThreadedMotoServer(port=0)
+    running.start()
+    host, port = running.get_host_and_port()
+    import boto3
+
+    address = f"http://{host}:{port}"
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    boto3.client("s3", endpoint_url=address, region_name="us-east-1", **keys).create_bucket(
+        Bucket="team"
+    )
+    yield address
+    running.stop()
+
+
+def test_an_s3_bucket_serves_as_well(a: Colleague, bucket: str) -> None:
+    d = a.clone("d")
+    for one in (a, d):
+        one.run("dvc", "remote", "add", "-f", "--local", "s3", "s3://team/ser")
+        one.run("dvc", "remote", "modify", "--local", "s3", "endpointurl", bucket)
+    a.run("dvc", "push", "-q", "-r", "s3", "extract@fbank-demo")
+    d.run("dvc", "pull", "-q", "-r", "s3", "extract@fbank-demo")
+    assert d.run("python", "-c", READ).split() == ["32", "fbank", "1"]
+    assert a.run("git", "status", "--porcelain") == ""
