@@ -38,6 +38,7 @@ tbody tr:hover td { background: var(--band); }
 figure { margin: 0 0 1rem; padding: 0.75rem; background: #ffffff; border: 1px solid var(--line);
   border-radius: 0.4rem; break-inside: avoid; }
 img { display: block; width: 100%; max-width: 44rem; height: auto; margin: 0 auto; }
+object { width: 100%; height: 22rem; border: 1px solid var(--line); border-radius: 0.4rem; }
 code, pre { font-family: ui-monospace, monospace; font-size: 0.88rem; }
 pre { background: var(--band); border: 1px solid var(--line); border-radius: 0.4rem;
   padding: 0.8rem 1rem; overflow-x: auto; }
@@ -61,6 +62,7 @@ class Section:
     """A heading and what stands below it, in this order; all text is plain.
 
     ``pictures`` are PNG files, whose names say what they are. ``folded`` are long texts by title.
+    ``beside`` names a page in the same folder, shown where it is there.
     """
 
     heading: str
@@ -69,6 +71,7 @@ class Section:
     pictures: Sequence[Path] = ()
     code: str = ""
     folded: Sequence[tuple[str, str]] = ()
+    beside: str = ""
 
 
 def interval(scores: Mapping[str, Any], name: str) -> str | None:
@@ -78,16 +81,16 @@ def interval(scores: Mapping[str, Any], name: str) -> str | None:
     return f"{scores[f'{name}_low']:.3f} to {scores[f'{name}_high']:.3f}"
 
 
-def page(sections: Sequence[Section]) -> str:
+def page(sections: Sequence[Section], title: str = TITLE) -> str:
     """The page, as HTML."""
     links = [f'<a href="#{_anchor(s)}">{escape(s.heading)}</a>' for s in sections]
-    body = [f"<h1>{TITLE}</h1>", f"<nav>{' '.join(links)}</nav>"]
+    body = [f"<h1>{title}</h1>", f"<nav>{' '.join(links)}</nav>"]
     for section in sections:
         body += _section(section)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>SER pipeline: report</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )
@@ -101,6 +104,7 @@ def _section(section: Section) -> list[str]:
         *(_table(table) for table in section.tables),
         *(['<div class="pictures">', *pictures, "</div>"] if pictures else []),
         *([f"<pre>{escape(section.code)}</pre>"] if section.code else []),
+        *([_beside(section.beside)] if section.beside else []),
         *(
             f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
             for title, text in section.folded
@@ -110,6 +114,10 @@ def _section(section: Section) -> list[str]:
 
 def _anchor(section: Section) -> str:
     return section.heading.lower().replace(" ", "-")
+
+
+def _beside(name: str) -> str:
+    return f'<object type="text/html" data="{name}">{name} is not beside this page.</object>'
 
 
 def _picture(path: Path) -> str:

@@ -8,17 +8,19 @@ than scores) and name it in `SECTIONS`.
 
 import io
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from ruamel.yaml import YAML
 
 from pipeline import manifest, plots, probe_section, share_section, units_section
 from pipeline.evaluation import Run
-from pipeline.report import Section, Table, interval
+from pipeline.report import Section, Table, interval, page
 from pipeline.scores import Scores
+
+ENVIRONMENT = "environment.html"
 
 Make: TypeAlias = Callable[[Run, Path], Section | None]
 
@@ -144,6 +146,30 @@ def _draw_corpus(path: Path, title: str, name: str) -> None:
     plots.corpus(path, title, present, [clip.duration_s for clip in clips])
 
 
+def environment(_run: Run, _plots: Path) -> Section:
+    """Where the page is that `environment_page` makes: this one must not depend on the machine."""
+    note = (
+        f"Library versions, devices and times are no part of this page, so that equal work gives "
+        f"equal bytes; they are in {ENVIRONMENT} on the machine that ran `evaluate`."
+    )
+    return Section("Environment", [note], beside=ENVIRONMENT)
+
+
+def environment_page(found: Sequence[Mapping[str, Any]]) -> str:
+    """A page of what ran on this machine, from the records of `pipeline.runs`."""
+    rows = [
+        [one["command"], one["seconds"], one["peak_mib"], one["device"], one["finished"]]
+        for one in found
+    ]
+    header = ["command", "seconds", "peak\u00a0MiB", "device", "finished"]
+    names = dict.fromkeys(name for one in found for name in one["versions"])
+    used = {name: sorted({one["versions"].get(name, "-") for one in found}) for name in names}
+    versions = [[name, ", ".join(values)] for name, values in used.items()]
+    notes = ["The last run of each command on this machine; what came from a cache has none."]
+    tables = [Table(["library", "version"], versions), Table(header, rows, "Runs")]
+    return page([Section("Environment", notes, tables)], "Environment")
+
+
 def reproduce(run: Run, _plots: Path) -> Section:
     """How to get the same again."""
     text = io.StringIO()
@@ -163,6 +189,7 @@ SECTIONS: Sequence[Make] = (
     probe_section.places,
     units_section.section,
     corpora,
+    environment,
     reproduce,
 )
 

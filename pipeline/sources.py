@@ -9,7 +9,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUND = frozenset({"errors", "params", "files", "sources", "stage", "progress"})
+GROUND = frozenset({"errors", "params", "files", "sources", "stage", "progress", "runs"})
 
 
 def closure(module: str) -> list[Path]:

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -17,6 +18,7 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import Field
 
+from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.files import locked, sha256
 from pipeline.params import Section, load
@@ -94,12 +96,15 @@ def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(main)
     def command(*args: object, **kwargs: object) -> None:
         set_threads(runtime().threads)
+        start = time.monotonic()
         try:
             given = [f"--{name} {value}" for name, value in kwargs.items()]
             # Processes that torchrun started together are one run.
             rank = os.environ.get("RANK", "0")
             with locked(" ".join([_stage(main), *given, *([rank] if rank != "0" else [])])):
                 main(*args, **kwargs)
+            if rank == "0":
+                runs.record(" ".join([_stage(main), *given]), time.monotonic() - start)
         except KeyboardInterrupt:
             # Typer would turn it into a return value, and the stage would exit with 0.
             _fail("interrupted, run it again to resume", 130)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline import active, files
+from pipeline import active, files, runs
 from pipeline.params import KEYS, PARAMS_FILE, Section, load, read
 from pipeline.stage import run
 
@@ -55,6 +55,7 @@ def main() -> None:
         plots.mkdir()
         page = report.page(sections.of(evaluated, plots))
     files.write_text(RESULTS / "report.html", page)
+    files.write_text(RESULTS / sections.ENVIRONMENT, sections.environment_page(runs.read()))
     files.write_json(RESULTS / "scores.json", scores)
     files.write_json(RESULTS / "metrics.json", evaluation.headline(scores))
 

