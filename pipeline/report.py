@@ -34,11 +34,11 @@ th { font-weight: 600; color: var(--soft); vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; padding-left: 0.2rem; position: sticky;
   left: 0; background: var(--page); }
 tbody tr:hover td { background: var(--band); }
-.pictures { columns: 26rem; column-gap: 1rem; }
+.pictures { columns: 26rem; column-gap: 1rem; margin-top: 1rem; }
 figure { margin: 0 0 1rem; padding: 0.75rem; background: #ffffff; border: 1px solid var(--line);
   border-radius: 0.4rem; break-inside: avoid; }
 img { display: block; width: 100%; max-width: 44rem; height: auto; margin: 0 auto; }
-object { width: 100%; height: 22rem; border: 1px solid var(--line); border-radius: 0.4rem; }
+object { width: 100%; height: 26rem; border: 1px solid var(--line); border-radius: 0.4rem; }
 code, pre { font-family: ui-monospace, monospace; font-size: 0.88rem; }
 pre { background: var(--band); border: 1px solid var(--line); border-radius: 0.4rem;
   padding: 0.8rem 1rem; overflow-x: auto; }

@@ -166,8 +166,8 @@ def environment_page(found: Sequence[Mapping[str, Any]]) -> str:
     used = {name: sorted({one["versions"].get(name, "-") for one in found}) for name in names}
     versions = [[name, ", ".join(values)] for name, values in used.items()]
     notes = ["The last run of each command on this machine; what came from a cache has none."]
-    tables = [Table(["library", "version"], versions), Table(header, rows, "Runs")]
-    return page([Section("Environment", notes, tables)], "Environment")
+    libraries = Section("Libraries", tables=[Table(["library", "version"], versions)])
+    return page([libraries, Section("Runs", notes, [Table(header, rows)])], "Environment")
 
 
 def reproduce(run: Run, _plots: Path) -> Section:
