@@ -1,0 +1,93 @@
+"""What one waits for before anything is computed: ``python -m benchmarks.startup``.
+
+`dvc repro` with nothing to do, on the demo's graph and on one of 5 corpora, 5 folds and 4 methods
+(stage commands are replaced by ones that only write their outputs), beside ``dvc --version``; each
+stage's ``--help``; and the import of all that a stage runs on, with an encoder and without.
+"""
+
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from pipeline.cli.preset import merged
+from pipeline.sources import ROOT, closure
+
+LARGE = """
+corpora: [crema-d, emodb, ravdess, savee, tess]
+folds: [0, 1, 2, 3, 4]
+adapted: [0, 1, 2, 3, 4]
+methods: {cached: [linear], pretrained: [full, lora-qkv], retrained: [full]}
+"""
+POOLED = "clips classifiers share units probes plan"
+RUNS = 5
+
+
+def graph(folder: Path, overlay: str) -> int:
+    """Lay a project out whose stages only write their outputs; return how many there are."""
+    for name in ("stages", "pipeline", "data"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".gitignore", folder)
+    text = merged((ROOT / "params.yaml").read_text("utf-8"), overlay)
+    (folder / "params.yaml").write_text(text, "utf-8")
+    for corpus in YAML(typ="safe").load(text)["corpora"]:
+        (folder / "data/raw" / corpus).mkdir(parents=True)
+        (folder / "data/raw" / corpus / "a.wav").touch()
+    yaml = YAML()
+    document = yaml.load((ROOT / "dvc.yaml").read_text("utf-8"))
+    for name, stage in document["stages"].items():
+        outs = [*stage.get("outs", []), *stage.get("metrics", [])]
+        paths = [out if isinstance(out, str) else next(iter(out)) for out in outs]
+        made = [f"mkdir -p {Path(path).parent} && echo {name} {path} > {path}" for path in paths]
+        pooled = [f"mkdir -p {' '.join(f'artifacts/{n}' for n in POOLED.split())}"]
+        stage["cmd"] = " && ".join(pooled * (name == "plan") + made)
+    with (folder / "dvc.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(document, file)
+    for words in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "repro", "-q"]):
+        subprocess.run(words, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    listed = subprocess.run(
+        ["dvc", "stage", "list", "--name-only"], cwd=folder, capture_output=True, check=True
+    )
+    return len(listed.stdout.split())
+
+
+def seconds(command: Sequence[str], folder: Path = ROOT) -> float:
+    """The median wall time of a command."""
+    times = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def imports(stage: str) -> list[str]:
+    """A command that imports all of the project that a stage runs on."""
+    names = [re.sub(r"\.py$", "", str(path)).replace("/", ".") for path in closure(stage)]
+    return [sys.executable, "-c", f"import pipeline.stage, {', '.join(names)}"]
+
+
+def main() -> None:
+    """Print medians of wall time, in seconds."""
+    print(f"dvc --version: {seconds(['dvc', '--version']):.2f} s")
+    for title, overlay in (("demo", "{}"), ("5 corpora, 5 folds, 4 methods", LARGE)):
+        with tempfile.TemporaryDirectory() as name:
+            count = graph(Path(name), overlay)
+            took = seconds(["dvc", "repro"], Path(name))
+        print(f"dvc repro with nothing to do, {title}, {count} stages: {took:.2f} s")
+    for path in sorted((ROOT / "stages").glob("[a-z]*.py")):
+        stage = f"stages.{path.stem}"
+        kind = "with an encoder" if Path("pipeline/encoder.py") in closure(stage) else "without"
+        shown = seconds([sys.executable, "-m", stage, "--help"])
+        print(f"{stage}: --help {shown:.2f} s, imports {kind} {seconds(imports(stage)):.2f} s")
+
+
+if __name__ == "__main__":
+    main()
