@@ -23,6 +23,7 @@ from pipeline.errors import PipelineError
 from pipeline.hdf5 import ClipFile
 from pipeline.layers import Layer, frames_name, mean_name
 from pipeline.manifest import ARTIFACTS, SAMPLE_RATE_HZ, Clip
+from pipeline.params import load
 
 Floats = npt.NDArray[np.float32]
 
@@ -170,16 +171,24 @@ def opened(encoder: str, clips: Sequence[Clip]) -> Iterator[list[Embeddings]]:
     """Open an encoder's embeddings of every corpus of ``clips``, all the clips of the manifests.
 
     Raises:
-        PipelineError: A file is missing, damaged, or of another encoder, clips or audio.
+        PipelineError: A file is missing, damaged, or of another encoder, clips, audio or
+            ``numerics_version``.
     """
     by_corpus: dict[str, list[Clip]] = {}
     for clip in clips:
         by_corpus.setdefault(clip.corpus, []).append(clip)
+    version = load("numerics_version", int)
     with ExitStack() as stack:
-        yield [
-            stack.enter_context(Embeddings(path_of(encoder, corpus), encoder, own))
-            for corpus, own in by_corpus.items()
-        ]
+        found = []
+        for corpus, own in by_corpus.items():
+            path = path_of(encoder, corpus)
+            found.append(stack.enter_context(Embeddings(path, encoder, own)))
+            if found[-1].header.numerics_version != version:
+                raise PipelineError(
+                    f"{path}: made under numerics_version {found[-1].header.numerics_version}, "
+                    f"params.yaml has {version}, run `dvc repro`"
+                )
+        yield found
 
 
 class ClipFrames:

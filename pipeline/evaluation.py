@@ -5,7 +5,7 @@ are views of it. Systems are named by the caller: no folder is ever listed.
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline import files, folds, manifest, scores, tally
 from pipeline.active import System
+from pipeline.errors import PipelineError
 from pipeline.metrics import Floats
 from pipeline.scores import Bootstrap, Predictions, Scores
 from pipeline.task import Task
@@ -79,14 +80,23 @@ class Run:
 
 
 def score_classifiers(
-    systems: Mapping[System, Sequence[int]], task: Task, bootstrap: Bootstrap
+    systems: Mapping[System, Sequence[int]],
+    task: Task,
+    bootstrap: Bootstrap,
+    tests: Mapping[int, set[str]],
 ) -> list[Classifier]:
-    """Read and score the classifiers of each (start, method) over its folds."""
+    """Read and score the classifiers of each (start, method) over its folds.
+
+    Raises:
+        PipelineError: A file of predictions is missing, damaged, or made under other folds than
+            ``tests`` has.
+    """
     found = []
     for (start, method), used in systems.items():
         folders = {fold: CLASSIFIERS / start / method / str(fold) for fold in used}
         paths = {fold: folder / "predictions.csv" for fold, folder in folders.items()}
         tested = scores.read_classifier(paths, task.classes)
+        _require_tests(paths, tested, tests)
         parts = {
             corpus: scores.classification(part, task.classes, bootstrap)
             for corpus, part in scores.by_corpus(tested).items()
@@ -96,6 +106,31 @@ def score_classifiers(
         curves = {fold: curve for fold, curve in curves.items() if curve}
         found.append(Classifier(start, method, task.classes, total, curves))
     return found
+
+
+def test_utterances(corpora: Sequence[str], used: Iterable[int]) -> dict[int, set[str]]:
+    """The utterances that folds.csv has in the role test, by fold."""
+    utterance_of = {clip.clip: clip.utterance for clip in manifest.read(corpora)}
+    return {
+        fold: {
+            utterance_of[clip]
+            for clip, role in folds.read(fold).items()
+            if role == "test" and clip in utterance_of
+        }
+        for fold in used
+    }
+
+
+def _require_tests(
+    paths: Mapping[int, Path], tested: Predictions, tests: Mapping[int, set[str]]
+) -> None:
+    for fold, path in paths.items():
+        strange = set(tested.utterance[tested.fold == fold].tolist()) - tests[fold]
+        if strange:
+            raise PipelineError(
+                f"{path}: {min(strange)} is tested there, but has another role in fold {fold} of "
+                f"{folds.FOLDS}, run `dvc repro`"
+            )
 
 
 def score_shares(systems: Sequence[System], fold: int, bootstrap: Bootstrap) -> list[Regressor]:

@@ -48,7 +48,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     clips = [c for c in manifest.read(corpora) if roles.get(c.clip) in ("train", "dev")]
     path = manifest.ARTIFACTS / "frames" / f"{fold}.h5"
     target = manifest.ARTIFACTS / "units" / str(fold)
-    with Embeddings(path, clips=clips) as frames, publish(target) as out:
+    with Embeddings(path, f"multitask/{fold}", clips) as frames, publish(target) as out:
         trained = {clip.clip for clip in clips if roles[clip.clip] == "train"}
         codebooks = clusters.fit(
             clusters.draw(frames, layer, trained, params.sample, seed),

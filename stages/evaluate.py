@@ -38,7 +38,10 @@ def main() -> None:
     share_fold = load("share.fold", int)
     by = load("split.by", str)
 
-    classifiers = evaluation.score_classifiers(systems, load("task", Task), bootstrap)
+    tests = evaluation.test_utterances(
+        corpora, {fold for used in systems.values() for fold in used}
+    )
+    classifiers = evaluation.score_classifiers(systems, load("task", Task), bootstrap, tests)
     shares = evaluation.score_shares(regressors, share_fold, bootstrap)
     used = {fold for folds in systems.values() for fold in folds}
     used |= {share_fold} if regressors else set()

@@ -37,7 +37,9 @@ def write_frames(path: Path, clips: Sequence[Clip], frames: Mapping[str, Floats]
     """Write embeddings of one layer, -3 of 12, in float32."""
     width = next(iter(frames.values())).shape[1]
     digest = embeddings.digest(clips)
-    header = Header("tiny", "", "", 12, width, 320, (-3,), (), "fp32", "float32", 1, digest)
+    header = Header(
+        f"multitask/{path.stem}", "", "", 12, width, 320, (-3,), (), "fp32", "float32", 1, digest
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     names = [clip.clip for clip in clips]
     total = sum(len(frames[name]) for name in names)

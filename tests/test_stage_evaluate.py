@@ -205,10 +205,19 @@ def test_the_environment_stands_beside_the_report_and_not_in_it(trained: Path) -
 
 def test_a_shared_speaker_is_said_aloud(trained: Path) -> None:
     path = trained / "artifacts/folds.csv"
-    path.write_text(path.read_text().replace("0,demo/u00000,test", "0,demo/u00000,train"))
+    path.write_text(path.read_text().replace("0,demo/u00127,train", "0,demo/u00127,test"))
     evaluate.main()
     assert metrics(trained)["protocol"]["speaker_independent"] is False
     assert "not speaker-independent" in (trained / "results/report.html").read_text("utf-8")
+
+
+def test_predictions_of_other_folds_are_refused(trained: Path) -> None:
+    folder = trained / "artifacts/classifiers/pretrained/full"
+    shutil.copy(folder / "1/predictions.csv", folder / "0/predictions.csv")
+    with pytest.raises(
+        PipelineError, match=r"full/0/predictions\.csv: demo/u00064 is tested there"
+    ):
+        evaluate.main()
 
 
 def test_branches_may_be_off(trained: Path) -> None:
