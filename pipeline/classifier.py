@@ -1,147 +1,137 @@
-"""A classifier of emotions: encoder, head, class logits. How it is built, saved and loaded.
+"""A classifier of emotions that runs its encoder. How it is built, saved and loaded.
 
-The folder that `save` writes holds what training changed and no more: the whole encoder for
-``full``, the adapters for ``lora-qkv``; always the head; and a ``config.json`` that tells how to
-put them together. An adapter's folder names the digest of the encoder that it belongs to.
+The folder that `save` writes holds what training changed and no more, in the hub's own layout: the
+whole model for ``full``, a PEFT adapter with the head for ``lora-qkv``. Plain transformers and PEFT
+load it where the architecture is theirs (`Design.is_transformers`).
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Self
 
-import numpy as np
-import torch
-from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipeline import checkpoint, files, heads, layout, lora, losses, metrics
+from pipeline import checkpoint, emotion_head, files, layout, lora
 from pipeline import encoder as encoders
-from pipeline.device import autocast
+from pipeline.emotion_head import Design
 from pipeline.errors import PipelineError
-from pipeline.layers import Layer
-from pipeline.task import Example
-from pipeline.training import Fit
 from pipeline.waves import Batch
 
-
-class Design(BaseModel):
-    """Everything that fixes a classifier's architecture; stored as its ``config.json``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    method: Literal["full", "lora-qkv"]
-    classes: list[str]
-    head: Literal["pool", "bilstm"]
-    layer: Layer
-    projection: int
-    lstm_width: int
-    loss: Literal["ce", "am-softmax"]
-    scale: float
-    margin: float
-    rank: int = 0
-    alpha: float = 0.0
-    dropout: float = 0.0
-    encoder_sha256: str = ""
+HEADED = "ForSequenceClassification"
+ADAPTED = ("full", "lora-qkv")  # the methods that change the encoder
 
 
 class Classifier(nn.Module):
-    """Waveforms to class logits."""
+    """Waveforms to class logits; ``encoder`` is changed in place where it gets adapters."""
 
     def __init__(self, encoder: Any, design: Design) -> None:
         super().__init__()
-        width = encoder.config.hidden_size
         self.design = design
-        self.body = (
-            lora.adapt(encoder, design.rank, design.alpha, design.dropout)
-            if design.method == "lora-qkv"
-            else encoder
-        )
-        self.head = (
-            heads.Pool(width, design.projection)
-            if design.head == "pool"
-            else heads.BiLstm(width, design.lstm_width, design.projection)
-        )
-        self.output = (
-            nn.Linear(design.projection, len(design.classes))
-            if design.loss == "ce"
-            else losses.Cosine(design.projection, len(design.classes), design.scale)
-        )
+        self.encoder = encoder
+        if design.method == "lora-qkv" and design.lora:
+            lora.adapt(encoder, lora.QKV, design.lora)
+        elif design.method not in ADAPTED:
+            encoder.requires_grad_(False)
+        self.head = emotion_head.build(design)
 
-    @property
-    def encoder(self) -> Any:
-        """The module to run: with adapters inside where the method has them."""
-        return self.body.get_base_model() if self.design.method == "lora-qkv" else self.body
+    def train(self, mode: bool = True) -> Self:
+        """As usual, but an encoder that the method leaves alone has no dropout."""
+        super().train(mode)
+        self.encoder.train(mode and self.design.method in ADAPTED)
+        return self
 
     def forward(self, waves: Sequence[Tensor]) -> Tensor:
         """Map clips, each (samples,), to logits (clips, classes) in fp32."""
-        layer = self.design.layer
-        hidden, lengths = encoders.hidden(self.encoder, waves, [layer])
-        logits: Tensor = self.output(self.head(hidden[layer], lengths))
-        return logits.float()
+        layers = self.design.layers
+        hidden, lengths = encoders.hidden(self.encoder, waves, layers)
+        logits: Tensor = self.head([hidden[layer] for layer in layers], lengths)
+        return logits
+
+    def logits(self, batch: Batch) -> Tensor:
+        """The logits of a batch's clips."""
+        logits: Tensor = self(batch.waves)
+        return logits
 
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
-        """The loss summed over the clips; AM-Softmax's margin is applied in training alone."""
-        logits = self(batch.waves)
-        targets = torch.tensor([e.label for e in batch.examples], device=logits.device)
-        if self.training and self.design.loss == "am-softmax":
-            logits = losses.with_margin(logits, targets, self.design.scale * self.design.margin)
-        return losses.cross_entropy_sum(logits, targets), len(batch.examples)
+        """The loss summed over the clips, and their number."""
+        return self.head.loss(self.logits(batch), batch.examples)
+
+
+def state(model: Classifier) -> dict[str, Tensor]:
+    """All weights by the names of transformers' audio classifiers, adapters left out."""
+    prefix = model.encoder.base_model_prefix
+    own = {f"{prefix}.{name}": value for name, value in lora.without(model.encoder).items()}
+    return own | lora.without(model.head)
 
 
 def save(model: Classifier, folder: Path) -> None:
-    """Write the classifier into an existing folder (the caller publishes it)."""
-    files.write_json(folder / layout.CONFIG, model.design.model_dump(mode="json"))
-    checkpoint.write(folder / "head.safetensors", _own_parts(model).state_dict())
-    if model.design.method == "lora-qkv":
-        lora.save(model.body, folder / "adapter")
-    else:
-        (folder / "encoder").mkdir()
-        encoders.save(model.encoder, folder / "encoder")
+    """Write a classifier that trained its encoder (not atomic: the caller publishes the folder)."""
+    design = model.design
+    design.write(folder)
+    if design.method == "full":
+        write_whole(model, folder)
+    elif design.lora:
+        prefix = model.encoder.base_model_prefix
+        found = {f"{prefix}.{name}": value for name, value in lora.tensors(model.encoder).items()}
+        lora.save(folder, found | model.head.state_dict(), lora.QKV, design.lora, lora.HEAD)
 
 
-def load(folder: Path, base: Path) -> Classifier:
-    """Read a classifier; ``base`` is the folder of the encoder that its adapters belong to.
+def write_whole(model: Classifier, folder: Path) -> None:
+    """Write encoder and head as one model of the hub."""
+    design = model.design
+    labels = {str(label): name for label, name in enumerate(design.classes)}
+    theirs = {
+        "architectures": [type(model.encoder).__name__.removesuffix("Model") + HEADED],
+        "classifier_proj_size": design.model.projection,
+        "id2label": labels,
+        "label2id": {name: int(label) for label, name in labels.items()},
+        "use_weighted_layer_sum": design.model.layer == "weighted",
+    }
+    encoders.write_config(model.encoder, folder, theirs if design.is_transformers else {})
+    checkpoint.write(folder / layout.WEIGHTS, state(model), {"format": "pt"})
+
+
+def load(folder: Path, base: Path | None = None) -> Classifier:
+    """Read a classifier of any method, in eval mode.
+
+    Args:
+        folder: What `save` or `emotion_head.save` wrote.
+        base: The encoder that it was trained on, where that is not in ``folder`` and has moved.
 
     Raises:
-        PipelineError: The folder is incomplete, or ``base`` is another encoder.
+        PipelineError: The folder is incomplete or damaged, or ``base`` is another encoder.
     """
-    design = Design(**files.read_json(folder / layout.CONFIG))
-    adapted = design.method == "lora-qkv"
-    if adapted and layout.weights_sha256(base) != design.encoder_sha256:
+    design = Design.read(folder)
+    base = base or Path(design.encoder)
+    if design.method != "full" and layout.weights_sha256(base) != design.encoder_sha256:
         raise PipelineError(
-            f"{folder}: its adapters belong to another encoder than {base}, "
+            f"{folder}: belongs to another encoder than {base}, "
             "run `dvc repro` or give the encoder it was trained from"
         )
-    model = Classifier(encoders.load(base if adapted else folder / "encoder"), design)
-    if adapted:
-        lora.restore(model.body, folder / "adapter")
-    files.require_intact(folder / "head.safetensors")
-    _own_parts(model).load_state_dict(load_file(folder / "head.safetensors"))
-    return model.eval()
+    try:
+        return _load(folder, base, design).eval()
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise PipelineError(f"{folder}: {str(error).splitlines()[0]}, run `dvc repro`") from None
 
 
-def logits(fit: Fit, model: Classifier, found: Sequence[Example]) -> np.ndarray[Any, Any]:
-    """The logits of every example's clip, (clips, classes), in the order given."""
-    model.eval()
-    place = {example.clip.clip: row for row, example in enumerate(found)}
-    result = np.zeros((len(found), len(model.design.classes)), np.float32)
-    with torch.inference_mode(), autocast(fit.device, fit.settings.precision):
-        for batch in fit.batches(found):
-            rows = [place[example.clip.clip] for example in batch.examples]
-            result[rows] = model(batch.waves).cpu().numpy()
-    return result
-
-
-def score(fit: Fit, model: Classifier, dev: Sequence[Example]) -> dict[str, float]:
-    """Loss per clip (no margin) and unweighted average recall over clips."""
-    scored = logits(fit, model, dev)
-    targets = np.array([example.label for example in dev])
-    loss = losses.cross_entropy_sum(torch.from_numpy(scored), torch.from_numpy(targets))
-    counts = metrics.confusion(targets, scored.argmax(-1), scored.shape[1])
-    return {"dev_loss": float(loss) / len(dev), "dev_uar": float(metrics.uar(counts))}
-
-
-def _own_parts(model: Classifier) -> nn.ModuleDict:
-    """What stands on the encoder."""
-    return nn.ModuleDict({"head": model.head, "output": model.output})
+def _load(folder: Path, base: Path, design: Design) -> Classifier:
+    if design.method == "full":
+        encoder = encoders.skeleton(files.read_json(folder / layout.CONFIG))
+        found = load_file(folder / layout.WEIGHTS)
+        prefix = encoder.base_model_prefix + "."
+        encoder.load_state_dict(checkpoint.under(prefix, found), assign=True)
+        encoder.do_normalize = files.read_json(folder / layout.PREPROCESSOR)["do_normalize"]
+        model = Classifier(encoder, design)
+        model.head.load_state_dict({n: v for n, v in found.items() if not n.startswith(prefix)})
+        return model
+    model = Classifier(encoders.load(base), design)
+    if design.method == "lora-qkv":
+        found = lora.read(folder)
+        prefix = model.encoder.base_model_prefix + "."
+        lora.restore(model.encoder, checkpoint.under(prefix, found))
+        model.head.load_state_dict({n: v for n, v in found.items() if not n.startswith(prefix)})
+    else:
+        model.head = emotion_head.load(folder)
+    return model

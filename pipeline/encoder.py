@@ -108,10 +108,17 @@ def load(folder: Path, freeze_conv: bool = False, recompute: bool = False) -> An
 
 def save(model: Any, folder: Path) -> None:
     """Write an encoder into an existing folder (the caller publishes it), the same bytes always."""
+    write_config(model, folder)
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    save_file(state, folder / WEIGHTS, {"format": "pt"})
+
+
+def write_config(model: Any, folder: Path, changes: Mapping[str, Any] | None = None) -> None:
+    """Write an encoder's ``config.json``, with ``changes``, and ``preprocessor_config.json``."""
     config = json.loads(model.config.to_json_string())
     for provenance in ("transformers_version", "_name_or_path", "dtype"):
         config.pop(provenance, None)
-    config["architectures"] = [type(model).__name__]
+    config |= {"architectures": [type(model).__name__], **(changes or {})}
     preprocessor = {
         "do_normalize": model.do_normalize,
         "feature_extractor_type": "Wav2Vec2FeatureExtractor",
@@ -123,8 +130,6 @@ def save(model: Any, folder: Path) -> None:
     }
     files.write_json(folder / CONFIG, dict(sorted(config.items())))
     files.write_json(folder / PREPROCESSOR, preprocessor)
-    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    save_file(state, folder / WEIGHTS, {"format": "pt"})
 
 
 def prepare(model: Any, wave: Tensor) -> Tensor:

@@ -14,25 +14,29 @@ from pipeline import folds, manifest
 from pipeline.layers import Layer
 from pipeline.manifest import Clip
 from pipeline.params import Section, load
-from pipeline.settings import Training
+from pipeline.settings import Optimization, Training
 from pipeline.task import Example, Task, examples
 
 Start = Literal["pretrained", "retrained"]
 Trained = Literal["full", "lora-qkv"]
-Cached = Literal["linear"]
+Cached = Literal["linear", "frozen", "lora-classifier"]
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ModelParams(Section):
-    """``finetune.model``: what stands on the encoder."""
+    """``model``: the head on the encoder; ``weighted`` learns a weight for each layer."""
 
     head: Literal["pool", "bilstm"]
-    layer: Layer
-    projection: Annotated[int, Field(ge=1)]
-    lstm_width: Annotated[int, Field(ge=1)]
+    layer: Layer | Literal["weighted"]
+    projection: Count
+    lstm_width: Count
+    batch_norm: bool
+    dropout: Fraction
 
 
 class LossParams(Section):
-    """``finetune.loss``."""
+    """``loss``."""
 
     name: Literal["ce", "am-softmax"]
     scale: Annotated[float, Field(gt=0)]
@@ -40,15 +44,49 @@ class LossParams(Section):
 
 
 class LoraParams(Section):
-    """``finetune.methods.lora-qkv``."""
+    """Low-rank adapters (Hu et al., 2021): ``finetune.methods.lora-qkv``."""
 
-    rank: Annotated[int, Field(ge=1)]
+    rank: Count
     alpha: Annotated[float, Field(gt=0)]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Fraction
 
 
 class FullParams(Section):
     """``finetune.methods.full``: everything trains, there is nothing to set."""
+
+
+class FrozenParams(Section):
+    """``finetune.methods.frozen``: a head from cached embeddings."""
+
+    model: ModelParams
+    loss: LossParams
+    training: Optimization
+
+
+class LoraClassifierParams(Section):
+    """``finetune.methods.lora-classifier``: adapters on transformers' own, untrained head."""
+
+    layer: Layer
+    projection: Count
+    lora: LoraParams
+    training: Optimization
+
+    @property
+    def model(self) -> ModelParams:
+        """The head, as `FrozenParams` has it."""
+        return ModelParams(
+            head="pool",
+            layer=self.layer,
+            projection=self.projection,
+            lstm_width=1,
+            batch_norm=False,
+            dropout=0.0,
+        )
+
+    @property
+    def loss(self) -> LossParams:
+        """Cross-entropy: the classes of another loss are no linear layer."""
+        return LossParams(name="ce", scale=1.0, margin=0.0)
 
 
 class LinearParams(Section):
@@ -64,6 +102,8 @@ class Methods(Section):
 
     full: FullParams
     lora_qkv: Annotated[LoraParams, Field(alias="lora-qkv")]
+    frozen: FrozenParams
+    lora_classifier: Annotated[LoraClassifierParams, Field(alias="lora-classifier")]
     linear: LinearParams
 
 

@@ -14,6 +14,7 @@ from pipeline import files
 from pipeline.errors import PipelineError
 from pipeline.layout import CONFIG, PREPROCESSOR
 from pipeline.params import Section
+from pipeline.progress import say
 
 # Published files name the weight norm of the positional convolution as torch did until 2.0.
 _RENAMED = {
@@ -117,8 +118,11 @@ def _assemble(weights: Path, settings: dict[str, Any], do_normalize: bool) -> An
 
     model = encoder.skeleton(settings)
     model.do_normalize = do_normalize
-    state = _rename(_read(weights), model.base_model_prefix)
-    expected = model.state_dict()
+    published, expected = _read(weights), model.state_dict()
+    state = _rename(published, model.base_model_prefix)
+    known = {model.base_model_prefix, *(key.split(".")[0] for key in expected)}
+    if heads := sorted({key.split(".")[0] for key in published} - known):
+        say(f"{weights.name}: {', '.join(heads)} left out, whatever is trained gets a new head")
     if _MASK not in state:
         # A checkpoint that was never trained with masks; ours may be.
         drawn = torch.Generator().manual_seed(_MASK_SEED)
@@ -130,7 +134,6 @@ def _assemble(weights: Path, settings: dict[str, Any], do_normalize: bool) -> An
                 f"{weights}: expected {key} of shape {tuple(tensor.shape)}, got {found}, "
                 f"it does not belong to its {CONFIG}"
             )
-    # What is left over are heads of other tasks.
     kept = {key: state[key].to(torch.float32).contiguous() for key in expected}
     model.load_state_dict(kept, assign=True)
     return model

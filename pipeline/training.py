@@ -25,7 +25,7 @@ from pipeline.params import load
 from pipeline.processes import Processes, join
 from pipeline.progress import say
 from pipeline.seeds import derive
-from pipeline.settings import Training
+from pipeline.settings import Optimization
 from pipeline.task import Example
 
 BEST = "best.safetensors"
@@ -59,7 +59,7 @@ Score = Callable[[Sequence[Example]], Scores]
 class Fit:
     """One training run: what it trains on, and where."""
 
-    settings: Training
+    settings: Optimization
     seed: int
     device: torch.device
     micro_batch_s: float
@@ -70,7 +70,7 @@ class Fit:
 
     @classmethod
     def prepare(
-        cls, stage: str, settings: Training, seed: int, inputs: object, source: Source
+        cls, stage: str, settings: Optimization, seed: int, inputs: object, source: Source
     ) -> "Fit":
         """Choose the device, seed the initialisation of new layers, find the scratch folder.
 

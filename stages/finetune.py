@@ -4,7 +4,7 @@ The start is ``pretrained`` (the encoder as it came) or ``retrained`` (after mas
 this fold's units). Writes the classifier, its predictions on dev and test, and its learning curve.
 """
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,10 +13,7 @@ from pipeline.finetuning import FinetuneParams, Job, Start, Trained
 from pipeline.params import load
 from pipeline.seeds import derive
 from pipeline.stage import run, runtime
-from pipeline.task import digest, of_role
-
-if TYPE_CHECKING:
-    from pipeline.classifier import Design
+from pipeline.task import digest
 
 
 def main(
@@ -25,56 +22,33 @@ def main(
     fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")],
 ) -> None:
     """Train a classifier of emotions and predict dev and test."""
-    from pipeline import classifier, encoder, predictions
+    from pipeline import adaptation, classifier, encoder
+    from pipeline.emotion_head import Design
     from pipeline.training import Fit
     from pipeline.waves import Waves
 
     params = load("finetune", FinetuneParams)
     job = Job.prepare(start, method, fold)
-    base = (
-        manifest.ARTIFACTS / "retrained" / str(fold)
-        if start == "retrained"
-        else layout.ENCODERS / load("pretrained", str)
+    retrained, pretrained = manifest.ARTIFACTS / "retrained" / str(fold), load("pretrained", str)
+    base = retrained if start == "retrained" else layout.ENCODERS / pretrained
+    config = files.read_json(base / layout.CONFIG)
+    design = Design(
+        method=method,
+        classes=job.task.classes,
+        encoder=str(base),
+        encoder_sha256=layout.weights_sha256(base),
+        width=config["hidden_size"],
+        blocks=config["num_hidden_layers"],
+        model=params.model,
+        loss=params.loss,
+        lora=params.methods.lora_qkv if method == "lora-qkv" else None,
     )
-    design = _design(params, job, layout.weights_sha256(base))
     seed = derive(load("seed", int), "finetune", fold)
     inputs = [design.model_dump(), digest(job.found)]
-    pretrained = encoder.load(base, params.training.freeze_conv, runtime().gradient_checkpointing)
-    fit = Fit.prepare("finetune", params.training, seed, inputs, Waves(pretrained))
-    model = classifier.Classifier(pretrained, design).to(fit.device)
-    history = fit.run(
-        model,
-        of_role(job.found, "train"),
-        of_role(job.found, "dev"),
-        lambda dev: classifier.score(fit, model, dev),
-    )
-    if not fit.processes.main:
-        return
-    logits = classifier.logits(fit, model, job.scored)
-    with files.publish(job.target) as out:
-        out.mkdir()
-        classifier.save(model, out)
-        predictions.write(out, job.task.classes, job.scored, logits)
-        predictions.write_history(out, history)
-    fit.discard()
-
-
-def _design(params: FinetuneParams, job: Job, encoder_sha256: str) -> "Design":
-    from pipeline.classifier import Design
-
-    lora = params.methods.lora_qkv.model_dump() if job.method == "lora-qkv" else {}
-    return Design.model_validate(
-        {
-            "method": job.method,
-            "classes": job.task.classes,
-            **params.model.model_dump(),
-            "loss": params.loss.name,
-            "scale": params.loss.scale,
-            "margin": params.loss.margin,
-            "encoder_sha256": encoder_sha256,
-            **lora,
-        }
-    )
+    body = encoder.load(base, params.training.freeze_conv, runtime().gradient_checkpointing)
+    fit = Fit.prepare("finetune", params.training, seed, inputs, Waves(body))
+    model = classifier.Classifier(body, design).to(fit.device)
+    adaptation.run(job, fit, model, lambda out: classifier.save(model, out))
 
 
 if __name__ == "__main__":

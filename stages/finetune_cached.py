@@ -4,14 +4,17 @@ No encoder runs. Reads the embeddings of one encoder; writes what `finetune` wri
 its predictions on dev and test, and its learning curve.
 """
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline import files
-from pipeline.finetuning import Cached, Job, LinearParams
+from pipeline import files, layout
+from pipeline.finetuning import Cached, Job, LinearParams, Methods
 from pipeline.params import load
+from pipeline.seeds import derive
 from pipeline.stage import run
+from pipeline.task import digest
 
 
 def main(
@@ -20,16 +23,20 @@ def main(
     fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")],
 ) -> None:
     """Train a classifier of emotions on cached embeddings and predict dev and test."""
-    job = Job.prepare(features, method, fold)
-    _linear(load("finetune.methods.linear", LinearParams), job)
-
-
-def _linear(params: LinearParams, job: Job) -> None:
-    from pipeline import linear, predictions
     from pipeline.embeddings import opened
 
-    with opened(job.start, job.clips) as corpora:
-        vectors = linear.vectors(corpora, params.layer, job.found, params.pooling == "mean-std")
+    job = Job.prepare(features, method, fold)
+    with opened(features, job.clips) as corpora:
+        if method == "linear":
+            _linear(load("finetune.methods.linear", LinearParams), job, corpora)
+        else:
+            _head(method, job, corpora)
+
+
+def _linear(params: LinearParams, job: Job, corpora: Any) -> None:
+    from pipeline import linear, predictions
+
+    vectors = linear.vectors(corpora, params.layer, job.found, params.pooling == "mean-std")
     model = linear.fit(job.found, vectors, params.c)
     scored = [row for row, example in enumerate(job.found) if example.role != "train"]
     with files.publish(job.target) as out:
@@ -38,6 +45,33 @@ def _linear(params: LinearParams, job: Job) -> None:
         logits = linear.log_probabilities(model, vectors[scored])
         predictions.write(out, job.task.classes, job.scored, logits)
         predictions.write_history(out, [])
+
+
+def _head(method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any) -> None:
+    from pipeline import adaptation, emotion_head
+    from pipeline.cached_head import CachedHead, Means
+    from pipeline.training import Fit
+
+    methods, header = load("finetune.methods", Methods), corpora[0].header
+    params = methods.frozen if method == "frozen" else methods.lora_classifier
+    design = emotion_head.Design(
+        method=method,
+        classes=job.task.classes,
+        encoder=str(layout.ENCODERS / job.start),
+        encoder_sha256=header.weights_sha256,
+        width=header.width,
+        blocks=header.blocks,
+        model=params.model,
+        loss=params.loss,
+        lora=None if method == "frozen" else methods.lora_classifier.lora,
+    )
+    means = Means(corpora, design.layers)
+    inputs = [design.model_dump(), digest(job.found), [asdict(one) for one in means.headers]]
+    seed = derive(load("seed", int), "finetune", job.fold)
+    fit = Fit.prepare("finetune_cached", params.training, seed, inputs, means)
+    head = emotion_head.build(design)
+    model = CachedHead(head).to(fit.device)
+    adaptation.run(job, fit, model, lambda out: emotion_head.save(head, out))
 
 
 if __name__ == "__main__":

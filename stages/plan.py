@@ -9,12 +9,13 @@ import shutil
 from collections.abc import Collection, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from pipeline import active, files
 from pipeline.errors import PipelineError
+from pipeline.finetuning import Cached, Trained
 from pipeline.manifest import ARTIFACTS
 from pipeline.params import PARAMS_FILE, Section, load, read
 from pipeline.stage import run
@@ -22,15 +23,14 @@ from pipeline.stage import run
 RAW = Path("data/raw")
 Names = list[str]
 Folds = list[Annotated[int, Field(ge=0)]]
-Trained = list[Literal["full", "lora-qkv"]]
 
 
 class Methods(Section):
     """The ``methods`` section: the active methods, by what they start from."""
 
-    cached: list[Literal["linear"]]
-    pretrained: Trained
-    retrained: Trained
+    cached: list[Cached]
+    pretrained: list[Trained]
+    retrained: list[Trained]
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pipeline import encoder, lora
 from pipeline.errors import PipelineError
+from pipeline.finetuning import LoraParams
 from pipeline.layers import Layer
 from tests.speech import SMALL
 
@@ -147,18 +148,18 @@ def test_a_partial_mask_changes_the_frames_and_none_changes_nothing() -> None:
 def test_adapters_take_part_and_learn() -> None:
     model = encoder.initialize(BASE, seed=3)
     before, _ = encoder.hidden(model, [wave(3000)], ["last"])
-    adapted = lora.adapt(model, rank=2, alpha=4.0, dropout=0.0)
-    same, _ = encoder.hidden(adapted.get_base_model(), [wave(3000)], ["last"])
+    lora.adapt(model, lora.QKV, LoraParams(rank=2, alpha=4.0, dropout=0.0))
+    same, _ = encoder.hidden(model, [wave(3000)], ["last"])
     torch.testing.assert_close(same["last"], before["last"])
     same["last"].sum().backward()
-    trained = {name for name, p in adapted.named_parameters() if p.grad is not None}
+    trained = {name for name, p in model.named_parameters() if p.grad is not None}
     assert trained
     assert all("lora_" in name for name in trained)
     with torch.no_grad():
-        for name, parameter in adapted.named_parameters():
+        for name, parameter in model.named_parameters():
             if "lora_" in name:
                 torch.nn.init.normal_(parameter)
-        after, _ = encoder.hidden(adapted.get_base_model(), [wave(3000)], ["last"])
+        after, _ = encoder.hidden(model, [wave(3000)], ["last"])
     assert not torch.allclose(after["last"], before["last"], atol=1e-3)
 
 

@@ -95,6 +95,31 @@ def test_old_names_and_heads_of_other_tasks_are_understood(
     assert found.config.layerdrop == 0.0
 
 
+def test_a_large_classifier_loses_its_own_head_and_says_so(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As superb/hubert-large-superb-er: a large encoder under a classifier of four other classes.
+    large: dict[str, Any] = {
+        "feat_extract_norm": "layer",
+        "do_stable_layer_norm": True,
+        "conv_bias": True,
+    }
+    heads = ("projector.weight", "classifier.weight", "classifier.bias")
+    pin, model = published(
+        cache,
+        prefix="hubert.",
+        heads=heads,
+        architectures=["HubertForSequenceClassification"],
+        use_weighted_layer_sum=True,
+        **large,
+    )
+    found = hub.load("superb", pin)
+    expected = model.state_dict()
+    assert all(torch.equal(found.state_dict()[key], expected[key]) for key in expected)
+    said = capsys.readouterr().err
+    assert "classifier, projector left out, whatever is trained gets a new head" in said
+
+
 def test_what_is_found_survives_saving_and_loading(cache: Path, tmp_path: Path) -> None:
     pin, model = published(cache)
     folder = tmp_path / "saved"

@@ -63,6 +63,7 @@ def run_stages() -> None:
     finetune.main("pretrained", "lora-qkv", 0)
     extract.main(encoder="tiny", corpus="tones")
     finetune_cached.main("tiny", "linear", 0)
+    finetune_cached.main("tiny", "frozen", 0)
     probe.main("tiny")
     share.main("tiny", "cnn-lstm")
 
@@ -105,7 +106,12 @@ def test_other_test_clips_change_nothing_that_was_fitted(found: list[Example]) -
     run_stages()
     assert digests() == before
     kinds = ("multitask/0/model", "frames/0.h5", "units/0/codebooks", "retrained/0/model")
-    heads = ("retrained/full/0/encoder/model", "adapter/adapter_model", "linear/0/model")
+    heads = (
+        "retrained/full/0/model",
+        "lora-qkv/0/adapter_model",
+        "frozen/0/head",
+        "linear/0/model",
+    )
     for kind in (*kinds, *heads, "share/tiny/cnn-lstm", "probes/tiny/layers.csv"):
         assert any(kind in name for name in before), kind
 

@@ -66,7 +66,12 @@ STAGES = {
         "finetune@full-0",
         "finetune-adapted@full-4",
     },
-    "efficient-finetuning": {"finetune@full-4", "finetune@lora-qkv-0", "preprocess@tess"},
+    "efficient-finetuning": {
+        "finetune@full-4",
+        "finetune@lora-qkv-0",
+        "finetune-cached@hubert-large-lora-classifier-4",
+        "preprocess@tess",
+    },
     "emodb": {"finetune-cached@mfcc-linear-4", "finetune-adapted@full-4"},
     "acted-shares": {"share@fbank-cnn-lstm", "share@fbank-cnn-lstm-attention"},
     "emotion-share": {"share@fbank-cnn-lstm", "extract@wav2vec2-large-emotion-share"},

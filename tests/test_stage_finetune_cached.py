@@ -1,25 +1,42 @@
-"""finetune_cached: the linear method over the embeddings that `extract` wrote."""
+"""finetune_cached: what trains on the embeddings that `extract` wrote."""
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 
-from pipeline import folds, manifest, params
+from pipeline import adaptation, classifier, folds, manifest, params
+from pipeline import encoder as encoders
+from pipeline.classifier import Classifier
 from pipeline.cli.preset import merged
+from pipeline.emotion_head import Design
 from pipeline.errors import PipelineError
-from pipeline.task import Example
+from pipeline.finetuning import FinetuneParams
+from pipeline.params import load
+from pipeline.seeds import derive
+from pipeline.task import Example, of_role
+from pipeline.training import Fit
+from pipeline.waves import Waves
 from stages import encoder, extract, finetune_cached
-from tests.speech import tone_clips
+from tests.speech import small_encoder, tone_clips
+from tests.test_classifier import LARGE
 
 OVERLAY = """
 corpora: [tones]
 task: {classes: [angry, sad], merge: {}}
-finetune: {methods: {linear: {pooling: mean, c: [0.1]}}}
+extract: {dtype: float32}
+finetune:
+  methods:
+    linear: {pooling: mean, c: [0.1]}
+    frozen: {training: {learning_rate: 1e-2}}
+    lora-classifier: {training: {learning_rate: 1e-2}}
 """
+FRAMES = "finetune: {methods: {frozen: {model: {head: bilstm}}}}"
 
 
 @pytest.fixture
@@ -57,3 +74,44 @@ def test_linear_is_scikit_learn_on_the_cached_means(found: list[Example]) -> Non
 def test_embeddings_that_are_not_there_are_named(found: list[Example]) -> None:
     with pytest.raises(PipelineError, match=r"embeddings/tiny/tones\.h5: no such file"):
         finetune_cached.main("tiny", "linear", 0)
+
+
+@pytest.mark.parametrize("method", ["frozen", "lora-classifier"])
+@pytest.mark.parametrize("style", [{}, LARGE], ids=["base", "large"])
+def test_cached_means_train_what_the_encoder_in_the_loop_would(
+    found: list[Example], method: str, style: dict[str, Any]
+) -> None:
+    base = small_encoder(Path("artifacts/encoders/tiny"), **style)
+    extract.main("tiny", "tones")
+    finetune_cached.main("tiny", method, 0)  # type: ignore[arg-type]
+    folder = Path(f"artifacts/classifiers/tiny/{method}/0")
+    design = Design.read(folder)
+    body = encoders.load(base)
+    settings = getattr(load("finetune", FinetuneParams).methods, method.replace("-", "_")).training
+    Path("live").mkdir()
+    seed = derive(load("seed", int), "finetune", 0)
+    fit = Fit(settings, seed, torch.device("cpu"), 60.0, Path("live"), Waves(body))
+    torch.manual_seed(derive(seed, "init"))
+    live = Classifier(body, design)
+    before = body.state_dict()["encoder.layers.0.final_layer_norm.weight"].clone()
+    history = fit.run(
+        live,
+        of_role(found, "train"),
+        of_role(found, "dev"),
+        lambda dev: adaptation.score(fit, live, dev),
+    )
+    assert history[-1]["train_loss"] < 0.9 * history[0]["train_loss"]
+    assert torch.equal(body.state_dict()["encoder.layers.0.final_layer_norm.weight"], before)
+    # Adam follows the sign of gradients that are rounding, so weights drift apart a little.
+    expected = adaptation.logits(fit, live, found)
+    cached = adaptation.logits(fit, classifier.load(folder), found)
+    np.testing.assert_allclose(cached, expected, rtol=1e-3, atol=1e-3)
+    assert np.abs(expected).max() > 0.1
+
+
+def test_a_head_that_reads_frames_is_refused_by_name(found: list[Example]) -> None:
+    text = Path("params.yaml").read_text("utf-8")
+    Path("params.yaml").write_text(merged(text, FRAMES), "utf-8")
+    params.read.cache_clear()
+    with pytest.raises(PipelineError, match=r"finetune\.methods\.frozen\.model\.head"):
+        finetune_cached.main("fbank", "frozen", 0)

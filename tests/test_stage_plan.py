@@ -29,7 +29,7 @@ ACTIVE = (
     "embeddings/fbank/demo.h5",
     "classifiers/fbank/linear/0/predictions.csv",
     "classifiers/pretrained/full/1/predictions.csv",
-    "classifiers/retrained/full/0/encoder/model.safetensors",
+    "classifiers/retrained/full/0/model.safetensors",
     "share/fbank/cnn-lstm-attention/predictions.csv",
     "multitask/7/model.safetensors",
     "probes/tiny/layers.csv",
@@ -95,7 +95,7 @@ def test_empty_lists_leave_empty_folders(project: Path) -> None:
         ("- 0\n", "- -1\n", "folds.0 must be greater than or equal to 0"),
         ("- demo\n", "- emodb\n", "data/raw/emodb: no such folder, put the corpus there"),
         ("`corpus`\n- demo\n", "`corpus`\n  []\n", "corpora is empty, name a corpus"),
-        ("  - linear\n", "  - full\n", "methods.cached.0 must be 'linear', got 'full'"),
+        ("  - linear\n", "  - full\n", "methods.cached.0 must be 'linear', 'frozen' or "),
         ("  - cnn-lstm-attention\n", "  - lstm\n", "share.heads has 'lstm', which share.model"),
     ],
 )

@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from pipeline import encoder as encoders
-from pipeline.classifier import Classifier, Design, logits, score
+from pipeline.adaptation import logits, score
+from pipeline.classifier import Classifier
+from pipeline.emotion_head import Design
 from pipeline.errors import PipelineError
+from pipeline.finetuning import LossParams, ModelParams
 from pipeline.multitask import Multitask
 from pipeline.settings import Training
 from pipeline.task import Example, of_role
@@ -19,16 +22,18 @@ from tests.speech import small_encoder, tone_clips
 SETTINGS = Training(
     epochs=3, batch=6, learning_rate=1e-3, patience=0, freeze_conv=True, precision="fp32"
 )
+MODEL = ModelParams(
+    head="pool", layer="last", projection=8, lstm_width=8, batch_norm=False, dropout=0.0
+)
 DESIGN = Design(
     method="full",
     classes=["angry", "sad"],
-    head="pool",
-    layer="last",
-    projection=8,
-    lstm_width=8,
-    loss="am-softmax",
-    scale=10.0,
-    margin=0.2,
+    encoder="encoder",
+    encoder_sha256="",
+    width=16,
+    blocks=2,
+    model=MODEL,
+    loss=LossParams(name="am-softmax", scale=10.0, margin=0.2),
 )
 
 
@@ -54,10 +59,9 @@ def fit_of(
     return Fit(settings, 5, torch.device("cpu"), budget_s, path, Waves(model.encoder))
 
 
-def classifier(base: Path, **changes: Any) -> Classifier:
+def classifier(base: Path) -> Classifier:
     torch.manual_seed(0)
-    design = DESIGN.model_copy(update=changes)
-    return Classifier(encoders.load(base, freeze_conv=True), design)
+    return Classifier(encoders.load(base, freeze_conv=True), DESIGN)
 
 
 def without_dropout(model: torch.nn.Module) -> None:
@@ -69,7 +73,7 @@ def without_dropout(model: torch.nn.Module) -> None:
             setattr(module, "dropout", 0.0)  # noqa: B010
 
 
-def train(fit: Fit, model: Classifier, found: list[Example]) -> list[dict[str, float]]:
+def train(fit: Fit, model: Any, found: list[Example]) -> list[dict[str, float]]:
     return fit.run(
         model,
         of_role(found, "train"),
@@ -95,7 +99,7 @@ def test_the_front_end_is_frozen_and_the_rest_trains(found: list[Example], base:
     moved = {n for n, v in model.state_dict().items() if not torch.equal(v, before[n])}
     assert not any("feature_extractor" in name for name in moved)
     unmoved = set(before) - moved
-    assert {n for n in unmoved if "feature_extractor" not in n} == {"body.masked_spec_embed"}
+    assert {n for n in unmoved if "feature_extractor" not in n} == {"encoder.masked_spec_embed"}
 
 
 def test_a_batch_does_not_depend_on_how_it_is_cut(found: list[Example], base: Path) -> None:
@@ -216,7 +220,7 @@ def test_no_epochs_leave_the_encoder_unchanged(found: list[Example], base: Path)
 def test_a_loss_that_is_not_finite_names_step_and_clips(found: list[Example], base: Path) -> None:
     model = classifier(base)
     with torch.no_grad():
-        model.output.weight[0, 0] = float("nan")
+        next(model.head.classifier.parameters())[0, 0] = float("nan")
     with pytest.raises(PipelineError, match=r"epoch 1, step 1: the loss is nan \(clips tones/"):
         train(fit_of(model), model, found)
     assert not Path("scratch/last.safetensors").exists()

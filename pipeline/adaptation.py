@@ -1,0 +1,62 @@
+"""From a model to a published classifier: train, choose on dev, predict dev and test.
+
+What `finetune` and `finetune_cached` have in common, whatever their batches are made of. A model
+has ``logits`` and ``loss`` of a batch.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline import files, losses, metrics, predictions
+from pipeline.device import autocast
+from pipeline.finetuning import Job
+from pipeline.progress import say
+from pipeline.task import Example, of_role
+from pipeline.training import Fit
+
+
+def run(job: Job, fit: Fit, model: Any, save: Callable[[Path], None]) -> None:
+    """Train ``model`` on the job's examples and publish what ``save`` writes, and its predictions.
+
+    Raises:
+        PipelineError: As `Fit.run`.
+    """
+    say(f"a new, untrained head for {len(job.task.classes)} classes")
+    train, dev = of_role(job.found, "train"), of_role(job.found, "dev")
+    history = fit.run(model, train, dev, lambda dev: score(fit, model, dev))
+    if not fit.processes.main:
+        return
+    scored = logits(fit, model, job.scored)
+    with files.publish(job.target) as out:
+        out.mkdir()
+        save(out)
+        predictions.write(out, job.task.classes, job.scored, scored)
+        predictions.write_history(out, history)
+    fit.discard()
+
+
+def logits(fit: Fit, model: Any, found: Sequence[Example]) -> npt.NDArray[np.float32]:
+    """The logits of every example's clip, (clips, classes), in the order given."""
+    model.eval()
+    rows = {example.clip.clip: row for row, example in enumerate(found)}
+    order, parts = [], []
+    with torch.inference_mode(), autocast(fit.device, fit.settings.precision):
+        for batch in fit.batches(found):
+            order += [rows[example.clip.clip] for example in batch.examples]
+            parts.append(model.logits(batch).cpu().numpy())
+    result: npt.NDArray[np.float32] = np.concatenate(parts)
+    return result[np.argsort(order)]
+
+
+def score(fit: Fit, model: Any, dev: Sequence[Example]) -> dict[str, float]:
+    """Loss per clip (no margin) and unweighted average recall over clips."""
+    scored = logits(fit, model, dev)
+    targets = np.array([example.label for example in dev])
+    loss = losses.cross_entropy_sum(torch.from_numpy(scored), torch.from_numpy(targets))
+    counts = metrics.confusion(targets, scored.argmax(-1), scored.shape[1])
+    return {"dev_loss": float(loss) / len(dev), "dev_uar": float(metrics.uar(counts))}
