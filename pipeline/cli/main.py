@@ -14,6 +14,7 @@ COMMANDS = {
     "preset": "Turn params.yaml into one of the published systems.",
     "ablation": "Print experiments as the ablation tables of GMP-ATL.",
     "compare": "Test whether one experiment is better than another.",
+    "parameters": "Count what each method trains, block by block.",
     "cache": "List cached embeddings, check every byte, clear unfinished work.",
     "encoder": "Pin a published encoder: its commit and checksum.",
 }
