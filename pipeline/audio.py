@@ -102,10 +102,16 @@ def encode_flac(samples: Samples) -> tuple[bytes, str]:
 
     The same samples give the same bytes, and 16-bit sources pass through without loss.
     """
-    pcm = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype("<i2")
+    pcm = _pcm(samples)
     encoded = io.BytesIO()
     soundfile.write(encoded, pcm, SAMPLE_RATE_HZ, subtype="PCM_16", format="FLAC")
     return encoded.getvalue(), hashlib.sha256(pcm.tobytes()).hexdigest()
+
+
+def as_stored(samples: Samples) -> Samples:
+    """The samples as a clip's file gives them back: of 16 bits."""
+    stored: Samples = _pcm(samples) * np.float32(1 / 32768)
+    return stored
 
 
 def write_flac(path: Path, samples: Samples) -> str:
@@ -135,6 +141,12 @@ def read_clip(path: Path) -> Samples:
         raise PipelineError(f"{path}: damaged (MD5), delete it and run `dvc repro preprocess`")
     clip: Samples = samples * np.float32(1 / 32768)
     return clip
+
+
+def _pcm(samples: Samples) -> npt.NDArray[np.int16]:
+    pcm: npt.NDArray[np.int16]
+    pcm = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype("<i2")
+    return pcm
 
 
 def _part(

@@ -64,21 +64,9 @@ class Job:
             PipelineError: The encoder is missing or damaged, or has no such layer.
         """
         runtime = stage.runtime()
-        settings = files.read_json(folder / layout.CONFIG)
-        frontend = frontends.parse(settings)
-        if frontend:
-            header = _header(folder, name, kept, 0, frontend.width, frontend.hop_samples)
-            embed: Embed = partial(_with_frontend, frontend, header)
-            computer = "cpu"
-        else:
-            from pipeline.embedder import Embedder
-
-            blocks, width = settings["num_hidden_layers"], settings["hidden_size"]
-            header = _header(folder, name, kept, blocks, width, layout.HOP_SAMPLES)
-            embed = Embedder(folder, header, runtime.device, runtime.micro_batch_s)
-            computer = embed.device.type
+        embed, header, computer = embedder(folder, name, kept)
         # The number of threads is in the last bits of a matrix product.
-        inputs = [settings, computer, runtime.threads]
+        inputs = [files.read_json(folder / layout.CONFIG), computer, runtime.threads]
         store = files.scratch(stage.resume_key("extract", asdict(header), inputs))
         return cls(embed, header, store, runtime.workers, computer != "cpu")
 
@@ -143,6 +131,26 @@ class Job:
         if self.on_gpu:
             return pool.threaded(work, shards, GPU_THREADS)
         return pool.forked(work, shards, self.workers)
+
+
+def embedder(folder: Path, name: str, kept: Kept) -> tuple[Embed, Header, str]:
+    """What embeds with the encoder of ``folder``, what it computes, and on which kind of device.
+
+    Raises:
+        PipelineError: The encoder is missing or damaged, or has no such layer.
+    """
+    settings = files.read_json(folder / layout.CONFIG)
+    frontend = frontends.parse(settings)
+    if frontend:
+        header = _header(folder, name, kept, 0, frontend.width, frontend.hop_samples)
+        return partial(_with_frontend, frontend, header), header, "cpu"
+    from pipeline.embedder import Embedder
+
+    runtime = stage.runtime()
+    blocks, width = settings["num_hidden_layers"], settings["hidden_size"]
+    header = _header(folder, name, kept, blocks, width, layout.HOP_SAMPLES)
+    embed = Embedder(folder, header, runtime.device, runtime.micro_batch_s)
+    return embed, header, embed.device.type
 
 
 def _header(

@@ -3,13 +3,13 @@
 The baseline that any encoder has to beat: no gradient passes the encoder, and it fits in a second.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -87,3 +87,20 @@ def save(model: Pipeline, path: Path) -> None:
         "classes": regression.classes_,
     }
     save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
+
+
+def load(path: Path) -> Callable[[Vectors], Vectors]:
+    """What `save` wrote as a function from vectors (examples, width) to logits (examples, classes).
+
+    Their softmax is that of `log_probabilities`.
+    """
+    found = load_file(path)
+
+    def planes(inputs: Vectors) -> Vectors:
+        values = (inputs - found["mean"]) / found["scale"] @ found["weight"].T + found["bias"]
+        if values.shape[1] == 1:  # two classes share one plane
+            values = np.concatenate([-values / 2, values / 2], 1)
+        result: Vectors = values.astype(np.float32)
+        return result
+
+    return planes

@@ -5,11 +5,13 @@ its predictions on dev and test, and its learning curve.
 """
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from pipeline import files, layout
+from pipeline.features import Features
 from pipeline.finetuning import Cached, Job, LinearParams, Methods
 from pipeline.params import load
 from pipeline.seeds import derive
@@ -37,11 +39,15 @@ def _linear(params: LinearParams, job: Job, corpora: Any) -> None:
     from pipeline import linear, predictions
 
     vectors = linear.vectors(corpora, params.layer, job.found, params.pooling == "mean-std")
-    model = linear.fit(job.found, vectors, params.c)
+    model, header = linear.fit(job.found, vectors, params.c), corpora[0].header
     scored = [row for row, example in enumerate(job.found) if example.role != "train"]
     with files.publish(job.target) as out:
         out.mkdir()
         linear.save(model, out / "model.safetensors")
+        features = Features.of(
+            header, [params.layer], job.task.classes, params.pooling == "mean-std"
+        )
+        features.write(out)
         logits = linear.log_probabilities(model, vectors[scored])
         predictions.write(out, job.task.classes, job.scored, logits)
         predictions.write_history(out, [])
@@ -71,7 +77,12 @@ def _head(method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any) 
     fit = Fit.prepare("finetune_cached", params.training, seed, inputs, means)
     head = emotion_head.build(design)
     model = CachedHead(head).to(fit.device)
-    adaptation.run(job, fit, model, lambda out: emotion_head.save(head, out))
+
+    def save(out: Path) -> None:
+        emotion_head.save(head, out)
+        Features.of(header, design.layers, design.classes).write(out)
+
+    adaptation.run(job, fit, model, save)
 
 
 if __name__ == "__main__":

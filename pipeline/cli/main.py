@@ -11,6 +11,7 @@ from pipeline.errors import PipelineError
 # Sub-command: its module is `pipeline.cli.<name>`, its function `main`.
 COMMANDS = {
     "show": "Print a short table of what was measured, and where the pictures are.",
+    "predict": "Tell the emotion of audio files.",
     "preset": "Turn params.yaml into one of the published systems.",
     "ablation": "Print experiments as the ablation tables of GMP-ATL.",
     "compare": "Test whether one experiment is better than another.",

@@ -1,0 +1,84 @@
+"""``ser predict FILE...``: the emotion of audio files, as a table or as JSON."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.listening import Heard, Opinion
+
+
+def main(
+    places: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.")],
+    classifier: Annotated[
+        Path, typer.Option(help="Such as artifacts/classifiers/pretrained/full/0.")
+    ],
+    segment_s: Annotated[
+        float, typer.Option(min=0.5, help="Cut longer files; else as preprocess does.")
+    ] = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON, one line a file.")] = False,
+) -> None:
+    """Tell the emotion of audio files, and where they are long, how it changes over time.
+
+    A file that cannot be read is one line on stderr; the others are judged, and the exit status
+    is 1.
+    """
+    from pipeline import stage
+
+    stage.set_threads(stage.runtime().threads)
+    from pipeline import judge, listening
+    from pipeline.params import load
+
+    settings = {key: load(f"preprocess.{key}", object) for key in listening.Cutting.model_fields}
+    cutting = listening.Cutting.model_validate(
+        settings | ({"max_clip_s": segment_s} if segment_s else {})
+    )
+    files = list(listening.audio_files(places))
+    if not files:
+        raise PipelineError(f"{places[0]}: no audio file below it, name one")
+    opinion = judge.load(classifier)
+    if not as_json:
+        typer.echo("\t".join(["file", "start_s", "end_s", "emotion", *opinion.classes]))
+    failed = False
+    for file in files:
+        try:
+            heard = listening.listen(opinion, file, cutting)
+        except PipelineError as error:
+            typer.echo(" ".join(str(error).split()), err=True)
+            failed = True
+            continue
+        typer.echo(_json(heard) if as_json else _rows(heard, opinion.classes))
+    if failed:
+        sys.exit(1)
+
+
+def _json(heard: "Heard") -> str:
+    def plain(opinion: "Opinion") -> dict[str, object]:
+        return {
+            "start_s": opinion.start_s,
+            "end_s": opinion.end_s,
+            "emotion": opinion.label,
+            "probabilities": opinion.probabilities,
+        }
+
+    return json.dumps(
+        {"file": str(heard.file), **plain(heard.whole), "clips": [plain(c) for c in heard.clips]},
+        ensure_ascii=False,
+    )
+
+
+def _rows(heard: "Heard", classes: Sequence[str]) -> str:
+    """The whole file, then its clips where it has several."""
+    over_time = heard.clips if len(heard.clips) > 1 else []
+    rows = []
+    for name, opinion in [(str(heard.file), heard.whole), *(("", clip) for clip in over_time)]:
+        shown = [f"{opinion.probabilities[c]:.3f}" for c in classes]
+        where = [f"{opinion.start_s:.2f}", f"{opinion.end_s:.2f}"]
+        rows.append("\t".join([name, *where, opinion.label, *shown]))
+    return "\n".join(rows)

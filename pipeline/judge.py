@@ -1,0 +1,115 @@
+"""A trained classifier of any method at work: waveforms to logits.
+
+What `ser predict` and `ser export` use. A classifier on cached embeddings computes the same
+embeddings of the waveforms first, in the precision in which they were cached.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import features as cached
+from pipeline import layout
+from pipeline.audio import Samples
+from pipeline.emotion_head import DESIGN
+from pipeline.errors import PipelineError
+from pipeline.features import Features
+
+Floats = npt.NDArray[np.float32]
+Logits = Callable[[Sequence[Samples]], Floats]
+OnVectors = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The classes, and the function from clips, (samples,) each, to logits (clips, classes)."""
+
+    classes: list[str]
+    logits: Logits
+
+
+def load(folder: Path) -> Judge:
+    """The classifier in ``folder``, a stage's output; its encoder is looked for in the project.
+
+    Raises:
+        PipelineError: The folder is no classifier's, incomplete or damaged, or its encoder is
+            missing or another one.
+    """
+    if (folder / cached.FILE).is_file():
+        features = Features.read(folder)
+        on_vectors = _head(folder) if (folder / DESIGN).is_file() else _linear(folder)
+        embed = _embedder(folder, features)
+        return Judge(features.classes, lambda waves: on_vectors(embed(waves)))
+    if not (folder / DESIGN).is_file():
+        raise PipelineError(
+            f"{folder}: no {DESIGN}, expected the folder of a classifier, such as "
+            "artifacts/classifiers/pretrained/full/0"
+        )
+    return _live(folder)
+
+
+def _live(folder: Path) -> Judge:
+    import torch
+
+    from pipeline import classifier, stage
+    from pipeline.device import select
+
+    device = select(stage.runtime().device)
+    model = classifier.load(folder).to(device)
+
+    @torch.inference_mode()
+    def logits(waves: Sequence[Samples]) -> Floats:
+        # One by one: exact to the bit, and on a CPU also the fastest.
+        made = [model([torch.from_numpy(wave).to(device)]) for wave in waves]
+        result: Floats = torch.cat(made).cpu().numpy()
+        return result
+
+    return Judge(model.design.classes, logits)
+
+
+def _embedder(folder: Path, features: Features) -> Callable[[Sequence[Samples]], Floats]:
+    """Clips to what `pipeline.linear` and the heads read: (clips, layers, width or 2 width)."""
+    from pipeline import extraction
+
+    encoder = Path(features.encoder)
+    if layout.weights_sha256(encoder) != features.weights_sha256:
+        raise PipelineError(f"{folder}: belongs to another encoder than {encoder}, `dvc repro`")
+    frames = features.layers if features.deviation else []
+    kept = extraction.Kept(frames, features.layers, features.precision, features.dtype)
+    embed, _, _ = extraction.embedder(encoder, encoder.name, kept)
+
+    def of(waves: Sequence[Samples]) -> Iterator[Floats]:
+        for one in embed(waves):
+            means = [one.means[layer] for layer in features.layers]
+            stored = [one.frames[layer].astype(features.dtype) for layer in frames]
+            spreads = [values.astype(np.float32).std(0) for values in stored]
+            pairs = zip(means, spreads, strict=True)
+            yield np.stack([np.concatenate(pair) for pair in pairs] if spreads else means)
+
+    return lambda waves: np.stack(list(of(waves)))
+
+
+def _linear(folder: Path) -> OnVectors:
+    from pipeline import linear
+
+    planes = linear.load(folder / "model.safetensors")
+    return lambda vectors: planes(vectors[:, 0])
+
+
+def _head(folder: Path) -> OnVectors:
+    import torch
+
+    from pipeline import emotion_head
+
+    head = emotion_head.load(folder)
+
+    @torch.inference_mode()
+    def logits(vectors: Floats) -> Floats:
+        means = torch.from_numpy(vectors)
+        result: Floats = head.of_means(means.unbind(1)).numpy()
+        return result
+
+    return logits
