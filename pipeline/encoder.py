@@ -175,9 +175,7 @@ def hidden(
     """
     features = [wave if wave.ndim == 2 else front_end(model, wave) for wave in waves]
     lengths = [len(frames) for frames in features]
-    states = model.feature_projection(pad_sequence(features, batch_first=True))
-    if isinstance(states, tuple):  # wav2vec 2.0 returns the normalised features too
-        states = states[0]
+    states = _project(model, pad_sequence(features, batch_first=True))
     if masks is not None:
         masked = pad_sequence(list(masks), batch_first=True).to(states.device)
         states = torch.where(masked[..., None], model.masked_spec_embed.to(states), states)
@@ -203,6 +201,11 @@ def front_end(model: Any, wave: Tensor) -> Tensor:
     return frames
 
 
+def hidden_of_one(model: Any, features: Tensor, layers: Sequence[Layer]) -> dict[Layer, Tensor]:
+    """As `hidden`, of one clip that passed the convolutions, (1, frames, channels): for ONNX."""
+    return _transform(model, _project(model, features), None, layers)
+
+
 def is_frozen(module: torch.nn.Module) -> bool:
     """Whether nothing in the module trains."""
     return not any(parameter.requires_grad for parameter in module.parameters())
@@ -211,6 +214,13 @@ def is_frozen(module: torch.nn.Module) -> bool:
 def frames_in(wave: Tensor) -> int:
     """The frames that `hidden` makes of a waveform, or of the front end's output."""
     return len(wave) if wave.ndim == 2 else frame_count(len(wave))
+
+
+def _project(model: Any, features: Tensor) -> Tensor:
+    states = model.feature_projection(features)
+    # wav2vec 2.0 returns the normalised features too.
+    projected: Tensor = states[0] if isinstance(states, tuple) else states
+    return projected
 
 
 def _transform(

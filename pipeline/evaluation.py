@@ -63,7 +63,8 @@ class Regressor:
 class Run:
     """What one `evaluate` has read and scored: what the report's sections are made from.
 
-    ``units`` is what `tally.Tally.report` says of the units of each adapted fold.
+    ``units`` is what `tally.Tally.report` says of the units of each adapted fold, ``shared`` the
+    classifiers of folds with the same speakers on both sides, where others stand beside them.
     """
 
     protocol: Scores
@@ -72,6 +73,7 @@ class Run:
     units: Mapping[int, Any]
     audits: Mapping[str, Any]
     settings: Mapping[str, Any]
+    shared: Sequence[Classifier] = ()
 
     @property
     def corpora(self) -> list[str]:
@@ -166,6 +168,8 @@ def as_json(run: Run) -> Scores:
         nested["emotion"].setdefault(c.start, {})[c.method] = c.scores
     for r in run.shares:
         nested["share"].setdefault(r.features, {})[r.head] = r.scores
+    for c in run.shared:
+        nested.setdefault("speaker_shared", {}).setdefault(c.start, {})[c.method] = c.scores
     nested["units"] = {str(fold): report for fold, report in run.units.items()}
     return nested
 

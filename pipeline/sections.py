@@ -15,7 +15,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from ruamel.yaml import YAML
 
-from pipeline import manifest, plots, probe_section, share_section, units_section
+from pipeline import (
+    corpora_table,
+    manifest,
+    plots,
+    probe_section,
+    protocols,
+    share_section,
+    units_section,
+)
 from pipeline.evaluation import Run
 from pipeline.report import Section, Table, interval, page
 from pipeline.scores import Scores
@@ -184,11 +192,13 @@ def reproduce(run: Run, _plots: Path) -> Section:
 SECTIONS: Sequence[Make] = (
     protocol,
     emotion,
+    protocols.section,
     share_section.section,
     probe_section.layers,
     probe_section.places,
     units_section.section,
     corpora,
+    corpora_table.section,
     environment,
     reproduce,
 )

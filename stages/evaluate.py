@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline import active, files, runs
+from pipeline import active, files, folds, manifest, runs
 from pipeline.params import KEYS, PARAMS_FILE, Section, load, read
 from pipeline.stage import run
 
@@ -27,7 +27,7 @@ class EvaluateParams(Section):
 
 def main() -> None:
     """Write results/metrics.json, scores.json, tables, plots and report.html."""
-    from pipeline import evaluation, report, sections, share_section
+    from pipeline import corpora_table, evaluation, protocols, report, sections, share_section
     from pipeline.scores import Bootstrap
     from pipeline.task import Task
 
@@ -38,22 +38,24 @@ def main() -> None:
     share_fold = load("share.fold", int)
     by = load("split.by", str)
 
-    tests = evaluation.test_utterances(
-        corpora, {fold for used in systems.values() for fold in used}
-    )
-    classifiers = evaluation.score_classifiers(systems, load("task", Task), bootstrap, tests)
+    tests = evaluation.test_utterances(corpora, {f for used in systems.values() for f in used})
+    task, made = load("task", Task), folds.read_all()
+    systems, beside = protocols.separate(systems, manifest.read(corpora), made)
+    classifiers = evaluation.score_classifiers(systems, task, bootstrap, tests)
+    shared = evaluation.score_classifiers(beside, task, bootstrap, tests)
     shares = evaluation.score_shares(regressors, share_fold, bootstrap)
-    used = {fold for folds in systems.values() for fold in folds}
+    used = {fold for trained in systems.values() for fold in trained}
     used |= {share_fold} if regressors else set()
     protocol = evaluation.protocol(corpora, sorted(used), by, bootstrap)
     settings = {key: load(key, object) for key in SETTINGS}
     audits = evaluation.audits(corpora)
     units = evaluation.units(load("adapted", list[int]))
-    evaluated = evaluation.Run(protocol, classifiers, shares, units, audits, settings)
+    evaluated = evaluation.Run(protocol, classifiers, shares, units, audits, settings, shared)
     scores = evaluation.as_json(evaluated)
     with files.publish(RESULTS / "tables") as tables:
         evaluation.write_tables(tables, classifiers)
         share_section.write(tables, shares)
+        corpora_table.write(tables, corpora)
     with files.publish(RESULTS / "plots") as plots:
         plots.mkdir()
         page = report.page(sections.of(evaluated, plots))

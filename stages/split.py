@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from pipeline import files, folds, manifest, partition, progress
 from pipeline.errors import PipelineError
@@ -13,6 +13,7 @@ from pipeline.params import Section, load
 from pipeline.stage import run
 
 GIVEN = Path("data/folds.csv")
+SHARED_PARTS = 5  # [paper] a test set of 20 %
 TOLD = 10  # groups of equal audio that are named
 
 
@@ -22,12 +23,15 @@ class SplitParams(Section):
     by: Literal["session", "speaker", "corpus", "published", "given", "random"]
     count: int | Literal["all"]
     dev: Literal["speaker", "session", "random", "none"]
+    shared: Annotated[int, Field(ge=0, le=SHARED_PARTS)]
 
     @model_validator(mode="after")
     def _random_where_it_can_be(self) -> "SplitParams":
         counted = self.count != "all" and self.count >= 2
         if self.by == "random" and not (counted and self.dev in ("random", "none")):
             raise ValueError("by random with a count of 2 or more and dev random or none")
+        if self.by == "random" and self.shared:
+            raise ValueError("shared 0 where by is random, which shares speakers anyway")
         if self.dev == "random" and self.by not in ("random", "published", "given"):
             raise ValueError("dev speaker, session or none unless by is random, published or given")
         return self
@@ -40,10 +44,14 @@ def main() -> None:
     clips = manifest.read(corpora)
     originals = [clip for clip in clips if not clip.augmented_from]
     made = _divide(params, originals, corpora)
+    apart = len(made)
+    made += _shared(params, originals)
     made = [partition.add_augmented(clips, fold) for fold in made]
     with files.publish(folds.FOLDS) as staged:
         folds.write(staged, made)
-        folds.require_no_leakage(folds.read_all(staged), clips, shared=params.by == "random")
+        written = folds.read_all(staged)
+        folds.require_no_leakage(written[:apart], clips, shared=params.by == "random")
+        folds.require_no_leakage(written[apart:], clips, shared=True)
     files.seal(folds.FOLDS)
     repeated = folds.audio_in_several_corpora(originals)
     for group in repeated[:TOLD]:
@@ -71,6 +79,14 @@ def _divide(params: SplitParams, clips: Sequence[Clip], corpora: list[str]) -> l
     if dev == "random":
         return partition.take_dev_at_random(clips, made, load("seed", int))
     return made if dev == "none" else partition.take_dev(clips, made, dev)
+
+
+def _shared(params: SplitParams, clips: Sequence[Clip]) -> list[folds.Fold]:
+    """Folds of a random fifth of the utterances, to be scored beside the others."""
+    if not params.shared:
+        return []
+    dev = params.dev != "none"
+    return partition.at_random(clips, SHARED_PARTS, load("seed", int), dev)[: params.shared]
 
 
 def _published(corpus: str) -> Path:

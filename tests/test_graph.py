@@ -28,7 +28,7 @@ WORK = """
     checkpoint waves metrics training multitask masked_prediction classifier linear predictions
     shares finetuning probes cached regression scores plots report evaluation comparison sections
     units_section share_section probe_section experiments epoch continued adaptation cached_head
-    emotion_head features judge listening summary
+    card corpora_table emotion_head features judge listening onnx_model protocols summary
 """
 LAYERS = [sources.GROUND, DATA.split(), MODEL.split(), WORK.split(), ["cli"]]
 

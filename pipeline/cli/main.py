@@ -12,6 +12,7 @@ from pipeline.errors import PipelineError
 COMMANDS = {
     "show": "Print a short table of what was measured, and where the pictures are.",
     "predict": "Tell the emotion of audio files.",
+    "export": "Write a classifier as a model of the hub, with its card, or as ONNX.",
     "preset": "Turn params.yaml into one of the published systems.",
     "ablation": "Print experiments as the ablation tables of GMP-ATL.",
     "compare": "Test whether one experiment is better than another.",

@@ -1,0 +1,93 @@
+"""``ser export FOLDER OUT``: a classifier as a model of the hub, with its card, and as ONNX."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.emotion_head import Design
+
+
+def main(
+    folder: Annotated[
+        Path, typer.Argument(help="Such as artifacts/classifiers/pretrained/full/0.")
+    ],
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Also as model.onnx (extra `onnx`).")
+    ] = False,
+) -> None:
+    """Write encoder and head as one model, adapters merged, with a model card.
+
+    transformers loads it with `AutoModelForAudioClassification` where the head is theirs (pool,
+    layer last or weighted, cross-entropy).
+    """
+    from pipeline import stage
+
+    stage.set_threads(stage.runtime().threads)
+    from pipeline import classifier, files, lora
+    from pipeline.emotion_head import DESIGN, Design
+
+    if not (folder / DESIGN).is_file():
+        raise PipelineError(
+            f"{folder}: no {DESIGN}, expected a classifier with an encoder, such as "
+            "artifacts/classifiers/pretrained/full/0 (linear is scikit-learn's, and has none)"
+        )
+    if out.exists():
+        raise PipelineError(f"{out}: exists, name another folder or remove it")
+    _require_encoder(folder, Design.read(folder))
+    model = classifier.load(folder)
+    lora.merge(model)
+    with files.publish(out.absolute()) as staged:
+        staged.mkdir()
+        classifier.write_whole(model, staged)
+        (staged / "README.md").write_text(_card(folder, model.design), "utf-8")
+        if onnx:
+            from pipeline import onnx_model
+
+            onnx_model.write(model, staged / "model.onnx")
+    typer.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+
+
+def _require_encoder(folder: Path, design: "Design") -> None:
+    from pipeline import files, layout
+
+    if design.method == "full":
+        return
+    config = files.read_json(Path(design.encoder) / layout.CONFIG)
+    if "model_type" not in config:
+        raise PipelineError(
+            f"{folder}: its encoder {design.encoder} is a front end, no model of transformers, "
+            "export a classifier on an encoder with weights"
+        )
+
+
+def _card(folder: Path, design: "Design") -> str:
+    from pipeline import card, folds, manifest
+    from pipeline.params import load
+
+    start, method, fold = folder.parts[-3:]
+    corpora = load("corpora", list[str])
+    parsers = {name: load(f"corpus.{name}.parser", str) for name in corpora}
+    return card.text(
+        design,
+        f"{start}/{method}/{fold}",
+        manifest.read(corpora),
+        folds.read(int(fold)) if fold.isdigit() else {},
+        parsers,
+        _measured(start, method),
+    )
+
+
+def _measured(start: str, method: str) -> tuple[Any, Any] | None:
+    from pipeline import files
+
+    path = Path("results/scores.json")
+    if not path.is_file():
+        return None
+    everything = files.read_json(path)
+    found = everything["emotion"].get(start, {}).get(method)
+    return (everything["protocol"], found) if found else None
