@@ -25,7 +25,11 @@ from tests.test_training import DESIGN, MODEL, SETTINGS, fit_of, train
 
 ROOT = Path(__file__).resolve().parent.parent
 CE = LossParams(name="ce", scale=1.0, margin=0.0)
-LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+LARGE: dict[str, Any] = {
+    "feat_extract_norm": "layer",
+    "do_stable_layer_norm": True,
+    "conv_bias": True,
+}
 # For each classifier: its logits, and its files written anew.
 AGAIN = """
 import sys, torch, numpy as np

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def toy(project: Path) -> Path:
     return project
 
 
-def made(method: str, **model: str) -> tuple[classifier.Classifier, Path]:
+def made(method: str, **model: Any) -> tuple[classifier.Classifier, Path]:
     found = trained(small_encoder(Path("artifacts/encoders/tiny"), **LARGE), method, **model)
     folder = Path("artifacts/classifiers/pretrained") / method / "0"
     folder.parent.mkdir(parents=True)
@@ -78,7 +79,7 @@ def test_the_card_names_data_speakers_licence_and_scores(toy: Path) -> None:
 
 @pytest.mark.parametrize("style", [{}, LARGE], ids=["base", "large"])
 @pytest.mark.parametrize("kind", ["hubert", "wav2vec2"])
-def test_onnx_says_the_same(toy: Path, style: dict[str, object], kind: str) -> None:
+def test_onnx_says_the_same(toy: Path, style: dict[str, Any], kind: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     base = small_encoder(toy / "artifacts/encoders/tiny", model_type=kind, **style)
