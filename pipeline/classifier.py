@@ -119,6 +119,7 @@ def load(folder: Path, base: Path | None = None) -> Classifier:
 def _load(folder: Path, base: Path, design: Design) -> Classifier:
     if design.method == "full":
         encoder = encoders.skeleton(files.read_json(folder / layout.CONFIG))
+        files.require_intact(folder / layout.WEIGHTS)
         found = load_file(folder / layout.WEIGHTS)
         prefix = encoder.base_model_prefix + "."
         encoder.load_state_dict(checkpoint.under(prefix, found), assign=True)

@@ -175,6 +175,7 @@ def load(folder: Path) -> EmotionHead:
     design = Design.read(folder)
     head = EmotionHead(design)
     try:
+        files.require_intact(folder / HEAD)
         head.load_state_dict(load_file(folder / HEAD))
         if design.method == "lora-classifier" and design.lora:
             lora.adapt(head, lora.HEAD, design.lora)

@@ -15,6 +15,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from pipeline import files
 from pipeline.embeddings import Embeddings
 from pipeline.layers import Layer
 from pipeline.task import Example
@@ -94,6 +95,7 @@ def load(path: Path) -> Callable[[Vectors], Vectors]:
 
     Their softmax is that of `log_probabilities`.
     """
+    files.require_intact(path)
     found = load_file(path)
 
     def planes(inputs: Vectors) -> Vectors:

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pipeline import files
 from pipeline.finetuning import LoraParams
 
 WEIGHTS = "adapter_model.safetensors"
@@ -98,6 +99,7 @@ def read(folder: Path) -> dict[str, Tensor]:
     """The weights that `save` wrote."""
     from safetensors.torch import load_file
 
+    files.require_intact(folder / WEIGHTS)
     found = load_file(folder / WEIGHTS)
     return {name.removeprefix(_WRAPPED): value for name, value in found.items()}
 

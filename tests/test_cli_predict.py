@@ -109,6 +109,7 @@ def test_what_is_not_there_is_one_line(
 
 def test_another_encoder_is_refused(toy: Path, tmp_path: Path) -> None:
     folder: Any = shutil.copytree(folder_of("tiny", "frozen"), tmp_path / "copy")
+    (folder / "SHA256SUMS").unlink()
     text = (folder / "features.json").read_text()
     (folder / "features.json").write_text(
         text.replace('"weights_sha256": "', '"weights_sha256": "0')
