@@ -77,10 +77,14 @@ class Experiment:
 
 def every() -> list[Experiment]:
     """All experiments of the repository, in the order of `dvc exp list`."""
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    with Repo() as repo:
-        found = repo.experiments.ls(all_commits=True)
+    try:
+        with Repo() as repo:
+            found = repo.experiments.ls(all_commits=True)
+    except DvcException as error:  # such as its lock, while experiments run
+        raise PipelineError(f"experiments: {error}") from None
     return [Experiment(name) for named in found.values() for name, *_ in named]
 
 
