@@ -22,13 +22,13 @@ DATA = """
 MODEL = """
     layers layout batches device dropout processes encoder hub frontends hdf5 embeddings
     embeddings_writer embedder extraction nearest clusters units heads losses masking lora
-    cnn_lstm
+    cnn_lstm finetuning features
 """
 WORK = """
     checkpoint waves metrics training multitask masked_prediction classifier linear predictions
-    shares finetuning probes cached regression scores plots report evaluation comparison sections
+    shares probes cached regression scores plots report evaluation comparison sections
     units_section share_section probe_section experiments epoch continued adaptation cached_head
-    card corpora_table emotion_head features judge listening onnx_model protocols summary
+    card corpora_table emotion_head judge listening onnx_model protocols summary
 """
 LAYERS = [sources.GROUND, DATA.split(), MODEL.split(), WORK.split(), ["cli"]]
 
