@@ -37,7 +37,9 @@ def publish(target: Path) -> Iterator[Path]:
     """
     # Outside the project, where a test may write, another file system may begin.
     outside = target.is_absolute()
-    staged = target.with_name(target.name + "~") if outside else STAGING / "+".join(target.parts)
+    beside = target if outside else STAGING / "+".join(target.parts)
+    # What is staged must never be taken for a file or the checksum of one.
+    staged = beside.with_name(beside.name + "~")
     retired = staged.with_name(staged.name + "~old")
     _remove(staged)
     _remove(retired)
