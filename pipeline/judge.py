@@ -76,7 +76,7 @@ def _embedder(folder: Path, features: Features) -> Callable[[Sequence[Samples]],
 
     encoder = Path(features.encoder)
     if layout.weights_sha256(encoder) != features.weights_sha256:
-        raise PipelineError(f"{folder}: belongs to another encoder than {encoder}, `dvc repro`")
+        raise PipelineError(f"{folder}: belongs to another encoder than {encoder}, run `dvc repro`")
     frames = features.layers if features.deviation else []
     kept = extraction.Kept(frames, features.layers, features.precision, features.dtype)
     embed, _, _ = extraction.embedder(encoder, encoder.name, kept)
