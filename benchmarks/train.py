@@ -31,8 +31,9 @@ from benchmarks.speech import as_long_as_iemocap, length_s, recordings  # noqa: 
 from pipeline import dropout, encoder  # noqa: E402
 from pipeline.audio import read_clip  # noqa: E402
 from pipeline.checkpoint import State  # noqa: E402
-from pipeline.classifier import Classifier, Design  # noqa: E402
+from pipeline.classifier import Classifier  # noqa: E402
 from pipeline.device import select  # noqa: E402
+from pipeline.emotion_head import Design  # noqa: E402
 from pipeline.epoch import Epoch  # noqa: E402
 from pipeline.manifest import SAMPLE_RATE_HZ  # noqa: E402
 from pipeline.masked_prediction import MaskedPrediction  # noqa: E402
@@ -202,13 +203,20 @@ class Bench:
 
     def classifier(self, head: str = "pool", loss: str = "ce") -> Classifier:
         """On the last layer, as transformers' own."""
+        body = self.encoder()
         design = Design.model_validate(
             {
-                "method": "full", "classes": CLASSES, "head": head, "layer": "last",
-                "projection": 256, "lstm_width": 256, "loss": loss, "scale": 30.0, "margin": 0.2,
+                "method": "full", "classes": CLASSES, "encoder": "", "encoder_sha256": "",
+                "width": body.config.hidden_size,
+                "blocks": body.config.num_hidden_layers,
+                "model": {
+                    "head": head, "layer": "last", "projection": 256, "lstm_width": 256,
+                    "batch_norm": False, "dropout": 0.0,
+                },
+                "loss": {"name": loss, "scale": 30.0, "margin": 0.2},
             }
         )  # fmt: skip
-        return Classifier(self.encoder(), design)
+        return Classifier(body, design)
 
     def units(self, clip: str) -> np.ndarray[Any, Any]:
         """Random units of a clip, (scales, frames)."""

@@ -29,7 +29,8 @@ def change(overlay: str) -> None:
 
 def activate(numbers: list[int]) -> None:
     systems = "methods: {cached: [], pretrained: [full], retrained: []}"
-    change(f"{systems}\nfolds: {numbers}\nadapted: []\nshare: {{features: [], heads: []}}")
+    off = "adapted: []\nshare: {features: [], heads: []}\nprobe: {features: []}"
+    change(f"{systems}\nfolds: {numbers}\n{off}")
 
 
 @pytest.fixture
@@ -37,11 +38,12 @@ def both(project: Path) -> Path:
     """Two folds by speaker, tested with little skill, and a shared one, tested with much."""
     plant(project, Study(folds=2))
     made = folds.read_all()
-    clips = [clip.clip for clip in Study().clips()]
-    made.append({clip: "test" if i % 5 == 0 else "train" for i, clip in enumerate(clips)})
+    third = Study(folds=3)
+    tested = {c.clip: third.fold(c) == SHARED or i % 5 == 0 for i, c in enumerate(third.clips())}
+    made.append({clip: "test" if is_test else "train" for clip, is_test in tested.items()})
     folds.write(folds.FOLDS, made)
     plant_classifier(project, Study(folds=2), "pretrained/full", 1.0)
-    plant_classifier(project, Study(folds=3), "pretrained/other", 3.0)
+    plant_classifier(project, third, "pretrained/other", 3.0)
     shared = project / "artifacts/classifiers/pretrained/other/2"
     shared.rename(project / "artifacts/classifiers/pretrained/full/2")
     activate([0, 1, SHARED])
