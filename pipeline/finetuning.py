@@ -92,6 +92,7 @@ class LoraClassifierParams(Section):
 class LinearParams(Section):
     """``finetune.methods.linear``."""
 
+    kind: Literal["logistic", "svm"]
     layer: Layer
     pooling: Literal["mean", "mean-std"]
     c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]

@@ -5,6 +5,7 @@ They take the place of an encoder in `extract`: their settings are the ``config.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -118,16 +119,15 @@ class Opensmile(Section):
         """Map a clip (samples,) to (1, width).
 
         Raises:
-            PipelineError: The extra ``opensmile`` is not installed.
+            PipelineError: The extra ``opensmile`` is not installed, or the clip is too short.
         """
-        try:
-            import opensmile
-        except ImportError:
+        table = _smile(self.feature_set).process_signal(samples, SAMPLE_RATE_HZ)
+        functionals: Floats = table.to_numpy(np.float32)
+        if np.isnan(functionals).any():
             raise PipelineError(
-                "opensmile: not installed, run `pip install -e .[opensmile]` (note its licence)"
-            ) from None
-        smile = opensmile.Smile(opensmile.FeatureSet[self.feature_set])
-        functionals: Floats = smile.process_signal(samples, SAMPLE_RATE_HZ).to_numpy(np.float32)
+                f"opensmile: a clip lasts {len(samples) / SAMPLE_RATE_HZ * 1000:.0f} ms, too short "
+                "for functionals (about 100 ms), take it out of the corpus"
+            )
         return functionals
 
 
@@ -143,6 +143,18 @@ def mel_filters(bands: int, fft_samples: int, high_hz: float) -> Floats:
     triangles = np.minimum((bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre))
     filters: Floats = (np.maximum(triangles, 0) * 2 / (high - low)).astype(np.float32)
     return filters
+
+
+@cache
+def _smile(feature_set: str) -> Any:
+    """The extractor of a feature set, built once a process."""
+    try:
+        import opensmile
+    except ImportError:
+        raise PipelineError(
+            "opensmile: not installed, run `pip install -e .[opensmile]` (note its licence)"
+        ) from None
+    return opensmile.Smile(opensmile.FeatureSet[feature_set])
 
 
 def _samples(length_ms: float) -> int:

@@ -39,7 +39,8 @@ def _linear(params: LinearParams, job: Job, corpora: Any) -> None:
     from pipeline import linear, predictions
 
     vectors = linear.vectors(corpora, params.layer, job.found, params.pooling == "mean-std")
-    model, header = linear.fit(job.found, vectors, params.c), corpora[0].header
+    model, header = linear.fit(params.kind, job.found, vectors, params.c)
+    header = corpora[0].header
     scored = [row for row, example in enumerate(job.found) if example.role != "train"]
     with files.publish(job.target) as out:
         out.mkdir()
@@ -48,7 +49,7 @@ def _linear(params: LinearParams, job: Job, corpora: Any) -> None:
             header, [params.layer], job.task.classes, params.pooling == "mean-std"
         )
         features.write(out)
-        logits = linear.log_probabilities(model, vectors[scored])
+        logits = linear.logits(model, vectors[scored])
         predictions.write(out, job.task.classes, job.scored, logits)
         predictions.write_history(out, [])
 

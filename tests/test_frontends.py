@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 from librosa.filters import mel as librosa_mel
 
+from pipeline import frontends
 from pipeline.errors import PipelineError
 from pipeline.frontends import Fbank, Mfcc, Opensmile, mel_filters, parse
 
@@ -76,13 +77,28 @@ def test_a_config_without_a_front_ends_kind_is_an_encoder() -> None:
 
 def test_opensmile_names_the_extra_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opensmile", None)
+    frontends._smile.cache_clear()
     smile = Opensmile(kind="opensmile", feature_set="eGeMAPSv02")
     with pytest.raises(PipelineError, match=r"pip install.*opensmile"):
         smile.frames(noise(16000))
 
 
-def test_opensmile_gives_one_frame_of_functionals() -> None:
+@pytest.mark.parametrize("feature_set", ["eGeMAPSv02", "ComParE_2016"])
+def test_opensmile_gives_one_frame_of_functionals(feature_set: str) -> None:
+    peer = pytest.importorskip("opensmile", reason="the extra opensmile is not installed")
+    smile = parse({"kind": "opensmile", "feature_set": feature_set})
+    assert isinstance(smile, Opensmile)
+    samples = noise(16000)
+    expected = peer.Smile(feature_set).process_signal(samples, 16000).to_numpy()
+    assert smile.width == expected.shape[1]
+    assert smile.hop_samples == 0
+    for _ in range(2):  # the extractor is kept, and must not remember
+        assert np.array_equal(smile.frames(samples), expected)
+        smile.frames(noise(8000))
+
+
+def test_a_clip_too_short_for_functionals_is_named() -> None:
     pytest.importorskip("opensmile", reason="the extra opensmile is not installed")
     smile = Opensmile(kind="opensmile", feature_set="eGeMAPSv02")
-    assert smile.frames(noise(16000)).shape == (1, smile.width)
-    assert smile.hop_samples == 0
+    with pytest.raises(PipelineError, match="25 ms, too short"):
+        smile.frames(noise(400))
