@@ -14,6 +14,7 @@ def classifiers(params: Mapping[str, Any]) -> dict[System, list[int]]:
     """The folds of each start and method; empty where a list is."""
     methods, folds = params["methods"], params["folds"]
     found = dict.fromkeys(product(params["features"], methods["cached"]), folds)
+    found |= {(features, "crnn"): folds for features in params["crnn"]["features"]}
     found |= {("pretrained", method): folds for method in methods["pretrained"]}
     found |= {("retrained", method): params["adapted"] for method in methods["retrained"]}
     return {system: list(used) for system, used in found.items() if used}

@@ -1,6 +1,6 @@
 """Cached frames as batches: read from HDF5 clip by clip, so memory does not grow with the corpus.
 
-Between the embeddings that `extract` wrote and the regressors of `pipeline.regression`.
+Between the embeddings that `extract` wrote and what trains on them, such as `pipeline.regression`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,6 +16,10 @@ from pipeline.embeddings import Embeddings, Floats
 from pipeline.errors import PipelineError
 from pipeline.layers import Layer
 from pipeline.shares import Sample
+from pipeline.task import Example
+
+# What names a clip.
+Item = Sample | Example
 
 # A feature that never changes would otherwise be divided by zero.
 MIN_VARIANCE = 1e-8
@@ -30,15 +34,15 @@ class Frames:
         self.layer = layer
         self._corpus = {clip: corpus for corpus in corpora for clip in corpus.clips}
 
-    def lengths(self, found: Sequence[Sample]) -> list[int]:
+    def lengths(self, found: Sequence[Item]) -> list[int]:
         """The number of frames of each sample's clip."""
         return [self._of(sample).length(sample.clip.clip) for sample in found]
 
-    def read(self, sample: Sample) -> Floats:
+    def read(self, sample: Item) -> Floats:
         """The frames of the sample's clip, (frames, width)."""
         return self._of(sample).frames(sample.clip.clip, self.layer)
 
-    def _of(self, sample: Sample) -> Embeddings:
+    def _of(self, sample: Item) -> Embeddings:
         try:
             return self._corpus[sample.clip.clip]
         except KeyError:
@@ -55,7 +59,7 @@ class Scale:
     deviation: Tensor
 
     @classmethod
-    def of(cls, frames: Frames, train: Sequence[Sample], measured: bool) -> "Scale":
+    def of(cls, frames: Frames, train: Sequence[Item], measured: bool) -> "Scale":
         """Measure over the frames of ``train``, one clip in memory at a time, or change nothing."""
         if not measured:
             return cls(torch.zeros(frames.width), torch.ones(frames.width))

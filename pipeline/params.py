@@ -45,6 +45,7 @@ KEYS = (
     "cluster",
     "retrain",
     "finetune",
+    "crnn",
     "share",
     "probe",
     "evaluate",

@@ -1,5 +1,6 @@
 """Parameter sections that several stages share; free of heavy imports."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -18,8 +19,20 @@ class Optimization(Section):
     patience: Annotated[int, Field(ge=0)]
     precision: Precision
 
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, numbered from 1: always the same."""
+        return self.learning_rate
+
+
+class Annealed(Optimization):
+    """Optimization with a learning rate that falls to zero along half a cosine."""
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, numbered from 1."""
+        return self.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / self.epochs)) / 2
+
 
 class Training(Optimization):
-    """The same for a stage that trains an encoder."""
+    """Optimization of a stage that trains an encoder."""
 
     freeze_conv: bool

@@ -113,6 +113,8 @@ class Fit:
         if history or state.steps:
             self._say(f"resumed after epoch {len(history)}, step {len(state.steps)}")
         while len(history) < self.settings.epochs and not self._exhausted(history):
+            for group in optimizer.param_groups:
+                group["lr"] = self.settings.rate(len(history) + 1)
             row = {"epoch": len(history) + 1, "train_loss": Epoch(self, state, train).run()}
             history.append(row | (self.processes.from_main(lambda: score(dev)) if dev else {}))
             self._say(_line(history[-1], self.settings.epochs))

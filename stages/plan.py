@@ -44,6 +44,7 @@ def main() -> None:
     _require("pretrained", [load("pretrained", str)], "encoders", encoders)
     _require("features", features, "encoders", encoders)
     _require("adapted", adapted, "folds", folds)
+    _require("crnn.features", load("crnn.features", Names), "features", features)
     _require("share.features", share_features, "features", features)
     probed = load("probe.features", Names)
     _require("probe.features", probed, "features", features)

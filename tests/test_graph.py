@@ -28,7 +28,8 @@ WORK = """
     checkpoint waves metrics training multitask masked_prediction classifier linear predictions
     shares probes cached regression scores plots report evaluation comparison sections
     units_section share_section probe_section experiments epoch continued adaptation cached_head
-    card corpora_table emotion_head judge listening onnx_model protocols summary
+    card corpora_table emotion_head judge listening onnx_model protocols summary crnn specaugment
+    spectrograms
 """
 LAYERS = [sources.GROUND, DATA.split(), MODEL.split(), WORK.split(), ["cli"]]
 

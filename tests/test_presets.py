@@ -17,6 +17,7 @@ from pipeline.params import load
 from pipeline.stage import Runtime
 from pipeline.task import Task
 from stages.cluster import ClusterParams
+from stages.crnn import CrnnParams
 from stages.encoder import KINDS
 from stages.evaluate import EvaluateParams
 from stages.extract import ExtractParams, FramesParams
@@ -54,6 +55,7 @@ SECTIONS = {
     "cluster": ClusterParams,
     "retrain": RetrainParams,
     "finetune": FinetuneParams,
+    "crnn": CrnnParams,
     "share": ShareParams,
     "probe": ProbeParams,
     "evaluate": EvaluateParams,

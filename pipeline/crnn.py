@@ -1,0 +1,144 @@
+"""A small convolutional-recurrent network from cached log-mel frames to emotions.
+
+The usual shape in sound classification (Cakir et al., 2017): 2-D convolutions that halve time and
+bands, a bidirectional GRU over what is left of time, attention that weighs its states.
+
+A clip's result is the same alone and in any batch: padding is zeroed before every convolution, as
+the convolution pads a clip alone, left out of the batch statistics, and never reaches GRU or
+attention.
+"""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from pipeline import checkpoint, files
+from pipeline.cached import Scale
+from pipeline.heads import valid
+from pipeline.params import Section
+from pipeline.spectrograms import Batch
+
+WEIGHTS = "model.safetensors"
+DESIGN = "classifier.json"
+T = TypeVar("T", int, Tensor)
+
+
+class Design(Section):
+    """What fixes a network: ``bands`` is the width of its frames, ``channels`` the convolutions'.
+
+    ``gru_width`` is per direction, ``dropout`` before the GRU and before the classes.
+    """
+
+    classes: list[str]
+    bands: int
+    channels: list[int]
+    gru_width: int
+    dropout: float
+
+
+class MaskedBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation whose training statistics leave padding out."""
+
+    def forward(self, images: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        """Normalise (clips, channels, frames, bands), zero on padding, as the result is.
+
+        Args:
+            images: Zero on padding.
+            mask: (clips, 1, frames, 1), 1 on valid frames and 0 on padding.
+        """
+        mean, variance = self.running_mean, self.running_var
+        if self.training:
+            count = mask.sum() * images.shape[3]
+            mean = images.sum((0, 2, 3), dtype=torch.float32) / count
+            square = images.square().sum((0, 2, 3), dtype=torch.float32) / count
+            variance = (square - mean.square()).clamp(min=0)
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr,arg-type]
+                self.running_var.lerp_(variance, self.momentum)  # type: ignore[union-attr,arg-type]
+        scale = self.weight * torch.rsqrt(variance + self.eps)  # type: ignore[operator]
+        shift = self.bias - mean * scale  # type: ignore[operator]
+        return (images * scale[:, None, None] + shift[:, None, None]) * mask
+
+
+class Crnn(nn.Module):
+    """Log-mel frames to class logits."""
+
+    def __init__(self, design: Design) -> None:
+        super().__init__()
+        self.design, bands = design, design.bands
+        pairs = list(pairwise([1, *design.channels]))
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False) for a, b in pairs
+        )
+        self.norms = nn.ModuleList(MaskedBatchNorm(b) for _, b in pairs)
+        for _ in pairs:
+            bands = _halved(bands)
+        self.gru = nn.GRU(
+            design.channels[-1] * bands, design.gru_width, batch_first=True, bidirectional=True
+        )
+        self.attention = nn.Linear(2 * design.gru_width, 1)
+        self.dropout = nn.Dropout(design.dropout)
+        self.output = nn.Linear(2 * design.gru_width, len(design.classes))
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Map (clips, frames, bands) to logits (clips, classes) in fp32.
+
+        Args:
+            frames: Standardised, and zero on padding.
+            lengths: (clips,) valid frames of each clip, at least 1.
+        """
+        # Twice as fast on a CPU with channels last.
+        images = frames[:, None].contiguous(memory_format=torch.channels_last)
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            images, lengths = convolution(images), _halved(lengths)
+            mask = valid(lengths, images.shape[2])[:, None, :, None].to(images.dtype)
+            images = torch.relu(norm(images * mask, mask))
+        states = self._states(images.transpose(1, 2).flatten(2).float(), lengths)
+        padding = ~valid(lengths, states.shape[1])
+        weights = self.attention(states).squeeze(2).masked_fill(padding, -torch.inf).softmax(1)
+        logits: Tensor = self.output(self.dropout((weights[:, None] @ states).squeeze(1)))
+        return logits.float()
+
+    def logits(self, batch: Batch) -> Tensor:
+        """The logits of a batch's clips."""
+        logits: Tensor = self(batch.frames, batch.lengths)
+        return logits
+
+    def loss(self, batch: Batch) -> tuple[Tensor, int]:
+        """Cross-entropy with the batch's targets, summed over the clips, and their number."""
+        log_probabilities = self.logits(batch).log_softmax(1)
+        return -(batch.targets * log_probabilities).sum(), len(batch.examples)
+
+    def _states(self, images: Tensor, lengths: Tensor) -> Tensor:
+        """The GRU's states on valid frames, zero on padding."""
+        packed = pack_padded_sequence(
+            self.dropout(images), lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
+        states = self.gru(packed)[0]
+        return pad_packed_sequence(states, batch_first=True, total_length=images.shape[1])[0]
+
+
+def save(model: Crnn, scale: Scale, folder: Path) -> None:
+    """Write the network and what standardises its frames into an existing folder."""
+    files.write_json(folder / DESIGN, model.design.model_dump(mode="json"))
+    own = {"scale/mean": scale.mean, "scale/deviation": scale.deviation}
+    checkpoint.write(folder / WEIGHTS, {**model.state_dict(), **own})
+
+
+def load(folder: Path) -> tuple[Crnn, Scale]:
+    """Read what `save` wrote: the network, ready to predict, and what standardises its frames."""
+    model = Crnn(Design(**files.read_json(folder / DESIGN)))
+    tensors = load_file(folder / WEIGHTS)
+    scale = Scale(tensors.pop("scale/mean"), tensors.pop("scale/deviation"))
+    model.load_state_dict(tensors)
+    return model.eval(), scale
+
+
+def _halved(length: T) -> T:
+    """What a convolution of stride 2 leaves of a length."""
+    return (length + 1) // 2

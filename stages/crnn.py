@@ -1,0 +1,70 @@
+"""crnn: a convolutional-recurrent classifier of emotions on cached frames, for one fold.
+
+Trained from nothing on the frames of a front end such as ``fbank``. Writes what `finetune` writes:
+the classifier, its predictions on dev and test, and its learning curve.
+"""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from pydantic import Field
+
+from pipeline.finetuning import Job
+from pipeline.layers import Layer
+from pipeline.params import Section, load
+from pipeline.seeds import derive
+from pipeline.settings import Annealed
+from pipeline.specaugment import Augmentation
+from pipeline.stage import run
+from pipeline.task import digest, of_role
+
+
+class ModelParams(Section):
+    """``crnn.model``."""
+
+    channels: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    gru_width: Annotated[int, Field(ge=1)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class CrnnParams(Section):
+    """The ``crnn`` section."""
+
+    features: list[str]
+    layer: Layer
+    model: ModelParams
+    augmentation: Augmentation
+    training: Annealed
+
+
+def main(
+    features: Annotated[str, typer.Option(help="The encoder whose frames are read.")],
+    fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")],
+) -> None:
+    """Train a convolutional-recurrent classifier on cached frames and predict dev and test."""
+    from pipeline import adaptation, crnn
+    from pipeline.cached import Frames, Scale
+    from pipeline.embeddings import opened
+    from pipeline.spectrograms import Spectrograms, balanced
+    from pipeline.training import Fit
+
+    params = load("crnn", CrnnParams)
+    job = Job.prepare(features, "crnn", fold)
+    seed, train = derive(load("seed", int), "crnn", fold), of_role(job.found, "train")
+    with opened(features, job.clips) as corpora:
+        frames = Frames(corpora, params.layer)
+        scale, weights = Scale.of(frames, train, True), balanced(train, len(job.task.classes))
+        source = Spectrograms(frames, scale, weights, train, params.augmentation, seed)
+        design = crnn.Design(
+            classes=job.task.classes, bands=frames.width, **params.model.model_dump()
+        )
+        inputs = [design.model_dump(), params.augmentation.model_dump(), params.layer]
+        inputs += [digest(job.found), [asdict(header) for header in frames.headers]]
+        fit = Fit.prepare("crnn", params.training, seed, inputs, source)
+        model = crnn.Crnn(design).to(fit.device)
+        adaptation.run(job, fit, model, lambda out: crnn.save(model, scale, out))
+
+
+if __name__ == "__main__":
+    run(main)

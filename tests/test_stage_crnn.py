@@ -1,0 +1,63 @@
+"""crnn: learns tones from cached frames, and resumes to the same bytes."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from pipeline import folds, manifest, params, training
+from pipeline.cli.preset import merged
+from pipeline.files import sha256
+from pipeline.task import Example
+from stages import crnn, encoder, extract
+from tests.speech import tone_clips
+
+OVERLAY = """
+corpora: [tones]
+task: {classes: [angry, sad], merge: {}}
+crnn:
+  features: [fbank]
+  model: {channels: [4, 8], gru_width: 4}
+  augmentation: {mask_frames: 4, mixup: 0.2}
+  training: {epochs: 6, batch: 4}
+"""
+OUT = Path("artifacts/classifiers/fbank/crnn/0")
+
+
+@pytest.fixture
+def found(project: Path) -> list[Example]:
+    text = merged(Path("params.yaml").read_text("utf-8"), OVERLAY)
+    Path("params.yaml").write_text(text, "utf-8")
+    params.read.cache_clear()
+    made = tone_clips(40)
+    manifest.write(manifest.CLIPS / "tones" / "manifest.csv", [e.clip for e in made])
+    folds.write(folds.FOLDS, [{e.clip.clip: e.role for e in made}])
+    encoder.main("fbank")
+    extract.main("fbank", "tones")
+    return made
+
+
+def test_it_learns_tones_and_resumes_to_the_same_bytes(
+    found: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crnn.main("fbank", 0)
+    with (OUT / "predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["role"] == "test"]
+    right = sum((float(r["angry"]) > float(r["sad"])) == (r["label"] == "angry") for r in rows)
+    assert len(rows) == 8
+    assert right == 8
+    whole = {path.name: sha256(path) for path in OUT.iterdir()}
+
+    real = training.Fit._epoch
+
+    def killed(fit: training.Fit, model: object, adam: object, clips: object, epoch: int) -> float:
+        if epoch == 4:
+            raise KeyboardInterrupt
+        return real(fit, model, adam, clips, epoch)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Fit, "_epoch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            crnn.main("fbank", 0)
+    crnn.main("fbank", 0)
+    assert {path.name: sha256(path) for path in OUT.iterdir()} == whole
