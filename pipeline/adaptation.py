@@ -1,7 +1,7 @@
 """From a model to a published classifier: train, choose on dev, predict dev and test.
 
-What `finetune` and `finetune_cached` have in common, whatever their batches are made of. A model
-has ``logits`` and ``loss`` of a batch, a ``head``, and an ``encoder`` or None.
+What `finetune`, `finetune_cached` and `crnn` have in common, whatever their batches are made of. A
+model has ``logits`` and ``loss`` of a batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline import files, losses, metrics, predictions, summary
+from pipeline import files, losses, metrics, predictions
 from pipeline.device import autocast
 from pipeline.finetuning import Job
 from pipeline.progress import say
@@ -35,7 +35,6 @@ def run(job: Job, fit: Fit, model: Any, save: Callable[[Path], None]) -> None:
     with files.publish(job.target) as out:
         out.mkdir()
         save(out)
-        summary.write(out, summary.rows(model.encoder, model.head))
         predictions.write(out, job.task.classes, job.scored, scored)
         predictions.write_history(out, history)
     fit.discard()

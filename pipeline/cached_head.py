@@ -57,8 +57,6 @@ class CachedHead(nn.Module):
         PipelineError: It reads frames, not means.
     """
 
-    encoder: None = None
-
     def __init__(self, head: EmotionHead) -> None:
         super().__init__()
         if head.recurrent:

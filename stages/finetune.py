@@ -4,6 +4,7 @@ The start is ``pretrained`` (the encoder as it came) or ``retrained`` (after mas
 this fold's units). Writes the classifier, its predictions on dev and test, and its learning curve.
 """
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,7 +23,7 @@ def main(
     fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")],
 ) -> None:
     """Train a classifier of emotions and predict dev and test."""
-    from pipeline import adaptation, classifier, encoder
+    from pipeline import adaptation, classifier, encoder, summary
     from pipeline.emotion_head import Design
     from pipeline.training import Fit
     from pipeline.waves import Waves
@@ -48,7 +49,12 @@ def main(
     body = encoder.load(base, params.training.freeze_conv, runtime().gradient_checkpointing)
     fit = Fit.prepare("finetune", params.training, seed, inputs, Waves(body))
     model = classifier.Classifier(body, design).to(fit.device)
-    adaptation.run(job, fit, model, lambda out: classifier.save(model, out))
+
+    def save(out: Path) -> None:
+        classifier.save(model, out)
+        summary.write(out, summary.rows(body, model.head))
+
+    adaptation.run(job, fit, model, save)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def _linear(params: LinearParams, job: Job, corpora: Any) -> None:
 
 
 def _head(method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any) -> None:
-    from pipeline import adaptation, emotion_head
+    from pipeline import adaptation, emotion_head, summary
     from pipeline.cached_head import CachedHead, Means
     from pipeline.training import Fit
 
@@ -82,6 +82,7 @@ def _head(method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any) 
     def save(out: Path) -> None:
         emotion_head.save(head, out)
         Features.of(header, design.layers, design.classes).write(out)
+        summary.write(out, summary.rows(None, head))
 
     adaptation.run(job, fit, model, save)
 
