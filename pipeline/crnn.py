@@ -25,6 +25,9 @@ from pipeline.spectrograms import Batch
 
 WEIGHTS = "model.safetensors"
 DESIGN = "classifier.json"
+# Of the norm: torch's own.
+MOMENTUM = 0.1
+EPSILON = 1e-5
 T = TypeVar("T", int, Tensor)
 
 
@@ -41,28 +44,42 @@ class Design(Section):
     dropout: float
 
 
-class MaskedBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation whose training statistics leave padding out."""
+class MaskedBatchNorm(nn.Module):
+    """Batch normalisation of images whose training statistics leave padding out."""
 
-    def forward(self, images: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+
+    def forward(self, images: Tensor, mask: Tensor) -> Tensor:
         """Normalise (clips, channels, frames, bands), zero on padding, as the result is.
 
         Args:
             images: Zero on padding.
             mask: (clips, 1, frames, 1), 1 on valid frames and 0 on padding.
         """
-        mean, variance = self.running_mean, self.running_var
-        if self.training:
-            count = mask.sum() * images.shape[3]
-            mean = images.sum((0, 2, 3), dtype=torch.float32) / count
-            square = images.square().sum((0, 2, 3), dtype=torch.float32) / count
-            variance = (square - mean.square()).clamp(min=0)
-            with torch.no_grad():
-                self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr,arg-type]
-                self.running_var.lerp_(variance, self.momentum)  # type: ignore[union-attr,arg-type]
-        scale = self.weight * torch.rsqrt(variance + self.eps)  # type: ignore[operator]
-        shift = self.bias - mean * scale  # type: ignore[operator]
+        kept = self.mean, self.variance
+        mean, variance = self._measured(images, mask) if self.training else kept
+        scale = self.weight * torch.rsqrt(variance + EPSILON)
+        shift = self.bias - mean * scale
         return (images * scale[:, None, None] + shift[:, None, None]) * mask
+
+    def _measured(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance (channels,) of the valid positions; the kept ones follow them."""
+        count = mask.sum() * images.shape[3]
+        mean = images.sum((0, 2, 3), dtype=torch.float32) / count
+        square = images.square().sum((0, 2, 3), dtype=torch.float32) / count
+        variance = (square - mean.square()).clamp(min=0)
+        with torch.no_grad():
+            self.mean.lerp_(mean, MOMENTUM)
+            self.variance.lerp_(variance, MOMENTUM)
+        return mean, variance
 
 
 class Crnn(nn.Module):

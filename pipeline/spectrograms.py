@@ -84,7 +84,8 @@ class Spectrograms:
         return frames
 
     def _target(self, example: Example) -> Floats:
-        return np.diag(self.weights)[example.label]
+        target: Floats = np.diag(self.weights)[example.label]
+        return target
 
 
 def balanced(train: Sequence[Example], classes: int) -> Floats:

@@ -59,8 +59,8 @@ def main(
         design = crnn.Design(
             classes=job.task.classes, bands=frames.width, **params.model.model_dump()
         )
-        inputs = [design.model_dump(), params.augmentation.model_dump(), params.layer]
-        inputs += [digest(job.found), [asdict(header) for header in frames.headers]]
+        settings = [design.model_dump(), params.augmentation.model_dump(), params.layer]
+        inputs = [settings, digest(job.found), [asdict(header) for header in frames.headers]]
         fit = Fit.prepare("crnn", params.training, seed, inputs, source)
         model = crnn.Crnn(design).to(fit.device)
         adaptation.run(job, fit, model, lambda out: crnn.save(model, scale, out))

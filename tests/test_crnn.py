@@ -57,14 +57,14 @@ def test_without_padding_the_norm_is_torchs() -> None:
     mine, peer = MaskedBatchNorm(4), nn.BatchNorm2d(4)
     expected = peer(images)
     torch.testing.assert_close(mine(images, torch.ones(3, 1, 7, 1)), expected)
-    torch.testing.assert_close(mine.running_mean, peer.running_mean)
+    torch.testing.assert_close(mine.mean, peer.running_mean)
     # torch keeps the unbiased variance, of n / (n - 1) times as much.
     count = 3 * 7 * 5
     kept = 0.9 + 0.1 * images.var((0, 2, 3), unbiased=False)
-    torch.testing.assert_close(mine.running_var, kept)
+    torch.testing.assert_close(mine.variance, kept)
     torch.testing.assert_close(peer.running_var, 0.9 + (kept - 0.9) * count / (count - 1))
     mine.eval(), peer.eval()
-    peer.running_var.copy_(mine.running_var)  # type: ignore[union-attr,arg-type]
+    peer.running_var.copy_(mine.variance)  # type: ignore[union-attr]
     torch.testing.assert_close(mine(images, torch.ones(3, 1, 7, 1)), peer(images))
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from pipeline.specaugment import Augmentation, augmented, mixed, mixture, resampled
+from pipeline.specaugment import Augmentation, Floats, augmented, mixed, mixture, resampled
 
 NONE = Augmentation(speed=0.0, masks=0, mask_frames=20, mask_bands=8, mixup=0.0)
 
 
-def ones(frames: int = 200, bands: int = 64) -> np.ndarray:  # type: ignore[type-arg]
+def ones(frames: int = 200, bands: int = 64) -> Floats:
     return np.ones((frames, bands), np.float32)
 
 
