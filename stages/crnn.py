@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from pydantic import Field
 
+from pipeline.errors import PipelineError
 from pipeline.finetuning import Job
 from pipeline.layers import Layer
 from pipeline.params import Section, load
@@ -53,6 +54,11 @@ def main(
     job = Job.prepare(features, "crnn", fold)
     seed, train = derive(load("seed", int), "crnn", fold), of_role(job.found, "train")
     with opened(features, job.clips) as corpora:
+        if not corpora[0].hop_s:
+            raise PipelineError(
+                f"params.yaml: crnn.features has {features!r}, which makes one vector a clip, "
+                "name an encoder of frames, such as fbank"
+            )
         frames = Frames(corpora, params.layer)
         scale, weights = Scale.of(frames, train, True), balanced(train, len(job.task.classes))
         source = Spectrograms(frames, scale, weights, train, params.augmentation, seed)

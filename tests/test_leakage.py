@@ -18,7 +18,17 @@ from pipeline.audio import write_flac
 from pipeline.cli.preset import merged
 from pipeline.files import SUMS
 from pipeline.task import Example
-from stages import cluster, extract, finetune, finetune_cached, multitask, probe, retrain, share
+from stages import (
+    cluster,
+    crnn,
+    extract,
+    finetune,
+    finetune_cached,
+    multitask,
+    probe,
+    retrain,
+    share,
+)
 from tests.speech import small_encoder, tone_clips
 
 OVERLAY = """
@@ -31,6 +41,7 @@ retrain: {epochs: 1}
 finetune: {model: {layer: last}, training: {epochs: 2}}
 folds: [0]
 share: {model: {conv: [4]}, training: {epochs: 2}}
+crnn: {training: {epochs: 2}}
 """
 
 
@@ -66,6 +77,7 @@ def run_stages() -> None:
     finetune_cached.main("tiny", "frozen", 0)
     probe.main("tiny")
     share.main("tiny", "cnn-lstm")
+    crnn.main("tiny", 0)
 
 
 def digests() -> dict[str, str]:
@@ -106,13 +118,9 @@ def test_other_test_clips_change_nothing_that_was_fitted(found: list[Example]) -
     run_stages()
     assert digests() == before
     kinds = ("multitask/0/model", "frames/0.h5", "units/0/codebooks", "retrained/0/model")
-    heads = (
-        "retrained/full/0/model",
-        "lora-qkv/0/adapter_model",
-        "frozen/0/head",
-        "linear/0/model",
-    )
-    for kind in (*kinds, *heads, "share/tiny/cnn-lstm", "probes/tiny/layers.csv"):
+    heads = ("full/0/model", "lora-qkv/0/adapter_model", "frozen/0/head", "linear/0/model")
+    others = ("crnn/0/model", "share/tiny/cnn-lstm", "probes/tiny/layers.csv")
+    for kind in (*kinds, *heads, *others):
         assert any(kind in name for name in before), kind
 
 
