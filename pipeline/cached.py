@@ -58,6 +58,10 @@ class Scale:
     mean: Tensor
     deviation: Tensor
 
+    def __call__(self, frames: Tensor) -> Tensor:
+        """Standardise frames (..., width)."""
+        return (frames - self.mean) / self.deviation
+
     @classmethod
     def of(cls, frames: Frames, train: Sequence[Item], measured: bool) -> "Scale":
         """Measure over the frames of ``train``, one clip in memory at a time, or change nothing."""
@@ -97,7 +101,7 @@ class Reader:
 
     def _read(self, members: Sequence[Sample]) -> Batch:
         clips = [torch.from_numpy(self.frames.read(sample)) for sample in members]
-        scaled = [(clip - self.scale.mean) / self.scale.deviation for clip in clips]
+        scaled = [self.scale(clip) for clip in clips]
         return Batch(
             pad_sequence(scaled, batch_first=True).to(self.device),
             torch.tensor([len(clip) for clip in clips], device=self.device),

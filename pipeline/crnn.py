@@ -24,7 +24,7 @@ from pipeline.params import Section
 from pipeline.spectrograms import Batch
 
 WEIGHTS = "model.safetensors"
-DESIGN = "classifier.json"
+DESIGN = "crnn.json"
 # Of the norm: torch's own.
 MOMENTUM = 0.1
 EPSILON = 1e-5

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline import crnn, layout
 from pipeline import features as cached
-from pipeline import layout
 from pipeline.audio import Samples
+from pipeline.embeddings import Embedding
 from pipeline.emotion_head import DESIGN
 from pipeline.errors import PipelineError
 from pipeline.features import Features
+from pipeline.layers import Layer
 
 Floats = npt.NDArray[np.float32]
 Logits = Callable[[Sequence[Samples]], Floats]
@@ -40,6 +42,8 @@ def load(folder: Path) -> Judge:
     """
     if (folder / cached.FILE).is_file():
         features = Features.read(folder)
+        if (folder / crnn.DESIGN).is_file():
+            return _crnn(folder, features)
         on_vectors = _head(folder) if (folder / DESIGN).is_file() else _linear(folder)
         embed = _embedder(folder, features)
         return Judge(features.classes, lambda waves: on_vectors(embed(waves)))
@@ -70,16 +74,42 @@ def _live(folder: Path) -> Judge:
     return Judge(model.design.classes, logits)
 
 
-def _embedder(folder: Path, features: Features) -> Callable[[Sequence[Samples]], Floats]:
-    """Clips to what `pipeline.linear` and the heads read: (clips, layers, width or 2 width)."""
+def _crnn(folder: Path, features: Features) -> Judge:
+    import torch
+
+    model, scale = crnn.load(folder)
+    embed, layer = _embed(folder, features, features.layers), features.layers[0]
+
+    @torch.inference_mode()
+    def logits(waves: Sequence[Samples]) -> Floats:
+        made = []
+        for one in embed(waves):
+            stored = one.frames[layer].astype(features.dtype).astype(np.float32)
+            frames = scale(torch.from_numpy(stored))[None]
+            made.append(model(frames, torch.tensor([frames.shape[1]])))
+        result: Floats = torch.cat(made).numpy()
+        return result
+
+    return Judge(features.classes, logits)
+
+
+def _embed(
+    folder: Path, features: Features, frames: Sequence[Layer]
+) -> Callable[[Sequence[Samples]], Sequence[Embedding]]:
+    """The encoder that ``features`` names, keeping frames of some layers and means of all."""
     from pipeline import extraction
 
     encoder = Path(features.encoder)
     if layout.weights_sha256(encoder) != features.weights_sha256:
         raise PipelineError(f"{folder}: belongs to another encoder than {encoder}, run `dvc repro`")
+    kept = extraction.Kept(list(frames), features.layers, features.precision, features.dtype)
+    return extraction.embedder(encoder, encoder.name, kept)[0]
+
+
+def _embedder(folder: Path, features: Features) -> Callable[[Sequence[Samples]], Floats]:
+    """Clips to what `pipeline.linear` and the heads read: (clips, layers, width or 2 width)."""
     frames = features.layers if features.deviation else []
-    kept = extraction.Kept(frames, features.layers, features.precision, features.dtype)
-    embed, _, _ = extraction.embedder(encoder, encoder.name, kept)
+    embed = _embed(folder, features, frames)
 
     def of(waves: Sequence[Samples]) -> Iterator[Floats]:
         for one in embed(waves):

@@ -35,8 +35,6 @@ def vectors(
 ) -> Vectors:
     """One vector per example: the mean over time, with ``deviation`` also the standard deviation.
 
-    Functionals are one frame a clip, and have no deviation.
-
     Args:
         corpora: Each corpus' embeddings.
         layer: Whose means (and frames) are read.
@@ -48,10 +46,9 @@ def vectors(
     by_clip: dict[str, Vectors] = {}
     wanted = {example.clip.clip for example in found}
     for embeddings in corpora:
-        spreads = deviation and embeddings.hop_s > 0
         for clip, mean in zip(embeddings.clips, embeddings.means(layer), strict=True):
             if clip in wanted:
-                spread = [embeddings.frames(clip, layer).std(0)] if spreads else []
+                spread = [embeddings.frames(clip, layer).std(0)] if deviation else []
                 by_clip[clip] = np.concatenate([mean, *spread])
     return np.stack([by_clip[example.clip.clip] for example in found])
 

@@ -78,9 +78,7 @@ class Spectrograms:
         return frames, np.float32(share) * target + np.float32(1 - share) * self._target(other)
 
     def _read(self, example: Example) -> Floats:
-        frames: Floats = (self.frames.read(example) - self.scale.mean.numpy()) / (
-            self.scale.deviation.numpy()
-        )
+        frames: Floats = self.scale(torch.from_numpy(self.frames.read(example))).numpy()
         return frames
 
     def _target(self, example: Example) -> Floats:

@@ -5,12 +5,14 @@ the classifier, its predictions on dev and test, and its learning curve.
 """
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import Field
 
 from pipeline.errors import PipelineError
+from pipeline.features import Features
 from pipeline.finetuning import Job
 from pipeline.layers import Layer
 from pipeline.params import Section, load
@@ -69,7 +71,12 @@ def main(
         inputs = [settings, digest(job.found), [asdict(header) for header in frames.headers]]
         fit = Fit.prepare("crnn", params.training, seed, inputs, source)
         model = crnn.Crnn(design).to(fit.device)
-        adaptation.run(job, fit, model, lambda out: crnn.save(model, scale, out))
+
+        def save(out: Path) -> None:
+            crnn.save(model, scale, out)
+            Features.of(corpora[0].header, [params.layer], job.task.classes).write(out)
+
+        adaptation.run(job, fit, model, save)
 
 
 if __name__ == "__main__":

@@ -38,17 +38,16 @@ def main(
 def _linear(params: LinearParams, job: Job, corpora: Any) -> None:
     from pipeline import linear, predictions
 
-    vectors = linear.vectors(corpora, params.layer, job.found, params.pooling == "mean-std")
-    model, header = linear.fit(params.kind, job.found, vectors, params.c)
     header = corpora[0].header
+    # Functionals are one frame a clip, and have no deviation.
+    deviation = params.pooling == "mean-std" and header.hop_samples > 0
+    vectors = linear.vectors(corpora, params.layer, job.found, deviation)
+    model = linear.fit(params.kind, job.found, vectors, params.c)
     scored = [row for row, example in enumerate(job.found) if example.role != "train"]
     with files.publish(job.target) as out:
         out.mkdir()
         linear.save(model, out / "model.safetensors")
-        features = Features.of(
-            header, [params.layer], job.task.classes, params.pooling == "mean-std"
-        )
-        features.write(out)
+        Features.of(header, [params.layer], job.task.classes, deviation).write(out)
         logits = linear.logits(model, vectors[scored])
         predictions.write(out, job.task.classes, job.scored, logits)
         predictions.write_history(out, [])

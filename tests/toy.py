@@ -8,7 +8,7 @@ import soundfile
 
 from pipeline import params
 from pipeline.cli.preset import merged
-from stages import encoder, extract, finetune, finetune_cached, preprocess, split
+from stages import crnn, encoder, extract, finetune, finetune_cached, preprocess, split
 from tests.speech import small_encoder
 
 OVERLAY = """
@@ -18,6 +18,7 @@ task: {classes: [angry, sad, happy], merge: {}}
 preprocess: {max_clip_s: 0.5, trim_db: 40.0}
 split: {by: speaker, count: 3}
 finetune: {model: {layer: last}, training: {epochs: 1}}
+crnn: {training: {epochs: 1}}
 """
 TRAINED = [
     ("pretrained", "full"),
@@ -25,6 +26,7 @@ TRAINED = [
     ("tiny", "frozen"),
     ("fbank", "lora-classifier"),
     ("fbank", "linear"),
+    ("fbank", "crnn"),
 ]
 
 
@@ -59,5 +61,8 @@ def run_stages(overlay: str = "{}", **style: Any) -> None:
     for name in ("tiny", "fbank"):
         extract.main(name, "toy")
     for start, method in TRAINED:
+        if method == "crnn":
+            crnn.main(start, 0)
+            continue
         run = finetune.main if start == "pretrained" else finetune_cached.main
         run(start, method, 0)  # type: ignore[arg-type]

@@ -41,6 +41,10 @@ finetune:
   model: {layer: last, projection: 8}
   training: {epochs: 2}
   methods: {linear: {c: [1.0]}}
+crnn:
+  features: [fbank]
+  model: {channels: [4, 4], gru_width: 4}
+  training: {epochs: 2}
 share:
   model:
     conv: [4, 4]
@@ -89,6 +93,7 @@ STEPS = [
         "finetune_cached --features fbank --method linear --fold 0",
         (f"{CLASSIFIERS}/fbank/linear/0",),
     ),
+    Step("crnn --features fbank --fold 0", (f"{CLASSIFIERS}/fbank/crnn/0",)),
     Step("share --features fbank --head cnn-lstm-attention", (SHARE,)),
     Step("evaluate", tuple(f"results/{name}" for name in RESULTS)),
 ]
