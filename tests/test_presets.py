@@ -76,7 +76,7 @@ STAGES = {
     },
     "emodb": {"finetune-cached@mfcc-linear-4", "finetune-adapted@full-4"},
     "acted-shares": {"share@fbank-cnn-lstm", "share@fbank-cnn-lstm-attention"},
-    "ravdess": {"finetune-cached@compare-linear-5", "finetune-adapted@full-5"},
+    "ravdess": {"finetune-cached@compare-linear-5", "finetune-adapted@full-5", "crnn@logmel-5"},
     "emotion-share": {"share@fbank-cnn-lstm", "extract@wav2vec2-large-emotion-share"},
 }
 
