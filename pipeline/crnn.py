@@ -72,7 +72,7 @@ class MaskedBatchNorm(nn.Module):
 
     def _measured(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance (channels,) of the valid positions; the kept ones follow them."""
-        count = mask.sum() * images.shape[3]
+        count = mask.sum(dtype=torch.float32) * images.shape[3]
         mean = images.sum((0, 2, 3), dtype=torch.float32) / count
         square = images.square().sum((0, 2, 3), dtype=torch.float32) / count
         variance = (square - mean.square()).clamp(min=0)
