@@ -54,7 +54,7 @@ def by_layer(
     probed = []
     for depth, layer in enumerate(corpora[0].header.means):
         vectors = linear.vectors(corpora, layer, found, deviation=False)
-        model = linear.fit(found, vectors, strengths)
+        model = linear.fit("logistic", found, vectors, strengths)
         uars = [
             balanced_accuracy_score(labels[rows], model.predict(vectors[rows]))
             if rows.any()

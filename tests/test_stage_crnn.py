@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import folds, manifest, params, training
+from pipeline import folds, manifest, params
 from pipeline.cli.preset import merged
+from pipeline.epoch import Epoch
 from pipeline.files import sha256
 from pipeline.task import Example
 from stages import crnn, encoder, extract
@@ -48,15 +49,15 @@ def test_it_learns_tones_and_resumes_to_the_same_bytes(
     assert right == 8
     whole = {path.name: sha256(path) for path in OUT.iterdir()}
 
-    real = training.Fit._epoch
+    real = Epoch.run
 
-    def killed(fit: training.Fit, model: object, adam: object, clips: object, epoch: int) -> float:
-        if epoch == 4:
+    def killed(epoch: Epoch) -> float:
+        if epoch.number == 4:
             raise KeyboardInterrupt
-        return real(fit, model, adam, clips, epoch)  # type: ignore[arg-type]
+        return real(epoch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Fit, "_epoch", killed)
+        patch.setattr(Epoch, "run", killed)
         with pytest.raises(KeyboardInterrupt):
             crnn.main("fbank", 0)
     crnn.main("fbank", 0)

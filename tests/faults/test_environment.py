@@ -24,7 +24,7 @@ def test_the_same_bytes_in_another_folder_and_locale_and_without_assertions(
     folder = tmp_path / "mit Leerzeichen, äöü und 日本"
     folder.mkdir()
     done = subprocess.run(
-        [sys.executable, "-O", "-c", BUILD, "projet é"],
+        [sys.executable, "-O", "-c", BUILD, "données é"],
         cwd=folder,
         env=os.environ
         | {"PYTHONPATH": str(ROOT), "LC_ALL": "C", "LANG": "C", "TZ": "Asia/Tokyo"}
@@ -36,7 +36,7 @@ def test_the_same_bytes_in_another_folder_and_locale_and_without_assertions(
     )
     assert done.returncode == 0, done.stderr
     for step in chain.STEPS:
-        assert chain.contents(folder / "projet é", step) == chain.contents(reference, step), step
+        assert chain.contents(folder / "données é", step) == chain.contents(reference, step), step
 
 
 def test_outside_the_project_it_says_where_to_run(tmp_path: Path) -> None:
