@@ -84,7 +84,7 @@ def every() -> list[Experiment]:
         with Repo() as repo:
             found = repo.experiments.ls(all_commits=True)
     except DvcException as error:  # such as its lock, while experiments run
-        raise PipelineError(f"experiments: {error}") from None
+        raise PipelineError(f"experiments: {error}, wait until the others are done") from None
     return [Experiment(name) for named in found.values() for name, *_ in named]
 
 

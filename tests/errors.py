@@ -13,8 +13,9 @@ from pipeline.sources import ROOT
 PAGE = ROOT / "docs/errors.md"
 # What a remedy begins with; where there is none, the rule itself must say what is right.
 VERBS = (
-    "add|check|choose|close|commit|complete|convert|copy|correct|cut|delete|did you mean|fill|free|"
-    "give|go online|install|lower|make|mend|name|put|raise|remove|rename|run|see|set|train|use|wait"
+    "add|check|choose|close|commit|complete|convert|copy|correct|cut|delete|did you mean|export|"
+    "fill|free|give|go online|install|lower|make|mend|name|put|raise|remove|rename|run|see|set|"
+    "take|train|use|wait"
 )
 _REMEDY = re.compile(rf"(?:[,;:(] (?:then |or )?|\()((?:{VERBS})\b.*)$")
 _RULE = re.compile(r"\b(must|expected)\b")

@@ -23,6 +23,7 @@ from pipeline.sources import ROOT
 from tests.recordings import labelled, record
 
 OVERLAY = """
+features: [fbank]
 folds: [0]
 adapted: [0]
 task: {classes: [happy, sad], merge: {}}
@@ -51,6 +52,7 @@ share:
     lstm_width: 4
     feed_forward: {cnn-lstm-attention: [4, 4]}
   training: {epochs: 2}
+probe: {features: [fbank], c: [1.0]}
 evaluate: {bootstrap: 100}
 """
 
@@ -94,6 +96,7 @@ STEPS = [
         (f"{CLASSIFIERS}/fbank/linear/0",),
     ),
     Step("crnn --features fbank --fold 0", (f"{CLASSIFIERS}/fbank/crnn/0",)),
+    Step("probe --features fbank", ("artifacts/probes/fbank",)),
     Step("share --features fbank --head cnn-lstm-attention", (SHARE,)),
     Step("evaluate", tuple(f"results/{name}" for name in RESULTS)),
 ]

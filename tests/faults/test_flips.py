@@ -13,7 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import audio, classifier, encoder, files, folds, manifest, regression, scores, units
+from pipeline import (
+    audio,
+    classifier,
+    crnn,
+    encoder,
+    files,
+    folds,
+    manifest,
+    regression,
+    scores,
+    units,
+)
 from pipeline.embeddings import Embeddings
 from pipeline.errors import PipelineError
 from tests.faults import chain
@@ -55,8 +66,12 @@ def weights(path: Path) -> Any:
 
 
 def trained(path: Path) -> Any:
-    folder = path.parent if (path.parent / "config.json").is_file() else path.parent.parent
-    return classifier.load(folder, Path("artifacts/encoders/tiny")).state_dict()
+    return classifier.load(path.parent, Path("artifacts/encoders/tiny")).state_dict()
+
+
+def network(path: Path) -> Any:
+    found, scale = crnn.load(path.parent)
+    return [found.state_dict(), scale.mean, scale.deviation]
 
 
 def regressors(path: Path) -> Any:
@@ -89,9 +104,9 @@ ARTEFACTS: dict[str, tuple[Reader, str]] = {
     "artifacts/units/0/units.h5": (fold_units, "retrain"),
     "artifacts/units/0/codebooks.safetensors": (units.read_codebooks, ""),
     "artifacts/retrained/0/model.safetensors": (weights, "finetune --start retrained"),
-    f"{LORA}/head.safetensors": (trained, ""),
-    f"{LORA}/config.json": (trained, ""),
-    f"{LORA}/adapter/adapter_model.safetensors": (trained, ""),
+    f"{LORA}/classifier.json": (trained, ""),
+    f"{LORA}/adapter_model.safetensors": (trained, ""),
+    f"{chain.CLASSIFIERS}/fbank/crnn/0/model.safetensors": (network, ""),
     f"{LORA}/predictions.csv": (classified, "evaluate"),
     f"{LORA}/history.csv": (scores.read_history, "evaluate"),
     f"{chain.SHARE}/model.safetensors": (regressors, ""),
