@@ -150,6 +150,7 @@ def save(model: Crnn, scale: Scale, folder: Path) -> None:
 def load(folder: Path) -> tuple[Crnn, Scale]:
     """Read what `save` wrote: the network, ready to predict, and what standardises its frames."""
     model = Crnn(Design(**files.read_json(folder / DESIGN)))
+    files.require_intact(folder / WEIGHTS)
     tensors = load_file(folder / WEIGHTS)
     scale = Scale(tensors.pop("scale/mean"), tensors.pop("scale/deviation"))
     model.load_state_dict(tensors)
