@@ -63,9 +63,10 @@ def _results(
     try:
         for future in futures:
             yield future.result()
-    finally:
-        for future in futures:
-            future.cancel()
+    except BaseException:
+        # Not future.cancel(): a pool whose processes end meets cancelled futures with a traceback.
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
 
 
 def _start(work: Callable[[Any], Any]) -> None:
