@@ -38,8 +38,11 @@ def forked(work: Callable[[Item], Result], items: Sequence[Item], workers: int) 
         try:
             yield from _results(pool, _call, items)
         except BaseException as error:
-            for child in multiprocessing.active_children():
+            children = multiprocessing.active_children()
+            for child in children:
                 child.terminate()
+            for child in children:
+                child.join()
             if isinstance(error, BrokenProcessPool):
                 raise PipelineError(
                     "a worker process was killed, perhaps for lack of memory: lower "
