@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import typer
 from scipy.special import softmax
+from typer.testing import CliRunner
 
 from pipeline.cli import predict
 from pipeline.errors import PipelineError
@@ -116,3 +118,12 @@ def test_another_encoder_is_refused(toy: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(PipelineError, match="belongs to another encoder"):
         predict.main([Path("data/raw/toy/00.wav")], folder)
+
+
+def test_the_command_needs_a_classifier_alone(toy: Path) -> None:
+    words = [str(toy / "data/raw/toy/02.wav"), "--classifier", str(folder_of("pretrained", "full"))]
+    app = typer.Typer()
+    app.command()(predict.main)
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert len(done.stdout.splitlines()) >= 2

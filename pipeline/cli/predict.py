@@ -20,8 +20,8 @@ def main(
         Path, typer.Option(help="Such as artifacts/classifiers/pretrained/full/0.")
     ],
     segment_s: Annotated[
-        float, typer.Option(min=0.5, help="Cut longer files; else as preprocess does.")
-    ] = 0.0,
+        float | None, typer.Option(min=0.5, help="Cut longer files; else as preprocess does.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON, one line a file.")] = False,
 ) -> None:
     """Tell the emotion of audio files, and where they are long, how it changes over time.
