@@ -45,12 +45,12 @@ def write(model: Classifier, path: Path) -> None:
     Raises:
         PipelineError: The extra is not installed, or the head reads frames.
     """
+    if model.head.recurrent:
+        raise PipelineError("onnx: the head must be pool, train one with finetune.model.head pool")
     try:
         import onnxscript  # noqa: F401
     except ImportError:
         raise PipelineError("onnx: not installed, run `pip install -e .[onnx]`") from None
-    if model.head.recurrent:
-        raise PipelineError("onnx: the head must be pool, train one with finetune.model.head pool")
     parametrize.remove_parametrizations(model.encoder.encoder.pos_conv_embed.conv, "weight")
     example = torch.zeros(1, SAMPLE_RATE_HZ)
     dynamic: Any = ({1: torch.export.Dim("samples", min=FIELD_SAMPLES)},)
