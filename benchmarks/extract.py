@@ -26,13 +26,14 @@ set_threads(1)
 
 import torch  # noqa: E402
 
-from benchmarks.speech import as_long_as_iemocap, length_s, recordings  # noqa: E402
-from pipeline import encoder, layout, manifest, pool  # noqa: E402
-from pipeline.audio import Samples, write_flac  # noqa: E402
+from benchmarks.memory import peak_mib  # noqa: E402
+from benchmarks.speech import as_long_as_iemocap, clip_of, length_s, recordings  # noqa: E402
+from pipeline import encoder, layout, pool  # noqa: E402
+from pipeline.audio import Samples  # noqa: E402
 from pipeline.embedder import Embedder  # noqa: E402
 from pipeline.embeddings import Header  # noqa: E402
 from pipeline.extraction import Job, Kept  # noqa: E402
-from pipeline.manifest import SAMPLE_RATE_HZ, Clip  # noqa: E402
+from pipeline.manifest import SAMPLE_RATE_HZ  # noqa: E402
 
 BASE: dict[str, Any] = {"model_type": "hubert"}
 LARGE: dict[str, Any] = {
@@ -195,9 +196,7 @@ def _memory(folder: Path, waves: Sequence[Samples]) -> None:
 
 def _peak_mib(folder: Path, waves: Sequence[Samples]) -> float:
     _run(folder, waves, -1)
-    # Of this program alone: getrusage would count what its parent held when it started it.
-    status = Path("/proc/self/status").read_text("utf-8")
-    return float(status.split("VmHWM:")[1].split()[0]) / 1024
+    return peak_mib(torch.device("cpu"))
 
 
 def _run(folder: Path, waves: Sequence[Samples], layer: int) -> None:
@@ -207,22 +206,10 @@ def _run(folder: Path, waves: Sequence[Samples], layer: int) -> None:
         os.chdir(project)
         text = (ROOT / "params.yaml").read_text("utf-8").replace("workers: 2", "workers: 0")
         Path("params.yaml").write_text(text, "utf-8")
-        clips = [_clip(n, wave) for n, wave in enumerate(waves)]
+        clips = [clip_of(n, wave) for n, wave in enumerate(waves)]
         kept = Kept([layer], [], "fp32", "float16")
         Job.prepare(folder, "benchmark", kept).run(Path("out.h5"), clips)
         os.chdir(ROOT)
-
-
-def _clip(number: int, wave: Samples) -> Clip:
-    file = manifest.CLIPS / "benchmark" / f"{number}.flac"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    checksum = write_flac(file, wave)
-    name, length_s = f"benchmark/{number:06d}", len(wave) / SAMPLE_RATE_HZ
-    return Clip(
-        clip=name, utterance=name, corpus="benchmark", path=file.name, source=file.name,
-        speaker="", gender="unknown", session="", emotion="", intensity="", language="",
-        duration_s=length_s, start_s=0.0, augmented_from="", sha256=checksum,
-    )  # fmt: skip
 
 
 def _cycled(waves: Sequence[Samples], length_s: float) -> list[Samples]:

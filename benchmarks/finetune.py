@@ -29,6 +29,7 @@ set_threads(1)
 
 import torch  # noqa: E402
 
+from benchmarks.memory import peak_mib  # noqa: E402
 from benchmarks.speech import length_s, recordings  # noqa: E402
 from pipeline import classifier, emotion_head, encoder  # noqa: E402
 from pipeline.audio import Samples, write_flac  # noqa: E402
@@ -81,12 +82,10 @@ def main(
         *((f"{name}, cached", name, True) for name in CACHED),
     ):
         with get_context("spawn").Pool(1) as fresh:
-            epoch_s, peak_mib = fresh.apply(_measure, (waves, method, cached, setting))
+            epoch_s, peak = fresh.apply(_measure, (waves, method, cached, setting))
         epochs[name] = epoch_s
         rate = length_s(waves) / epoch_s
-        print(
-            f"{name:24} {rate:12.1f} s of audio/s  {epoch_s:9.4f} s an epoch  {peak_mib:7.0f} MiB"
-        )
+        print(f"{name:24} {rate:12.1f} s of audio/s  {epoch_s:9.4f} s an epoch  {peak:7.0f} MiB")
     print(f"lora-qkv against full: {epochs['full'] / epochs['lora-qkv']:.2f} times as fast")
     for name in CACHED:
         times = epochs["frozen"] / epochs[f"{name}, cached"]
@@ -134,7 +133,7 @@ def _measure(
         start = clock()
         epoch()
         times.append(clock() - start)
-    return statistics.median(times), _peak_mib(where)
+    return statistics.median(times), peak_mib(where)
 
 
 def _design(method: Method, shape: str) -> Design:
@@ -206,14 +205,6 @@ def _example(folder: Path | None, number: int, wave: Samples) -> Example:
         sha256=sha256,
     )
     return Example(clip, "train", number % CLASSES, None)
-
-
-def _peak_mib(where: torch.device) -> float:
-    if where.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    # Of this process alone: getrusage would count what its parent held when it started it.
-    status = Path("/proc/self/status").read_text("utf-8")
-    return float(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 if __name__ == "__main__":

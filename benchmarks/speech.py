@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.audio import Samples, decode
+from pipeline import manifest
+from pipeline.audio import Samples, decode, write_flac
 from pipeline.errors import PipelineError
-from pipeline.manifest import SAMPLE_RATE_HZ
+from pipeline.manifest import SAMPLE_RATE_HZ, Clip
 
 # Utterances of IEMOCAP: mean and deviation, about; the shortest and the longest.
 IEMOCAP_S = (4.5, 3.2)
@@ -54,3 +55,16 @@ def as_long_as_iemocap(waves: Sequence[Samples]) -> list[Samples]:
 def length_s(waves: Sequence[Samples]) -> float:
     """Seconds of audio."""
     return sum(len(wave) for wave in waves) / SAMPLE_RATE_HZ
+
+
+def clip_of(number: int, wave: Samples) -> Clip:
+    """Write a recording as a clip of the working directory's project."""
+    file = manifest.CLIPS / "benchmark" / f"{number}.flac"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    checksum = write_flac(file, wave)
+    name, length_s = f"benchmark/{number:06d}", len(wave) / SAMPLE_RATE_HZ
+    return Clip(
+        clip=name, utterance=name, corpus="benchmark", path=file.name, source=file.name,
+        speaker="", gender="unknown", session="", emotion="", intensity="", language="",
+        duration_s=length_s, start_s=0.0, augmented_from="", sha256=checksum,
+    )  # fmt: skip

@@ -26,8 +26,8 @@ set_threads(1)
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-from benchmarks.extract import _clip  # noqa: E402
-from benchmarks.speech import as_long_as_iemocap, length_s, recordings  # noqa: E402
+from benchmarks.memory import peak_mib  # noqa: E402
+from benchmarks.speech import as_long_as_iemocap, clip_of, length_s, recordings  # noqa: E402
 from pipeline import dropout, encoder  # noqa: E402
 from pipeline.audio import read_clip  # noqa: E402
 from pipeline.checkpoint import State  # noqa: E402
@@ -72,7 +72,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         found = [
-            Example(_clip(n, wave), "train", n % len(CLASSES), n % 2)
+            Example(clip_of(n, wave), "train", n % len(CLASSES), n % 2)
             for n, wave in enumerate(waves)
         ]
         bench = Bench(found, settings, device, precision, micro_batch_s)
@@ -140,7 +140,7 @@ class Bench:
             loss = Epoch(fit, state, self.found).run()
             rates.append(self.seconds / (self.clock() - start))
             state.history.append({"train_loss": loss})
-        return rates[0], rates[2], _peak_mib(self.device)
+        return rates[0], rates[2], peak_mib(self.device)
 
     def busy_s(self, model: Any) -> float:
         """Seconds that the device computes in an epoch, summed over its kernels."""
@@ -178,7 +178,7 @@ class Bench:
         start = self.clock()
         trainer.train()
         rate = self.seconds / (self.clock() - start)
-        return rate, _peak_mib(self.device)
+        return rate, peak_mib(self.device)
 
     def clock(self) -> float:
         """Other programs on a CPU must not count; on a GPU the host's waiting must."""
@@ -236,13 +236,6 @@ def _reset_peak(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats()
     else:
         Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_mib(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    status = Path("/proc/self/status").read_text("utf-8")
-    return float(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 if __name__ == "__main__":

@@ -6,9 +6,12 @@ from typing import Any
 import numpy as np
 
 from pipeline import encoder as encoders
+from pipeline import folds, manifest, params
 from pipeline.audio import write_flac
+from pipeline.cli.preset import merged
 from pipeline.manifest import Clip
 from pipeline.task import Example
+from stages import encoder, extract
 
 SMALL = {
     "model_type": "hubert",
@@ -66,3 +69,16 @@ def tone_clips(count: int, classes: int = 2, corpus: str = "tones") -> list[Exam
         gender = number % 3 if number % 3 < 2 else None
         found.append(Example(clip, role, label, gender))
     return found
+
+
+def extracted_tones(overlay: str, count: int) -> list[Example]:
+    """`tone_clips` of a project of these settings, with filterbanks and one fold of its own."""
+    text = merged(Path("params.yaml").read_text("utf-8"), overlay)
+    Path("params.yaml").write_text(text, "utf-8")
+    params.read.cache_clear()
+    made = tone_clips(count)
+    manifest.write(manifest.CLIPS / "tones" / "manifest.csv", [e.clip for e in made])
+    folds.write(folds.FOLDS, [{e.clip.clip: e.role for e in made}])
+    encoder.main("fbank")
+    extract.main("fbank", "tones")
+    return made

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import folds, manifest, params
-from pipeline.cli.preset import merged
 from pipeline.epoch import Epoch
 from pipeline.files import sha256
 from pipeline.task import Example
-from stages import crnn, encoder, extract
-from tests.speech import tone_clips
+from stages import crnn
+from tests.speech import extracted_tones
 
 OVERLAY = """
 corpora: [tones]
@@ -27,15 +25,7 @@ OUT = Path("artifacts/classifiers/fbank/crnn/0")
 
 @pytest.fixture
 def found(project: Path) -> list[Example]:
-    text = merged(Path("params.yaml").read_text("utf-8"), OVERLAY)
-    Path("params.yaml").write_text(text, "utf-8")
-    params.read.cache_clear()
-    made = tone_clips(40)
-    manifest.write(manifest.CLIPS / "tones" / "manifest.csv", [e.clip for e in made])
-    folds.write(folds.FOLDS, [{e.clip.clip: e.role for e in made}])
-    encoder.main("fbank")
-    extract.main("fbank", "tones")
-    return made
+    return extracted_tones(OVERLAY, 40)
 
 
 def test_it_learns_tones_and_resumes_to_the_same_bytes(

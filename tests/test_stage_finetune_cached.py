@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from pipeline import adaptation, classifier, folds, manifest, params
+from pipeline import adaptation, classifier, params
 from pipeline import encoder as encoders
 from pipeline.classifier import Classifier
 from pipeline.cli.preset import merged
@@ -22,8 +22,8 @@ from pipeline.seeds import derive
 from pipeline.task import Example, of_role
 from pipeline.training import Fit
 from pipeline.waves import Waves
-from stages import encoder, extract, finetune_cached
-from tests.speech import small_encoder, tone_clips
+from stages import extract, finetune_cached
+from tests.speech import extracted_tones, small_encoder
 from tests.test_classifier import LARGE
 
 OVERLAY = """
@@ -41,15 +41,7 @@ FRAMES = "finetune: {methods: {frozen: {model: {head: bilstm}}}}"
 
 @pytest.fixture
 def found(project: Path) -> list[Example]:
-    text = merged(Path("params.yaml").read_text("utf-8"), OVERLAY)
-    Path("params.yaml").write_text(text, "utf-8")
-    params.read.cache_clear()
-    made = tone_clips(30)
-    manifest.write(manifest.CLIPS / "tones" / "manifest.csv", [e.clip for e in made])
-    folds.write(folds.FOLDS, [{e.clip.clip: e.role for e in made}])
-    encoder.main("fbank")
-    extract.main("fbank", "tones")
-    return made
+    return extracted_tones(OVERLAY, 30)
 
 
 def test_linear_is_scikit_learn_on_the_cached_means(found: list[Example]) -> None:
