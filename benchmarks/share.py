@@ -23,7 +23,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from multiprocessing import get_context
@@ -38,15 +38,17 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from pipeline.batches import of_epoch
-from pipeline.cached import Batch, Frames, Reader, Scale
+from pipeline.cached import Batch, Frames, Scale, ScaledFrames
 from pipeline.cnn_lstm import Design
 from pipeline.embeddings import Embedding, Embeddings, Header
 from pipeline.embeddings_writer import write
 from pipeline.manifest import Clip
-from pipeline.regression import Fit
+from pipeline.regression import untrained
 from pipeline.shares import Rated, Sample, Training
+from pipeline.training import Fit
 
 SLOTS = 398
+FRAMES_PER_S = 50
 BATCH = 128
 EMOTIONS = [f"emotion{number}" for number in range(9)]
 
@@ -123,15 +125,17 @@ class Result:
 
 
 @dataclass(frozen=True)
-class TimedReader(Reader):
-    """The pipeline's reader, with a watch on what happens to each batch, reading included."""
+class Timed(ScaledFrames):
+    """The pipeline's source, with a watch on what happens to each batch, reading included."""
 
     watch: Watch
 
-    def batches(self, found: Sequence[Sample], plan: Sequence[Sequence[int]]) -> Iterator[Batch]:
-        """As `Reader.batches`."""
+    def batches(
+        self, groups: Iterable[Sequence[Sample]], device: torch.device, epoch: int
+    ) -> Iterator[Batch]:
+        """As `ScaledFrames.batches`."""
         self.watch.start()
-        for batch in super().batches(found, plan):
+        for batch in super().batches(groups, device, epoch):
             yield batch
             self.watch.lap(batch.frames.shape[0] * batch.frames.shape[1])
 
@@ -150,18 +154,15 @@ def synthesize(setting: Setting) -> None:
             writer.append(Embedding(length, {"last": frames}, {}), name)
 
 
-def clip_of(number: int) -> Clip:
-    """A clip of which nothing is known but its id."""
+def clip_of(number: int, frames: int) -> Clip:
+    """A clip of which nothing is known but its id and its length."""
     blank: dict[str, Any] = dict.fromkeys((f.name for f in fields(Clip)), "")
-    return Clip(**blank | {"clip": f"{number:06d}", "duration_s": 0.0, "start_s": 0.0})
+    known = {"clip": f"{number:06d}", "duration_s": frames / FRAMES_PER_S, "start_s": 0.0}
+    return Clip(**blank | known)
 
 
 def ours(setting: Setting) -> Result:
     """One epoch of all nine; its one checkpoint, of the whole epoch, is not timed."""
-    samples = [
-        Sample(clip_of(number), "train", tuple(row))
-        for number, row in enumerate(setting.shares().tolist())
-    ]
     training = Training(
         regressors="separate",
         standardize=False,
@@ -169,19 +170,23 @@ def ours(setting: Setting) -> Result:
         batch=BATCH,
         learning_rate=1e-4,
         patience=0,
+        precision="fp32",
     )
     with Embeddings(setting.path) as embeddings:
         frames = Frames([embeddings], "last")
-        lengths = frames.lengths(samples)
+        lengths = [embeddings.length(clip) for clip in embeddings.clips]
+        rows = zip(lengths, setting.shares().tolist(), strict=True)
+        samples = [Sample(clip_of(n, f), "train", tuple(s)) for n, (f, s) in enumerate(rows)]
         plan = sorted(
             of_epoch(lengths, BATCH, 1, 1), key=lambda rows: max(lengths[r] for r in rows)
         )
         kept = sampled(plan, setting.batches)
         few = [samples[row] for rows in kept for row in rows]
         watch = Watch(setting.device)
-        scale = Scale.of(frames, [], measured=False)
-        reader = TimedReader(frames, scale, torch.device(setting.device), watch)
-        Fit(setting.design, training, 1, reader, Rated(EMOTIONS, few), setting.folder).run()
+        source = Timed(frames, Scale.of(frames, [], measured=False), watch)
+        device, whole_s = torch.device(setting.device), BATCH * SLOTS / FRAMES_PER_S
+        model = untrained(setting.design, Rated(EMOTIONS, few), joint=False, seed=1).to(device)
+        Fit(training, 1, device, whole_s, setting.folder, source).run(model, few, [])
     padded = sum(len(rows) * max(lengths[row] for row in rows) for rows in plan)
     return Result(*watch.epoch(padded), f"{len(watch.laps)} of {len(plan)}")
 

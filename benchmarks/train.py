@@ -137,9 +137,9 @@ class Bench:
         _reset_peak(self.device)
         for _ in range(3):
             start = self.clock()
-            loss = Epoch(fit, state, self.found).run()
+            row = Epoch(fit, state, {"": model}, self.found).run()
             rates.append(self.seconds / (self.clock() - start))
-            state.history.append({"train_loss": loss})
+            state.history.append(row)
         return rates[0], rates[2], peak_mib(self.device)
 
     def busy_s(self, model: Any) -> float:
@@ -147,9 +147,9 @@ class Bench:
         from torch.profiler import ProfilerActivity, profile
 
         fit, state = self.fit(model, 64)
-        Epoch(fit, state, self.found).run()
+        Epoch(fit, state, {"": model}, self.found).run()
         with profile(activities=[ProfilerActivity.CUDA]) as trace:
-            Epoch(fit, state, self.found).run()
+            Epoch(fit, state, {"": model}, self.found).run()
         return float(sum(e.self_device_time_total for e in trace.key_averages())) / 1e6
 
     def theirs(self, padding: Literal["longest", "max_length"]) -> tuple[float, float]:

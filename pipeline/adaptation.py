@@ -13,7 +13,6 @@ import numpy.typing as npt
 import torch
 
 from pipeline import files, losses, metrics, predictions
-from pipeline.device import autocast
 from pipeline.finetuning import Job
 from pipeline.progress import say
 from pipeline.task import Example, of_role
@@ -28,7 +27,7 @@ def run(job: Job, fit: Fit, model: Any, save: Callable[[Path], None]) -> None:
     """
     say(f"a new, untrained head for {len(job.task.classes)} classes")
     train, dev = of_role(job.found, "train"), of_role(job.found, "dev")
-    history = fit.run(model, train, dev, lambda dev: score(fit, model, dev))
+    history = fit.run(model, train, dev, lambda: score(fit, model, dev))
     if not fit.processes.main:
         return
     scored = logits(fit, model, job.scored)
@@ -43,14 +42,7 @@ def run(job: Job, fit: Fit, model: Any, save: Callable[[Path], None]) -> None:
 def logits(fit: Fit, model: Any, found: Sequence[Example]) -> npt.NDArray[np.float32]:
     """The logits of every example's clip, (clips, classes), in the order given."""
     model.eval()
-    rows = {example.clip.clip: row for row, example in enumerate(found)}
-    order, parts = [], []
-    with torch.inference_mode(), autocast(fit.device, fit.settings.precision):
-        for batch in fit.batches(found):
-            order += [rows[example.clip.clip] for example in batch.examples]
-            parts.append(model.logits(batch).cpu().numpy())
-    result: npt.NDArray[np.float32] = np.concatenate(parts)
-    return result[np.argsort(order)]
+    return fit.outputs(model.logits, found)
 
 
 def score(fit: Fit, model: Any, dev: Sequence[Example]) -> dict[str, float]:

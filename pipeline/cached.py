@@ -3,7 +3,7 @@
 Between the embeddings that `extract` wrote and what trains on them, such as `pipeline.regression`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,10 +33,6 @@ class Frames:
         self.width = corpora[0].width
         self.layer = layer
         self._corpus = {clip: corpus for corpus in corpora for clip in corpus.clips}
-
-    def lengths(self, found: Sequence[Item]) -> list[int]:
-        """The number of frames of each sample's clip."""
-        return [self._of(sample).length(sample.clip.clip) for sample in found]
 
     def read(self, sample: Item) -> Floats:
         """The frames of the sample's clip, (frames, width)."""
@@ -80,30 +76,35 @@ class Scale:
 
 @dataclass(frozen=True)
 class Batch:
-    """Frames (clips, frames, width) zero on padding, lengths (clips,), shares (clips, emotions)."""
+    """Clips that pass a network together.
 
+    ``frames`` (clips, frames, width) is zero on padding, ``lengths`` is (clips,), ``shares``
+    (clips, emotions) has NaN where a share is unknown.
+    """
+
+    examples: Sequence[Sample]
     frames: Tensor
     lengths: Tensor
     shares: Tensor
 
 
 @dataclass(frozen=True)
-class Reader:
-    """Makes scaled batches on a device."""
+class ScaledFrames:
+    """The source of batches of rated clips."""
 
     frames: Frames
     scale: Scale
-    device: torch.device
 
-    def batches(self, found: Sequence[Sample], plan: Sequence[Sequence[int]]) -> Iterator[Batch]:
-        """The batches whose rows ``plan`` lists; a thread reads one batch ahead."""
-        return read_ahead(lambda rows: self._read([found[row] for row in rows]), plan)
+    def batches(
+        self, groups: Iterable[Sequence[Sample]], device: torch.device, epoch: int
+    ) -> Iterator[Batch]:
+        """One batch per group, on ``device``; every epoch has the same."""
 
-    def _read(self, members: Sequence[Sample]) -> Batch:
-        clips = [torch.from_numpy(self.frames.read(sample)) for sample in members]
-        scaled = [self.scale(clip) for clip in clips]
-        return Batch(
-            pad_sequence(scaled, batch_first=True).to(self.device),
-            torch.tensor([len(clip) for clip in clips], device=self.device),
-            torch.tensor([sample.shares for sample in members], device=self.device),
-        )
+        def read(members: Sequence[Sample]) -> Batch:
+            clips = [self.scale(torch.from_numpy(self.frames.read(sample))) for sample in members]
+            frames = pad_sequence(clips, batch_first=True)
+            lengths = torch.tensor([len(clip) for clip in clips])
+            shares = torch.tensor([sample.shares for sample in members])
+            return Batch(members, *(t.to(device) for t in (frames, lengths, shares)))
+
+        return read_ahead(read, groups)

@@ -26,7 +26,8 @@ class State:
     model: Any
     optimizer: torch.optim.Optimizer
     history: list[dict[str, float]] = field(default_factory=list)  # a row per finished epoch
-    steps: list[tuple[float, float]] = field(default_factory=list)  # since: loss and weight
+    # Since then: the summed loss and weight of each model in training, per step.
+    steps: list[list[list[float]]] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically."""
@@ -38,7 +39,7 @@ class State:
         progress = restore(path, {"model": self.model}, self.optimizer)
         if progress:
             self.history = progress["history"]
-            self.steps = [(loss, weight) for loss, weight in progress["steps"]]
+            self.steps = progress["steps"]
 
 
 def save(

@@ -13,12 +13,7 @@ from pipeline.training import Fit
 
 def train_and_publish(fit: Fit, model: Any, found: Sequence[Example], target: Path) -> None:
     """Fit ``model`` by its dev loss and write its encoder and learning curve to ``target``."""
-    history = fit.run(
-        model,
-        of_role(found, "train"),
-        of_role(found, "dev"),
-        lambda dev: {"dev_loss": fit.mean_loss(model, dev)},
-    )
+    history = fit.run(model, of_role(found, "train"), of_role(found, "dev"))
     if not fit.processes.main:
         return
     with files.publish(target) as out:

@@ -7,9 +7,10 @@ wait for the host.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +22,6 @@ from pipeline.device import autocast
 from pipeline.errors import PipelineError
 from pipeline.progress import Meter, say
 from pipeline.seeds import derive
-from pipeline.task import Example
 
 if TYPE_CHECKING:
     from pipeline.training import Fit
@@ -32,12 +32,16 @@ CHECKPOINT_EVERY_S = 300.0
 
 @dataclass
 class Epoch:
-    """The epoch after those in the state's history, from the step that the state has reached."""
+    """The epoch after those in the state's history, from the step that the state has reached.
+
+    ``parts`` are the models that train, by what their scores' names end in.
+    """
 
     fit: "Fit"
     state: State
-    train: Sequence[Example]
-    unread: list[Tensor] = field(default_factory=list)  # (loss, weight) of the latest steps
+    parts: Mapping[str, Any]
+    train: Sequence[Any]
+    unread: list[Tensor] = field(default_factory=list)  # of the latest steps, as State.steps
     saved_s: float = field(default_factory=time.monotonic)
 
     @cached_property
@@ -48,7 +52,7 @@ class Epoch:
     @cached_property
     def lengths(self) -> list[float]:
         """Seconds of each training clip."""
-        return [example.clip.duration_s for example in self.train]
+        return [item.clip.duration_s for item in self.train]
 
     @cached_property
     def plan(self) -> list[list[int]]:
@@ -60,8 +64,8 @@ class Epoch:
         """The number of steps taken."""
         return len(self.state.steps) + len(self.unread)
 
-    def run(self) -> float:
-        """Take the remaining steps; return the mean loss of the whole epoch.
+    def run(self) -> dict[str, float]:
+        """Take the remaining steps; return each part's mean loss over the whole epoch.
 
         Raises:
             PipelineError: A loss is not finite (the last checkpoint is kept), or a single clip does
@@ -74,9 +78,9 @@ class Epoch:
             except torch.OutOfMemoryError:
                 self._halve()
             torch.cuda.empty_cache()
-        mean = self._mean_loss()
+        means = self._mean_losses()
         self.state.steps = []
-        return mean
+        return {f"train_loss{end}": mean for end, mean in zip(self.parts, means, strict=True)}
 
     def _steps(self) -> None:
         first = self.done
@@ -92,34 +96,37 @@ class Epoch:
                 self._save_if_due()
 
     def _step(self, reader: Iterator[Any], micro_batches: int) -> Tensor:
-        """One step of the optimiser; the whole batch's summed loss and its weight, (2,)."""
+        """One step of the optimiser; the whole batch's summed losses and weights, (parts, 2)."""
         fit, state = self.fit, self.state
         torch.manual_seed(derive(fit.seed, "step", self.number, self.done))
-        loss, weight = torch.zeros((), device=fit.device), 0
+        sums = torch.zeros(len(self.parts), 2, device=fit.device)
         for _ in range(micro_batches):
             with autocast(fit.device, fit.settings.precision):
                 batch = next(reader)
-                clips = [example.clip.clip for example in batch.examples]
-                fit.draws.begin(fit.seed, self.number, clips, fit.device)
-                part, items = state.model.loss(batch)
-            part.backward()
-            loss, weight = loss + part.detach(), weight + items
-        sums = torch.stack([loss, torch.tensor(weight, dtype=loss.dtype, device=loss.device)])
+            clips = [item.clip.clip for item in batch.examples]
+            for row, part in enumerate(self.parts.values()):
+                with autocast(fit.device, fit.settings.precision):
+                    fit.draws.begin(fit.seed, self.number, clips, fit.device)
+                    loss, items = part.loss(batch)
+                loss.backward()
+                sums[row] += torch.stack([loss.detach(), loss.new_tensor(items)])
         self._average_gradients(sums)
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         return sums
 
     def _average_gradients(self, sums: Tensor) -> None:
-        """Turn sums over this process's clips into the gradient of the whole batch's mean loss."""
-        parameters = [p for group in self.state.optimizer.param_groups for p in group["params"]]
+        """Turn sums over this process's clips into gradients of the whole batch's mean losses."""
+        trained = [[p for p in m.parameters() if p.requires_grad] for m in self.parts.values()]
         if self.fit.processes.count > 1:
-            for parameter in parameters:  # this process's share may be empty
+            for parameter in chain.from_iterable(trained):  # this process's share may be empty
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        self.fit.processes.sum([sums, *gradients])
-        torch._foreach_div_(gradients, sums[1].clamp(min=1))
+        gradients = [[p.grad for p in part if p.grad is not None] for part in trained]
+        self.fit.processes.sum([sums, *chain.from_iterable(gradients)])
+        for part, (_, weight) in zip(gradients, sums, strict=True):
+            if part:
+                torch._foreach_div_(part, weight.clamp(min=1))
 
     def _cut(self, batch: Sequence[int]) -> list[list[int]]:
         """This process's share of a batch in micro-batches."""
@@ -143,22 +150,23 @@ class Epoch:
         say(f"out of memory: micro-batches of {self.fit.micro_batch_s:.1f} s from here on")
 
     def _note(self) -> str:
-        return f"step {self.done}/{len(self.plan)}, loss {self._mean_loss():.4f}"
+        means = self._mean_losses()
+        return f"step {self.done}/{len(self.plan)}, loss {sum(means) / len(means):.4f}"
 
-    def _mean_loss(self) -> float:
-        """The mean loss of the epoch so far; waits for the device.
+    def _mean_losses(self) -> list[float]:
+        """Each part's mean loss over the epoch so far; waits for the device.
 
         Raises:
             PipelineError: A step's loss is not finite.
         """
-        read = torch.stack(self.unread).tolist() if self.unread else []
-        for loss, weight in read:
-            if not abs(loss) < float("inf"):
-                self._stop(loss)
-            self.state.steps.append((loss, weight))
+        for step in torch.stack(self.unread).tolist() if self.unread else []:
+            for loss, _ in step:
+                if not abs(loss) < float("inf"):
+                    self._stop(loss)
+            self.state.steps.append(step)
         self.unread = []
-        total = sum(loss for loss, _ in self.state.steps)
-        return total / max(sum(weight for _, weight in self.state.steps), 1)
+        totals = torch.tensor(self.state.steps, dtype=torch.float64).sum(0).tolist()
+        return [loss / max(weight, 1) for loss, weight in totals]
 
     def _stop(self, loss: float) -> None:
         step = len(self.state.steps)
@@ -170,6 +178,6 @@ class Epoch:
 
     def _save_if_due(self) -> None:
         if self.fit.processes.main and time.monotonic() - self.saved_s >= CHECKPOINT_EVERY_S:
-            self._mean_loss()  # no checkpoint after a loss that is not finite
+            self._mean_losses()  # no checkpoint after a loss that is not finite
             self.state.save(self.fit.folder / LAST)
             self.saved_s = time.monotonic()

@@ -1,7 +1,7 @@
 """What a training stage leaves to be read: predictions on dev and test, and its learning curve."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipeline.task import Example
 
-HISTORY = ("epoch", "train_loss", "dev_loss", "dev_uar")
+HISTORY = ("epoch", "train_loss", "dev_loss", "dev_uar")  # of a single model that classifies
 
 
 def write(
@@ -40,8 +40,13 @@ def write(
             table.writerow([*known, *means])
 
 
-def write_history(folder: Path, history: Sequence[dict[str, float]]) -> None:
-    """Write ``history.csv``, the learning curve: one row per epoch, none for linear."""
-    lines = [",".join(f"{row[c]:.6g}" if c in row else "" for c in HISTORY) for row in history]
-    text = "\n".join([",".join(HISTORY), *lines]) + "\n"
+def write_history(
+    folder: Path, history: Sequence[Mapping[str, float]], columns: Sequence[str] = HISTORY
+) -> None:
+    """Write ``history.csv``, the learning curve: one row per epoch, none for linear.
+
+    A cell is empty where a row does not have its column.
+    """
+    lines = [",".join(f"{row[c]:.6g}" if c in row else "" for c in columns) for row in history]
+    text = "\n".join([",".join(columns), *lines]) + "\n"
     (folder / "history.csv").write_text(text, "utf-8", newline="\n")

@@ -8,34 +8,29 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
 from pipeline import files
 from pipeline.errors import PipelineError
 from pipeline.manifest import Clip
-from pipeline.params import Section
 from pipeline.progress import say
+from pipeline.settings import Optimization
 
 Shares = npt.NDArray[np.float32]
 
 
-class Training(Section):
+class Training(Optimization):
     """``share.training``.
 
     ``regressors`` is separate for one network per emotion, as in the paper, or joint for one with
-    an output per emotion; ``patience`` counts epochs without a lower dev loss, 0 never stops early.
+    an output per emotion.
     """
 
     regressors: Literal["separate", "joint"]
     standardize: bool
-    epochs: Annotated[int, Field(ge=0)]
-    batch: Annotated[int, Field(ge=1)]
-    learning_rate: Annotated[float, Field(gt=0, le=1)]
-    patience: Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -122,13 +117,6 @@ def write(out: Path, emotions: Sequence[str], found: Sequence[Sample], predicted
     masked = [(s, values) for s, values in utterances if np.isnan(s.shares).all()]
     if masked:
         _write_csv(out / "submission.csv", _submission(emotions, masked))
-
-
-def write_history(out: Path, emotions: Sequence[str], history: Sequence[dict[str, float]]) -> None:
-    """Write ``history.csv``: the losses per epoch, empty once an emotion's training has stopped."""
-    columns = ["epoch", *_columns(emotions, "train", "dev")]
-    rows = [[f"{row[name]:.6g}" if name in row else "" for name in columns] for row in history]
-    _write_csv(out / "history.csv", [columns, *rows])
 
 
 def _columns(emotions: Sequence[str], *kinds: str) -> list[str]:

@@ -1,6 +1,7 @@
-"""The training loop of multitask, retrain and finetune, whatever their batches are made of.
+"""The training loop of every stage that trains, whatever its batches are made of.
 
-A model here is a module with a ``loss`` of a batch: a sum over its items and their number. A source
+A model here is a module with a ``loss`` of a batch: a sum over its items and their number. Several
+may train on the same batches, each stopping early on its own: a ``ModuleDict`` of them. A source
 makes the batches: `pipeline.waves` reads audio for models with an encoder. What happens within an
 epoch is `pipeline.epoch`. Every draw is seeded from its name, and checkpoints hold all progress: a
 killed run resumes to the byte-identical result on the CPU. Of several processes (`accelerate
@@ -8,42 +9,51 @@ launch`, `torchrun`) the main one scores dev and writes.
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from pipeline import batches, checkpoint, dropout, files
 from pipeline import stage as stages
 from pipeline.device import autocast
 from pipeline.dropout import Draws
 from pipeline.epoch import Epoch
+from pipeline.manifest import Clip
 from pipeline.params import load
 from pipeline.processes import Processes, join
 from pipeline.progress import say
 from pipeline.seeds import derive
 from pipeline.settings import Optimization
-from pipeline.task import Example
 
-BEST = "best.safetensors"
+
+class Item(Protocol):
+    """What takes part: an `Example` or a `Sample`."""
+
+    @property
+    def clip(self) -> Clip:
+        """The clip."""
 
 
 class Batch(Protocol):
     """Clips that pass the model together."""
 
     @property
-    def examples(self) -> Sequence[Example]:
-        """The clips, in the order of the batch's rows."""
+    def examples(self) -> Sequence[Any]:
+        """The items, in the order of the batch's rows."""
 
 
 class Source(Protocol):
     """Makes batches of clips, such as `pipeline.waves.Waves`."""
 
     def batches(
-        self, groups: Iterable[Sequence[Example]], device: torch.device, epoch: int
+        self, groups: Iterable[Sequence[Any]], device: torch.device, epoch: int
     ) -> Iterator[Batch]:
         """One batch per group, in order, on ``device``; ``epoch`` is 0 outside training.
 
@@ -52,7 +62,24 @@ class Source(Protocol):
 
 
 Scores = dict[str, float]
-Score = Callable[[Sequence[Example]], Scores]
+
+
+class Together(nn.Module):
+    """Models that train on the same batches, by name: the activations of one exist at a time."""
+
+    named: dict[str, Any]
+
+    def __init__(self, models: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(models.values())
+        self.named = dict(models)
+
+
+def parts_of(model: nn.Module) -> dict[str, nn.Module]:
+    """What stops early on its own, by what its scores' names end in."""
+    if isinstance(model, Together):
+        return {f"_{name}": part for name, part in model.named.items()}
+    return {"": model}
 
 
 @dataclass
@@ -70,20 +97,29 @@ class Fit:
 
     @classmethod
     def prepare(
-        cls, stage: str, settings: Optimization, seed: int, inputs: object, source: Source
+        cls,
+        stage: str,
+        settings: Optimization,
+        seed: int,
+        inputs: object,
+        source: Source,
+        uncut: Sequence[Item] = (),
     ) -> "Fit":
         """Choose the device, seed the initialisation of new layers, find the scratch folder.
 
-        ``inputs`` is JSON data that, with the stage's code and settings, determines the result.
+        ``inputs`` is JSON data that, with the stage's code and settings, determines the result. A
+        batch of ``uncut`` items is one micro-batch: heads on cached embeddings are small.
         """
         runtime = stages.runtime()
+        longest_s = max((item.clip.duration_s for item in uncut), default=0.0)
         processes, device = join(runtime.device)
         torch.manual_seed(derive(seed, "init"))
         kept = [settings.model_dump(), seed, load("numerics_version", int), device.type]
         folder = files.scratch(stages.resume_key(stage, kept, inputs))
-        return cls(settings, seed, device, runtime.micro_batch_s, folder, source, processes)
+        micro_batch_s = settings.batch * longest_s or runtime.micro_batch_s
+        return cls(settings, seed, device, micro_batch_s, folder, source, processes)
 
-    def mean_loss(self, model: Any, found: Sequence[Example]) -> float:
+    def mean_loss(self, model: Any, found: Sequence[Any]) -> float:
         """The model's loss per item over ``found``, without gradients or dropout."""
         model.eval()
         total, weight = 0.0, 0
@@ -93,17 +129,42 @@ class Fit:
                 total, weight = total + float(loss), weight + items
         return total / max(weight, 1)
 
+    def outputs(
+        self, compute: Callable[[Any], Tensor], found: Sequence[Item]
+    ) -> npt.NDArray[np.float32]:
+        """What ``compute`` makes of every item's clip, (clips, outputs), in the order given."""
+        rows = {item.clip.clip: row for row, item in enumerate(found)}
+        order, made = [], []
+        with torch.inference_mode(), autocast(self.device, self.settings.precision):
+            for batch in self.batches(found):
+                order += [rows[item.clip.clip] for item in batch.examples]
+                made.append(compute(batch).float().cpu().numpy())
+        result: npt.NDArray[np.float32] = np.concatenate(made)
+        return result[np.argsort(order)]
+
     def run(
-        self, model: Any, train: Sequence[Example], dev: Sequence[Example], score: Score
+        self,
+        model: Any,
+        train: Sequence[Any],
+        dev: Sequence[Any],
+        score: Callable[[], Scores] | None = None,
     ) -> list[Scores]:
         """Train ``model`` in place; return one row of scores per epoch.
 
-        With a dev role, the weights of the best dev epoch are left in the model (highest
-        ``dev_uar`` where the score has one, else lowest ``dev_loss``); without, the last epoch's.
+        ``score`` measures an epoch on dev, by default the model's own loss. With a dev role, the
+        weights of the best dev epoch are left in the model (highest ``dev_uar`` where the score
+        has one, else lowest ``dev_loss``); without, the last epoch's.
 
         Raises:
             PipelineError: As `Epoch.run`.
         """
+        parts = parts_of(model)
+
+        def measure() -> Scores:
+            if score:
+                return score()
+            return {f"dev_loss{end}": self.mean_loss(part, dev) for end, part in training.items()}
+
         dropout.install(model, self.draws)
         trained = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(trained, self.settings.learning_rate, fused=True)
@@ -112,48 +173,57 @@ class Fit:
         history = state.history
         if history or state.steps:
             self._say(f"resumed after epoch {len(history)}, step {len(state.steps)}")
-        while len(history) < self.settings.epochs and not self._exhausted(history):
+        while len(history) < self.settings.epochs:
+            training = {e: p for e, p in parts.items() if not self._exhausted(history, e)}
+            if not training:
+                break
             for group in optimizer.param_groups:
                 group["lr"] = self.settings.rate(len(history) + 1)
-            row = {"epoch": len(history) + 1, "train_loss": Epoch(self, state, train).run()}
-            history.append(row | (self.processes.from_main(lambda: score(dev)) if dev else {}))
+            row = {"epoch": len(history) + 1, **Epoch(self, state, training, train).run()}
+            history.append(row | (self.processes.from_main(measure) if dev else {}))
             self._say(_line(history[-1], self.settings.epochs))
-            self._save(state, bool(dev) and _best(history) == len(history))
-        if dev and history and self.processes.main:
-            model.load_state_dict(load_file(self.folder / BEST))
+            self._save(state, parts)
+        if self.processes.main:
+            for end, part in parts.items():
+                if _best(history, end):
+                    part.load_state_dict(load_file(self._best_path(parts, end)))
         return history
 
     def discard(self) -> None:
         """Remove the checkpoints, once the result is published."""
         shutil.rmtree(self.folder)
 
-    def batches(self, found: Sequence[Example]) -> Iterator[Any]:
-        """The examples in micro-batches, long to short, for scoring and prediction."""
-        lengths = [example.clip.duration_s for example in found]
+    def batches(self, found: Sequence[Item]) -> Iterator[Any]:
+        """The items in micro-batches, long to short, for scoring and prediction."""
+        lengths = [item.clip.duration_s for item in found]
         groups = batches.by_budget(range(len(found)), lengths, self.micro_batch_s)
         members = ([found[index] for index in group] for group in groups)
         return self.source.batches(members, self.device, 0)
 
-    def _exhausted(self, history: list[Scores]) -> bool:
-        best, patience = _best(history), self.settings.patience
+    def _exhausted(self, history: list[Scores], end: str) -> bool:
+        best, patience = _best(history, end), self.settings.patience
         return bool(best and patience) and len(history) - best >= patience
 
-    def _save(self, state: checkpoint.State, best: bool) -> None:
+    def _save(self, state: checkpoint.State, parts: Mapping[str, nn.Module]) -> None:
         if not self.processes.main:
             return
-        if best:
-            checkpoint.write(self.folder / BEST, state.model.state_dict())
+        for end, part in parts.items():
+            if _best(state.history, end) == len(state.history):
+                checkpoint.write(self._best_path(parts, end), part.state_dict())
         state.save(self.folder / checkpoint.LAST)
+
+    def _best_path(self, parts: Mapping[str, nn.Module], end: str) -> Path:
+        return self.folder / f"best{[*parts].index(end)}.safetensors"  # a name may hold anything
 
     def _say(self, line: str) -> None:
         if self.processes.main:
             say(line)
 
 
-def _best(history: Sequence[Scores]) -> int:
+def _best(history: Sequence[Scores], end: str) -> int:
     """The number of the best epoch, the earliest of equals; 0 where nothing was scored on dev."""
-    scored = [row for row in history if "dev_loss" in row]
-    ranks = [(-row.get("dev_uar", 0.0), row["dev_loss"]) for row in scored]
+    scored = [row for row in history if f"dev_loss{end}" in row]
+    ranks = [(-row.get(f"dev_uar{end}", 0.0), row[f"dev_loss{end}"]) for row in scored]
     return 1 + ranks.index(min(ranks)) if ranks else 0
 
 

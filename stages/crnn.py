@@ -69,7 +69,7 @@ def main(
         )
         settings = [design.model_dump(), params.augmentation.model_dump(), params.layer]
         inputs = [settings, digest(job.found), [asdict(header) for header in frames.headers]]
-        fit = Fit.prepare("crnn", params.training, seed, inputs, source)
+        fit = Fit.prepare("crnn", params.training, seed, inputs, source, job.found)
         model = crnn.Crnn(design).to(fit.device)
 
         def save(out: Path) -> None:

@@ -74,7 +74,7 @@ def _head(method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any) 
     means = Means(corpora, design.layers)
     inputs = [design.model_dump(), digest(job.found), [asdict(one) for one in means.headers]]
     seed = derive(load("seed", int), "finetune", job.fold)
-    fit = Fit.prepare("finetune_cached", params.training, seed, inputs, means)
+    fit = Fit.prepare("finetune_cached", params.training, seed, inputs, means, job.found)
     head = emotion_head.build(design)
     model = CachedHead(head).to(fit.device)
 

@@ -4,12 +4,13 @@ Reads clips with their shares, one fold's roles and embeddings; writes the regre
 predictions on dev and test, and their learning curves.
 """
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import Field
 
-from pipeline import files, folds, manifest, shares
+from pipeline import files, folds, manifest, predictions, shares
 from pipeline.layers import Layer
 from pipeline.params import Section, load
 from pipeline.seeds import derive
@@ -62,23 +63,34 @@ def main(
     clips = manifest.read(load("corpora", list[str]))
     rated = shares.rated(clips, folds.read(params.fold))
 
-    from pipeline.cached import Frames
+    from pipeline import regression
+    from pipeline.cached import Frames, Scale, ScaledFrames
     from pipeline.cnn_lstm import Design
     from pipeline.embeddings import opened
-    from pipeline.regression import Fit, save
+    from pipeline.training import Fit
 
     seed = derive(load("seed", int), "share", params.fold)
+    settings, train, dev = params.training, rated.of_role("train"), rated.of_role("dev")
     with opened(features, clips) as corpora:
         frames = Frames(corpora, params.layer)
         design = Design(head=head, width=frames.width, **params.model.of(head))
-        fit = Fit.prepare(design, params.training, seed, frames, rated)
-        regressors, history = fit.run()
+        scale = Scale.of(frames, train, settings.standardize)
+        headers = [asdict(header) for header in frames.headers]
+        inputs = [design.model_dump(), params.layer, rated.digest(), headers]
+        source = ScaledFrames(frames, scale)
+        fit = Fit.prepare("share", settings, seed, inputs, source, rated.samples)
+        joint = settings.regressors == "joint"
+        model = regression.untrained(design, rated, joint, seed).to(fit.device)
+        history = fit.run(model, train, dev)
+        if not fit.processes.main:
+            return
         scored = rated.of_role("dev", "test")
         with files.publish(manifest.ARTIFACTS / "share" / features / head) as out:
             out.mkdir()
-            save(out, design, regressors, fit.reader.scale)
-            shares.write_history(out, rated.emotions, history)
-            shares.write(out, rated.emotions, scored, fit.predict(regressors, scored))
+            regression.save(out, design, model.named, scale)
+            losses = [f"{role}_loss_{name}" for name in model.named for role in ("train", "dev")]
+            predictions.write_history(out, history, ["epoch", *losses])
+            shares.write(out, rated.emotions, scored, regression.predict(fit, model, scored))
         fit.discard()
 
 

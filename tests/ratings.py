@@ -61,10 +61,10 @@ def rated_corpus(
     clips, roles, frames = [], {}, {}
     for number in range(count):
         shares = {e: float(v) for e, v in zip(EMOTIONS, rng.uniform(0, 1, 3), strict=True)}
-        clip = replace(clip_of(f"{number:03d}", corpus), shares=shares)
         values = rng.normal(size=(int(rng.integers(8, 30)), WIDTH)) * 0.3
         values[:, :3] += 2 * np.array(list(shares.values()))
-        clips.append(clip)
+        clip = replace(clip_of(f"{number:03d}", corpus), duration_s=len(values) / 100)
+        clips.append(replace(clip, shares=shares))
         frames[clip.clip] = values.astype(np.float32)
         roles[clip.clip] = ("train", "train", "train", "dev", "test")[number % 5]
     return clips, roles, frames

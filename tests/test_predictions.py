@@ -34,3 +34,17 @@ def test_an_utterance_is_the_mean_of_its_clips(project: Path) -> None:
 def test_the_learning_curve_leaves_gaps_where_nothing_was_measured(project: Path) -> None:
     predictions.write_history(project, [{"epoch": 1, "train_loss": 0.5}])
     assert (project / "history.csv").read_text() == ("epoch,train_loss,dev_loss,dev_uar\n1,0.5,,\n")
+
+
+def test_the_history_is_empty_where_a_model_has_stopped(tmp_path: Path) -> None:
+    history = [
+        {"epoch": 1, "train_loss_anger": 0.5, "dev_loss_anger": 0.25, "train_loss_interest": 0.125},
+        {"epoch": 2, "train_loss_interest": 1 / 3},
+    ]
+    columns = [f"{role}_loss_{name}" for name in ("anger", "interest") for role in ("train", "dev")]
+    predictions.write_history(tmp_path, history, ["epoch", *columns])
+    assert (tmp_path / "history.csv").read_text("utf-8").splitlines() == [
+        "epoch,train_loss_anger,dev_loss_anger,train_loss_interest,dev_loss_interest",
+        "1,0.5,0.25,0.125,",
+        "2,,,0.333333,",
+    ]

@@ -1,23 +1,25 @@
 """The regressors learn, stop on their own, and come out the same after a kill."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from scipy.stats import spearmanr
 
 from pipeline import files, regression, shares
 from pipeline.audio import read_clip
-from pipeline.cached import Frames, Reader, Scale
+from pipeline.cached import Frames, Scale, ScaledFrames
 from pipeline.cnn_lstm import Design
 from pipeline.errors import PipelineError
 from pipeline.frontends import Fbank
-from pipeline.regression import Fit
 from pipeline.shares import Rated, Sample, Training
+from pipeline.training import Fit, Together
 from tests.ratings import EMOTIONS, WIDTH, cached, clip_of, rated_corpus
 
 DESIGN = Design(
@@ -36,8 +38,8 @@ TRAINING = Training(
     batch=16,
     learning_rate=1e-2,
     patience=0,
+    precision="fp32",
 )
-CPU = torch.device("cpu")
 
 
 class KilledError(Exception):
@@ -51,7 +53,33 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Frames, R
         yield frames, shares.rated(clips, roles)
 
 
-def fit_of(corpus: tuple[Frames, Rated], folder: Path, **changes: Any) -> Fit:
+@dataclass
+class Trial:
+    """Regressors in training, as the stage trains them."""
+
+    fit: Fit
+    design: Design
+    scale: Scale
+    model: Together
+    rated: Rated
+
+    def run(self) -> list[dict[str, float]]:
+        return self.fit.run(self.model, self.rated.of_role("train"), self.rated.of_role("dev"))
+
+    def predict(self, *roles: str) -> np.ndarray:
+        return regression.predict(self.fit, self.model, self.rated.of_role(*roles))
+
+    def saved(self, out: Path) -> dict[str, bytes]:
+        history = self.run()
+        out.mkdir()
+        regression.save(out, self.design, self.model.named, self.scale)
+        (out / "history.json").write_text(json.dumps(history))
+        scored = self.rated.of_role("dev", "test")
+        shares.write(out, self.rated.emotions, scored, self.predict("dev", "test"))
+        return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+
+
+def trial(corpus: tuple[Frames, Rated], folder: Path, **changes: Any) -> Trial:
     frames, rated = corpus
     design = DESIGN.model_copy(
         update={k: changes.pop(k) for k in {*changes} & {*Design.model_fields}}
@@ -59,17 +87,9 @@ def fit_of(corpus: tuple[Frames, Rated], folder: Path, **changes: Any) -> Fit:
     settings = TRAINING.model_copy(update=changes)
     scale = Scale.of(frames, rated.of_role("train"), settings.standardize)
     folder.mkdir(exist_ok=True)
-    return Fit(design, settings, 3, Reader(frames, scale, CPU), rated, folder)
-
-
-def saved(fit: Fit, out: Path) -> dict[str, bytes]:
-    regressors, history = fit.run()
-    out.mkdir()
-    regression.save(out, fit.design, regressors, fit.reader.scale)
-    shares.write_history(out, fit.rated.emotions, history)
-    scored = fit.rated.of_role("dev", "test")
-    shares.write(out, fit.rated.emotions, scored, fit.predict(regressors, scored))
-    return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+    fit = Fit(settings, 3, torch.device("cpu"), 1000.0, folder, ScaledFrames(frames, scale))
+    model = regression.untrained(design, rated, settings.regressors == "joint", 3)
+    return Trial(fit, design, scale, model, rated)
 
 
 @pytest.mark.parametrize(
@@ -78,12 +98,12 @@ def saved(fit: Fit, out: Path) -> dict[str, bytes]:
 def test_an_easy_target_is_recovered_on_unseen_clips(
     corpus: tuple[Frames, Rated], tmp_path: Path, head: str, regressors: str
 ) -> None:
-    fit = fit_of(corpus, tmp_path, head=head, regressors=regressors, epochs=20, batch=8)
-    trained, _ = fit.run()
-    test = fit.rated.of_role("test")
-    predicted, true = fit.predict(trained, test), np.array([s.shares for s in test])
+    ours = trial(corpus, tmp_path, head=head, regressors=regressors, epochs=20, batch=8)
+    ours.run()
+    test = ours.rated.of_role("test")
+    predicted, true = ours.predict("test"), np.array([s.shares for s in test])
     assert all(spearmanr(true[:, i], predicted[:, i]).statistic > 0.8 for i in range(3))
-    mean = np.mean([s.shares for s in fit.rated.of_role("train")], 0)
+    mean = np.mean([s.shares for s in ours.rated.of_role("train")], 0)
     assert (((predicted - true) ** 2).mean(0) < 0.3 * ((mean - true) ** 2).mean(0)).all()
 
 
@@ -99,7 +119,9 @@ def acted(
     for path in sorted(corpora_root.glob("ravdess/Actor_*/03-01-*-*-01-*-*.flac")):
         _, _, emotion, intensity, _, _, actor = map(int, path.stem.split("-"))
         if actor in roles:
-            clip = replace(clip_of(path.stem[-2:], "ravdess"), clip=path.stem)
+            length_s = soundfile.info(path).duration
+            clip = clip_of(path.stem[-2:], "ravdess")
+            clip = replace(clip, clip=path.stem, duration_s=length_s)
             strength = 1.0 if intensity == 2 else 0.6
             acted = (strength * (emotion == 2), strength * (emotion == 5))
             samples.append(Sample(clip, roles[actor], acted))
@@ -112,9 +134,10 @@ def test_real_speech_of_unseen_speakers_beats_the_mean(
     acted: tuple[Frames, Rated], tmp_path: Path
 ) -> None:
     changes = {"head": "cnn-lstm-attention", "width": 40, "conv": [32, 16], "lstm_width": 16}
-    fit = fit_of(acted, tmp_path, regressors="joint", epochs=9, learning_rate=5e-3, **changes)
-    train, test = fit.rated.of_role("train"), fit.rated.of_role("test")
-    predicted = fit.predict(fit.run()[0], test)
+    ours = trial(acted, tmp_path, regressors="joint", epochs=9, learning_rate=5e-3, **changes)
+    train, test = ours.rated.of_role("train"), ours.rated.of_role("test")
+    ours.run()
+    predicted = ours.predict("test")
     true, mean = np.array([s.shares for s in test]), np.mean([s.shares for s in train], 0)
     assert ((predicted - true) ** 2).mean() < 0.95 * ((mean - true) ** 2).mean()
     assert min(spearmanr(true[:, i], predicted[:, i]).statistic for i in range(2)) > 0.2
@@ -125,13 +148,15 @@ def test_separate_regressors_are_the_ones_that_train_alone(
 ) -> None:
     """One batch for all changes nothing: each emotion by itself gives the same predictions."""
     frames, rated = corpus
-    fit = fit_of(corpus, tmp_path / "together")
-    together = fit.predict(fit.run()[0], rated.of_role("test"))
+    together = trial(corpus, tmp_path / "together")
+    together.run()
     for column, emotion in enumerate(EMOTIONS):
         only = [replace(s, shares=s.shares[column : column + 1]) for s in rated.samples]
-        alone = fit_of((frames, Rated([emotion], only)), tmp_path / emotion)
-        predicted = alone.predict(alone.run()[0], alone.rated.of_role("test"))
-        np.testing.assert_array_equal(predicted[:, 0], together[:, column])
+        alone = trial((frames, Rated([emotion], only)), tmp_path / emotion)
+        alone.run()
+        np.testing.assert_array_equal(
+            alone.predict("test")[:, 0], together.predict("test")[:, column]
+        )
 
 
 def test_each_regressor_stops_on_its_own_dev_loss(
@@ -143,15 +168,15 @@ def test_each_regressor_stops_on_its_own_dev_loss(
         replace(s, shares=(1 - s.shares[0], *s.shares[1:])) if s.role == "dev" else s
         for s in rated.samples
     ]
-    fit = fit_of((frames, replace(rated, samples=turned)), tmp_path, epochs=12, patience=2)
-    regressors, history = fit.run()
-    anger = [row["dev_anger"] for row in history if "dev_anger" in row]
-    interest = [row["dev_interest"] for row in history if "dev_interest" in row]
+    ours = trial((frames, replace(rated, samples=turned)), tmp_path, epochs=12, patience=2)
+    history = ours.run()
+    anger = [row["dev_loss_anger"] for row in history if "dev_loss_anger" in row]
+    interest = [row["dev_loss_interest"] for row in history if "dev_loss_interest" in row]
     assert len(anger) == int(np.argmin(anger)) + 1 + 2 < len(interest)
+    dev = ours.rated.of_role("dev")
     for emotion, losses in (("anger", anger), ("interest", interest)):
-        dev = fit.rated.of_role("dev")
         column = EMOTIONS.index(emotion)
-        errors = fit.predict(regressors, dev)[:, column] - [s.shares[column] for s in dev]
+        errors = ours.predict("dev")[:, column] - [s.shares[column] for s in dev]
         assert np.mean(errors**2) == pytest.approx(min(losses), rel=1e-4)
 
 
@@ -165,7 +190,7 @@ def test_a_killed_run_ends_in_the_same_bytes(
     regressors: str,
     kill_at: int,
 ) -> None:
-    whole = saved(fit_of(corpus, tmp_path / "a", regressors=regressors), tmp_path / "whole")
+    whole = trial(corpus, tmp_path / "a", regressors=regressors).saved(tmp_path / "whole")
     writes, replace_ = 0, files.replace
 
     def dying(staged: Path, target: Path) -> None:
@@ -177,22 +202,22 @@ def test_a_killed_run_ends_in_the_same_bytes(
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(files, "replace", dying)
-        saved(fit_of(corpus, tmp_path / "b", regressors=regressors), tmp_path / "dead")
-    resumed = saved(fit_of(corpus, tmp_path / "b", regressors=regressors), tmp_path / "resumed")
+        trial(corpus, tmp_path / "b", regressors=regressors).saved(tmp_path / "dead")
+    resumed = trial(corpus, tmp_path / "b", regressors=regressors).saved(tmp_path / "resumed")
     assert resumed == whole
-    assert sorted(whole) == ["config.json", "history.csv", "model.safetensors", "predictions.csv"]
+    assert sorted(whole) == ["config.json", "history.json", "model.safetensors", "predictions.csv"]
 
 
 def test_a_saved_model_predicts_what_was_published(
     corpus: tuple[Frames, Rated], tmp_path: Path
 ) -> None:
-    fit = fit_of(corpus, tmp_path / "scratch")
-    saved(fit, tmp_path / "out")
-    test = fit.rated.of_role("test")
+    ours = trial(corpus, tmp_path / "scratch")
+    ours.saved(tmp_path / "out")
+    expected = ours.predict("test")
     regressors, scale = regression.read(tmp_path / "out")
-    reader = Reader(fit.reader.frames, scale, CPU)
-    again = replace(fit, reader=reader).predict(regressors, test)
-    np.testing.assert_array_equal(again, fit.predict(fit.run()[0], test))
+    ours.model = Together(regressors)
+    ours.fit.source = ScaledFrames(corpus[0], scale)
+    np.testing.assert_array_equal(ours.predict("test"), expected)
 
 
 def test_without_dev_it_trains_for_every_epoch(
@@ -200,9 +225,9 @@ def test_without_dev_it_trains_for_every_epoch(
 ) -> None:
     frames, rated = corpus
     kept = Rated(rated.emotions, rated.of_role("train", "test"))
-    _, history = fit_of((frames, kept), tmp_path, patience=1).run()
+    history = trial((frames, kept), tmp_path, patience=1).run()
     assert len(history) == TRAINING.epochs
-    assert "dev_anger" not in history[0]
+    assert "dev_loss_anger" not in history[0]
 
 
 def test_an_unknown_share_weighs_nothing(corpus: tuple[Frames, Rated], tmp_path: Path) -> None:
@@ -212,13 +237,12 @@ def test_an_unknown_share_weighs_nothing(corpus: tuple[Frames, Rated], tmp_path:
         replace(s, shares=(np.nan, *s.shares[1:])) if row % 2 else s
         for row, s in enumerate(rated.samples)
     ]
-    fit = fit_of((frames, Rated(rated.emotions, half)), tmp_path, epochs=1, learning_rate=1e-30)
-    _, (row,) = fit.run()
+    ours = trial((frames, Rated(rated.emotions, half)), tmp_path, epochs=1, learning_rate=1e-30)
+    (row,) = ours.run()
     known = [s.shares[0] for s in half if s.role == "train" and not np.isnan(s.shares[0])]
-    untrained = fit.predict(fit.run()[0], fit.rated.of_role("train"))[:, 0]
-    targets = np.array([s.shares[0] for s in fit.rated.of_role("train")])
-    assert row["train_anger"] == pytest.approx(np.nanmean((untrained - targets) ** 2), rel=1e-4)
-    assert len(known) < len(targets)
+    errors = ours.predict("train")[:, 0] - [s.shares[0] for s in ours.rated.of_role("train")]
+    assert row["train_loss_anger"] == pytest.approx(np.nanmean(errors**2), rel=1e-4)
+    assert len(known) < len(errors)
 
 
 def test_the_scale_is_that_of_training_frames(corpus: tuple[Frames, Rated]) -> None:
@@ -234,11 +258,11 @@ def test_a_loss_that_is_not_finite_names_the_remedy(
     corpus: tuple[Frames, Rated], tmp_path: Path
 ) -> None:
     with pytest.raises(PipelineError, match="learning_rate"):
-        fit_of(corpus, tmp_path, learning_rate=1e30, output="relu").run()
+        trial(corpus, tmp_path, learning_rate=1e30, output="relu").run()
 
 
-def test_a_clip_without_an_embedding_is_named(corpus: tuple[Frames, Rated], tmp_path: Path) -> None:
+def test_a_clip_without_an_embedding_is_named(corpus: tuple[Frames, Rated]) -> None:
     frames, rated = corpus
     stranger = replace(rated.samples[0], clip=replace(rated.samples[0].clip, clip="demo/new"))
     with pytest.raises(PipelineError, match=r"demo/new.*extract"):
-        frames.lengths([stranger])
+        frames.read(stranger)

@@ -101,16 +101,3 @@ def test_masked_utterances_make_a_submission_in_the_challenge_s_form(tmp_path: P
     assert [line.split(",")[0] for line in lines[2:]] == ["3.wav"]
     rows = table(tmp_path / "predictions.csv")
     assert [bool(row["true_sadness"]) for row in rows] == [True, False, False]
-
-
-def test_the_history_is_empty_where_an_emotion_has_stopped(tmp_path: Path) -> None:
-    history = [
-        {"epoch": 1, "train_anger": 0.5, "dev_anger": 0.25, "train_interest": 0.125},
-        {"epoch": 2, "train_interest": 1 / 3},
-    ]
-    shares.write_history(tmp_path, ["anger", "interest"], history)
-    assert (tmp_path / "history.csv").read_text("utf-8").splitlines() == [
-        "epoch,train_anger,dev_anger,train_interest,dev_interest",
-        "1,0.5,0.25,0.125,",
-        "2,,,0.333333,",
-    ]

@@ -41,7 +41,7 @@ def test_it_learns_tones_and_resumes_to_the_same_bytes(
 
     real = Epoch.run
 
-    def killed(epoch: Epoch) -> float:
+    def killed(epoch: Epoch) -> dict[str, float]:
         if epoch.number == 4:
             raise KeyboardInterrupt
         return real(epoch)

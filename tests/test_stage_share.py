@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 from pipeline import params, regression
 from pipeline.cli.preset import merged
+from pipeline.epoch import Epoch
 from pipeline.errors import PipelineError
 from pipeline.listeners import PERCEPTS
 from stages import encoder, evaluate, extract, preprocess, share, split
@@ -115,7 +116,7 @@ def test_a_killed_stage_resumes_and_a_changed_parameter_starts_anew(
     assert contents() == whole
     assert len(list(Path(".scratch").iterdir())) == 1
     with monkeypatch.context() as patch:
-        patch.setattr(regression.Fit, "_epoch", die)  # nothing is left to train
+        patch.setattr(Epoch, "run", die)  # nothing is left to train
         share.main("fbank", "cnn-lstm-attention")
     assert contents() == whole
     edit("attention_scale: sqrt", "attention_scale: width")

@@ -78,7 +78,7 @@ def train(fit: Fit, model: Any, found: list[Example]) -> list[dict[str, float]]:
         model,
         of_role(found, "train"),
         of_role(found, "dev"),
-        lambda dev: score(fit, model, dev),
+        lambda: score(fit, model, of_role(found, "dev")),
     )
 
 
@@ -119,7 +119,7 @@ def test_the_gradient_is_that_of_the_mean_loss(found: list[Example], base: Path)
     fit = fit_of(ours, SETTINGS.model_copy(update={"epochs": 1}))
     for model in (ours, theirs):
         without_dropout(model)
-    fit.run(ours, members, [], lambda _: {})
+    fit.run(ours, members, [])
 
     optimizer = torch.optim.Adam([p for p in theirs.parameters() if p.requires_grad], 1e-3)
     theirs.train()
@@ -164,7 +164,7 @@ def test_the_best_dev_epoch_is_kept_and_patience_stops(found: list[Example], bas
     fit = fit_of(model, settings)
     states = []
 
-    def dev_score(_: object) -> dict[str, float]:
+    def dev_score() -> dict[str, float]:
         states.append({n: v.clone() for n, v in model.state_dict().items()})
         return {"dev_uar": next(scripted), "dev_loss": 1.0}
 
@@ -203,7 +203,7 @@ def test_a_front_end_that_trains_is_never_kept(found: list[Example], base: Path)
 def test_without_dev_patience_has_nothing_to_wait_for(found: list[Example], base: Path) -> None:
     model = classifier(base)
     fit = fit_of(model, SETTINGS.model_copy(update={"patience": 1}))
-    history = fit.run(model, of_role(found, "train"), [], lambda _: {})
+    history = fit.run(model, of_role(found, "train"), [])
     assert [row["epoch"] for row in history] == [1, 2, 3]
 
 
@@ -211,7 +211,7 @@ def test_no_epochs_leave_the_encoder_unchanged(found: list[Example], base: Path)
     encoder = encoders.load(base)
     model = Multitask(encoder, 2, 4, 0.9)
     fit = fit_of(model, SETTINGS.model_copy(update={"epochs": 0}))
-    history = fit.run(model, of_role(found, "train"), of_role(found, "dev"), lambda _: {})
+    history = fit.run(model, of_role(found, "train"), of_role(found, "dev"))
     assert history == []
     for name, value in encoders.load(base).state_dict().items():
         assert torch.equal(value, model.encoder.state_dict()[name])
@@ -232,7 +232,7 @@ def test_multitask_learns_emotion_and_gender_together(found: list[Example], base
     fit = fit_of(model, SETTINGS.model_copy(update={"epochs": 20, "learning_rate": 5e-3}))
     train_set, dev = of_role(found, "train"), of_role(found, "dev")
     before = fit.mean_loss(model, dev)
-    fit.run(model, train_set, dev, lambda d: {"dev_loss": fit.mean_loss(model, d)})
+    fit.run(model, train_set, dev)
     assert fit.mean_loss(model, dev) < 0.6 * before
 
 
