@@ -1,5 +1,6 @@
 """Presets: each of the three systems is a valid params.yaml, and its stages exist."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from pipeline.finetuning import FinetuneParams
 from pipeline.params import load
 from pipeline.stage import Runtime
 from pipeline.task import Task
+from stages import plan
 from stages.cluster import ClusterParams
 from stages.crnn import CrnnParams
 from stages.encoder import KINDS
@@ -91,6 +93,17 @@ def test_every_section_of_a_preset_is_valid(project: Path, name: str) -> None:
     for encoder in load("encoder", dict[str, object]):
         load(f"encoder.{encoder}", KINDS[load(f"encoder.{encoder}.kind", str)])
     assert set(params.KEYS) == {*SECTIONS, "encoder"}
+
+
+@pytest.mark.parametrize("name", ["", *NAMES])
+def test_plan_accepts_the_lists_of_a_preset(project: Path, name: str) -> None:
+    overlay = (ROOT / "presets" / f"{name}.yaml").read_text("utf-8") if name else "{}"
+    Path("params.yaml").write_text(preset.merged(BASE, overlay), "utf-8")
+    params.read.cache_clear()
+    for corpus in load("corpora", list[str]):
+        (Path("data/raw") / corpus).mkdir(parents=True)
+    plan.main()
+    assert json.loads(Path("artifacts/plan/corpora.json").read_text()) == load("corpora", list)
 
 
 @pytest.mark.parametrize("name", NAMES)
