@@ -1,10 +1,10 @@
 """A small convolutional-recurrent network from cached log-mel frames to emotions.
 
-The usual shape in sound classification (Cakir et al., 2017): 2-D convolutions that halve time and
-bands, a bidirectional GRU over what is left of time, attention that weighs its states.
+The usual shape in sound classification (Cakir et al., 2017): 2-D convolutions, each followed by an
+average over 2 x 2, a bidirectional GRU over what is left of time, attention that weighs its states.
 
-A clip's result is the same alone and in any batch: padding is zeroed before every convolution, as
-the convolution pads a clip alone, left out of the batch statistics, and never reaches GRU or
+A clip's result is the same alone and in any batch: padding is zero before every convolution, as the
+convolution pads a clip alone, takes no part in batch normalisation, and never reaches GRU or
 attention.
 """
 
@@ -15,6 +15,7 @@ from typing import TypeVar
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from pipeline import checkpoint, files
@@ -25,9 +26,6 @@ from pipeline.spectrograms import Batch
 
 WEIGHTS = "model.safetensors"
 DESIGN = "crnn.json"
-# Of the norm: torch's own.
-MOMENTUM = 0.1
-EPSILON = 1e-5
 T = TypeVar("T", int, Tensor)
 
 
@@ -44,44 +42,6 @@ class Design(Section):
     dropout: float
 
 
-class MaskedBatchNorm(nn.Module):
-    """Batch normalisation of images whose training statistics leave padding out."""
-
-    mean: Tensor
-    variance: Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("variance", torch.ones(channels))
-
-    def forward(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Normalise (clips, channels, frames, bands), zero on padding, as the result is.
-
-        Args:
-            images: Zero on padding.
-            mask: (clips, 1, frames, 1), 1 on valid frames and 0 on padding.
-        """
-        kept = self.mean, self.variance
-        mean, variance = self._measured(images, mask) if self.training else kept
-        scale = self.weight * torch.rsqrt(variance + EPSILON)
-        shift = self.bias - mean * scale
-        return (images * scale[:, None, None] + shift[:, None, None]) * mask
-
-    def _measured(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance (channels,) of the valid positions; the kept ones follow them."""
-        count = mask.sum(dtype=torch.float32) * images.shape[3]
-        mean = images.sum((0, 2, 3), dtype=torch.float32) / count
-        square = images.square().sum((0, 2, 3), dtype=torch.float32) / count
-        variance = (square - mean.square()).clamp(min=0)
-        with torch.no_grad():
-            self.mean.lerp_(mean, MOMENTUM)
-            self.variance.lerp_(variance, MOMENTUM)
-        return mean, variance
-
-
 class Crnn(nn.Module):
     """Log-mel frames to class logits."""
 
@@ -90,9 +50,9 @@ class Crnn(nn.Module):
         self.design, bands = design, design.bands
         pairs = list(pairwise([1, *design.channels]))
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False) for a, b in pairs
+            nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairs
         )
-        self.norms = nn.ModuleList(MaskedBatchNorm(b) for _, b in pairs)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(b) for _, b in pairs)
         for _ in pairs:
             bands = _halved(bands)
         self.gru = nn.GRU(
@@ -107,16 +67,17 @@ class Crnn(nn.Module):
 
         Args:
             frames: Standardised, and zero on padding.
-            lengths: (clips,) valid frames of each clip, at least 1.
+            lengths: (clips,) valid frames of each clip, at least 1, on the CPU.
         """
         # Twice as fast on a CPU with channels last.
         images = frames[:, None].contiguous(memory_format=torch.channels_last)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            images, lengths = convolution(images), _halved(lengths)
-            mask = valid(lengths, images.shape[2])[:, None, :, None].to(images.dtype)
-            images = torch.relu(norm(images * mask, mask))
+            images = _normed(norm, convolution(images), lengths)
+            # An odd last frame counts half, as it does before padding.
+            images = avg_pool2d(images, 2, ceil_mode=True, divisor_override=4)
+            lengths = _halved(lengths)
         states = self._states(images.transpose(1, 2).flatten(2).float(), lengths)
-        padding = ~valid(lengths, states.shape[1])
+        padding = ~valid(lengths, states.shape[1]).to(states.device)
         weights = self.attention(states).squeeze(2).masked_fill(padding, -torch.inf).softmax(1)
         logits: Tensor = self.output(self.dropout((weights[:, None] @ states).squeeze(1)))
         return logits.float()
@@ -134,7 +95,7 @@ class Crnn(nn.Module):
     def _states(self, images: Tensor, lengths: Tensor) -> Tensor:
         """The GRU's states on valid frames, zero on padding."""
         packed = pack_padded_sequence(
-            self.dropout(images), lengths.cpu(), batch_first=True, enforce_sorted=False
+            self.dropout(images), lengths, batch_first=True, enforce_sorted=False
         )
         states = self.gru(packed)[0]
         return pad_packed_sequence(states, batch_first=True, total_length=images.shape[1])[0]
@@ -157,6 +118,20 @@ def load(folder: Path) -> tuple[Crnn, Scale]:
     return model.eval(), scale
 
 
+def _normed(norm: nn.Module, images: Tensor, lengths: Tensor) -> Tensor:
+    """Pass valid frames through ``norm`` and ReLU as one long image; padding becomes zero.
+
+    ``images`` are (clips, channels, frames, bands), channels last in memory, as is the result.
+    """
+    rows = images.permute(0, 2, 3, 1).flatten(0, 1)
+    kept = valid(lengths, images.shape[2]).flatten().nonzero().squeeze(1).to(images.device)
+    normed = norm(rows.index_select(0, kept).permute(2, 0, 1)[None])
+    frames = torch.relu(normed)[0].permute(1, 2, 0)
+    padded = torch.zeros_like(rows, dtype=frames.dtype).index_copy(0, kept, frames)
+    made: Tensor = padded.unflatten(0, (len(images), images.shape[2]))
+    return made.permute(0, 3, 1, 2)
+
+
 def _halved(length: T) -> T:
-    """What a convolution of stride 2 leaves of a length."""
+    """What an average over pairs leaves of a length."""
     return (length + 1) // 2

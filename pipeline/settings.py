@@ -10,13 +10,12 @@ from pipeline.params import Section
 Precision = Literal["fp32", "bf16"]
 
 
-class Optimization(Section):
+class Schedule(Section):
     """What the training loop reads; Adam without weight decay, as the papers have it."""
 
     epochs: Annotated[int, Field(ge=0)]
     batch: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
-    patience: Annotated[int, Field(ge=0)]
     precision: Precision
 
     def rate(self, epoch: int) -> float:
@@ -24,8 +23,17 @@ class Optimization(Section):
         return self.learning_rate
 
 
-class Annealed(Optimization):
-    """Optimization with a learning rate that falls to zero along half a cosine."""
+class Optimization(Schedule):
+    """A constant learning rate; dev chooses the epoch, and stops ``patience`` epochs after it."""
+
+    patience: Annotated[int, Field(ge=0)]
+
+
+class Annealed(Schedule):
+    """A learning rate that falls to zero along half a cosine; the last epoch is kept.
+
+    It is the one that the schedule leads to, and dev (often one speaker) chooses by chance.
+    """
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, numbered from 1."""

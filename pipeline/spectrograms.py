@@ -24,8 +24,8 @@ class Batch:
     """Clips that pass the network together.
 
     ``frames`` (clips, frames, bands) is zero on padding, ``lengths`` (clips,) counts valid frames,
-    ``targets`` (clips, classes) is each class's share of a clip, one-hot but for mixup, times that
-    class's weight in the loss.
+    on the CPU. ``targets`` (clips, classes) is each class's share of a clip, one-hot but for mixup,
+    times that class's weight in the loss.
     """
 
     examples: Sequence[Example]
@@ -59,7 +59,7 @@ class Spectrograms:
             lengths = torch.tensor([len(clip) for clip in clips])
             targets = torch.from_numpy(np.stack([target for _, target in made]))
             padded = pad_sequence(clips, batch_first=True)
-            return Batch(members, *(t.to(device) for t in (padded, lengths, targets)))
+            return Batch(members, padded.to(device), lengths, targets.to(device))
 
         yield from read_ahead(read, groups)
 

@@ -30,7 +30,7 @@ from pipeline.params import load
 from pipeline.processes import Processes, join
 from pipeline.progress import say
 from pipeline.seeds import derive
-from pipeline.settings import Optimization
+from pipeline.settings import Optimization, Schedule
 
 
 class Item(Protocol):
@@ -86,7 +86,7 @@ def parts_of(model: nn.Module) -> dict[str, nn.Module]:
 class Fit:
     """One training run: what it trains on, and where."""
 
-    settings: Optimization
+    settings: Schedule
     seed: int
     device: torch.device
     micro_batch_s: float
@@ -99,7 +99,7 @@ class Fit:
     def prepare(
         cls,
         stage: str,
-        settings: Optimization,
+        settings: Schedule,
         seed: int,
         inputs: object,
         source: Source,
@@ -151,9 +151,10 @@ class Fit:
     ) -> list[Scores]:
         """Train ``model`` in place; return one row of scores per epoch.
 
-        ``score`` measures an epoch on dev, by default the model's own loss. With a dev role, the
-        weights of the best dev epoch are left in the model (highest ``dev_uar`` where the score
-        has one, else lowest ``dev_loss``); without, the last epoch's.
+        ``score`` measures an epoch on dev, by default the model's own loss. With a dev role and
+        settings that choose by it (`Optimization`), the weights of the best dev epoch are left in
+        the model (highest ``dev_uar`` where the score has one, else lowest ``dev_loss``); else the
+        last epoch's.
 
         Raises:
             PipelineError: As `Epoch.run`.
@@ -185,7 +186,7 @@ class Fit:
             self._save(state, parts)
         if self.processes.main:
             for end, part in parts.items():
-                if _best(history, end):
+                if self._best(history, end):
                     part.load_state_dict(load_file(self._best_path(parts, end)))
         return history
 
@@ -201,14 +202,23 @@ class Fit:
         return self.source.batches(members, self.device, 0)
 
     def _exhausted(self, history: list[Scores], end: str) -> bool:
-        best, patience = _best(history, end), self.settings.patience
+        best = self._best(history, end)
+        patience = self.settings.patience if isinstance(self.settings, Optimization) else 0
         return bool(best and patience) and len(history) - best >= patience
+
+    def _best(self, history: Sequence[Scores], end: str) -> int:
+        """The number of the best epoch, the earliest of equals; 0 where dev chooses none."""
+        scored = [row for row in history if f"dev_loss{end}" in row]
+        if not (scored and isinstance(self.settings, Optimization)):
+            return 0
+        ranks = [(-row.get(f"dev_uar{end}", 0.0), row[f"dev_loss{end}"]) for row in scored]
+        return 1 + ranks.index(min(ranks))
 
     def _save(self, state: checkpoint.State, parts: Mapping[str, nn.Module]) -> None:
         if not self.processes.main:
             return
         for end, part in parts.items():
-            if _best(state.history, end) == len(state.history):
+            if self._best(state.history, end) == len(state.history):
                 checkpoint.write(self._best_path(parts, end), part.state_dict())
         state.save(self.folder / checkpoint.LAST)
 
@@ -218,13 +228,6 @@ class Fit:
     def _say(self, line: str) -> None:
         if self.processes.main:
             say(line)
-
-
-def _best(history: Sequence[Scores], end: str) -> int:
-    """The number of the best epoch, the earliest of equals; 0 where nothing was scored on dev."""
-    scored = [row for row in history if f"dev_loss{end}" in row]
-    ranks = [(-row.get(f"dev_uar{end}", 0.0), row[f"dev_loss{end}"]) for row in scored]
-    return 1 + ranks.index(min(ranks)) if ranks else 0
 
 
 def _line(row: Scores, epochs: int) -> str:

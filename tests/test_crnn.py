@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from pipeline.cached import Scale
-from pipeline.crnn import Crnn, Design, MaskedBatchNorm, load, save
+from pipeline.crnn import Crnn, Design, load, save
 from pipeline.spectrograms import Batch
 
 DESIGN = Design(classes=["angry", "sad"], bands=9, channels=[4, 6], gru_width=5, dropout=0.0)
@@ -52,20 +52,16 @@ def test_in_training_too_padding_changes_nothing() -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_without_padding_the_norm_is_torchs() -> None:
-    images = torch.randn(3, 4, 7, 5) * 2 + 1
-    mine, peer = MaskedBatchNorm(4), nn.BatchNorm2d(4)
-    expected = peer(images)
-    torch.testing.assert_close(mine(images, torch.ones(3, 1, 7, 1)), expected)
-    torch.testing.assert_close(mine.mean, peer.running_mean)
-    # torch keeps the unbiased variance, of n / (n - 1) times as much.
-    count = 3 * 7 * 5
-    kept = 0.9 + 0.1 * images.var((0, 2, 3), unbiased=False)
-    torch.testing.assert_close(mine.variance, kept)
-    torch.testing.assert_close(peer.running_var, 0.9 + (kept - 0.9) * count / (count - 1))
-    mine.eval(), peer.eval()
-    peer.running_var.copy_(mine.variance)  # type: ignore[union-attr]
-    torch.testing.assert_close(mine(images, torch.ones(3, 1, 7, 1)), peer(images))
+def test_statistics_are_those_of_the_valid_frames() -> None:
+    """The first norm against the moments of each clip's own convolution, joined."""
+    model, frames = network().train(), clips(4, 6, 10)
+    norm, convolution = model.norms[0], model.convolutions[0]
+    assert isinstance(norm, nn.BatchNorm2d)
+    norm.momentum = 1.0
+    model(pad_sequence(frames, batch_first=True), torch.tensor([4, 6, 10]))
+    alone = torch.cat([convolution(clip[None, None])[0].flatten(1) for clip in frames], 1)
+    torch.testing.assert_close(norm.running_mean, alone.mean(1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_var, alone.var(1), rtol=1e-4, atol=1e-5)
 
 
 def test_the_loss_is_cross_entropy_and_takes_mixtures() -> None:

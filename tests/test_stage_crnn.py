@@ -18,7 +18,7 @@ crnn:
   features: [fbank]
   model: {channels: [4, 8], gru_width: 4}
   augmentation: {mask_frames: 4, mixup: 0.2}
-  training: {epochs: 6, batch: 4}
+  training: {epochs: 6, batch: 4, learning_rate: 1e-2}
 """
 OUT = Path("artifacts/classifiers/fbank/crnn/0")
 
