@@ -76,11 +76,11 @@ class Fit:
             history.append(self._epoch(active, optimizer, len(history) + 1))
             for name, regressor in regressors.items():
                 if _best(regressor, history) == len(history):
-                    checkpoint.write(self._kept(name), regressor.state_dict())
+                    checkpoint.keep(self._kept(name), regressor.state_dict())
             checkpoint.save(path, dict(regressors), optimizer, history)
         for name, regressor in regressors.items():
             if _best(regressor, history):
-                regressor.load_state_dict(load_file(self._kept(name)))
+                regressor.load_state_dict(checkpoint.kept(self._kept(name))[0])
         return regressors, history
 
     def predict(self, regressors: Regressors, found: Sequence[Sample]) -> Shares:

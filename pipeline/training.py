@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load_file
 
 from pipeline import batches, checkpoint, dropout, files
 from pipeline import stage as stages
@@ -120,7 +119,7 @@ class Fit:
             self._say(_line(history[-1], self.settings.epochs))
             self._save(state, bool(dev) and _best(history) == len(history))
         if dev and history and self.processes.main:
-            model.load_state_dict(load_file(self.folder / BEST))
+            model.load_state_dict(checkpoint.kept(self.folder / BEST)[0])
         return history
 
     def discard(self) -> None:
@@ -142,7 +141,7 @@ class Fit:
         if not self.processes.main:
             return
         if best:
-            checkpoint.write(self.folder / BEST, state.model.state_dict())
+            checkpoint.keep(self.folder / BEST, state.model.state_dict())
         state.save(self.folder / checkpoint.LAST)
 
     def _say(self, line: str) -> None:
