@@ -1,9 +1,12 @@
-"""Checkpoints of unfinished training: one safetensors file, replaced atomically.
+"""Checkpoints of unfinished training: safetensors files, each replaced atomically.
 
-The file holds every module's state, the optimiser's state and the progress. There is no generator
-state to keep: the loop seeds each step from its number.
+The last one holds every module's state, the optimiser's state and the progress; beside it may lie
+the best weights so far. There is no generator state to keep: the loop seeds each step from its
+number. safetensors has no checksum, so each holds its own (`keep`, `kept`): a damaged one is never
+resumed from.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pipeline import files
+from pipeline.errors import PipelineError
+from pipeline.progress import say
 
 LAST = "last.safetensors"
 
@@ -53,21 +58,26 @@ def save(
     }
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
-    write(path, tensors, {"progress": json.dumps(progress)})
+    keep(path, tensors, {"progress": progress, "beside": [one.name for one in _beside(path)]})
 
 
 def restore(
     path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
 ) -> Any | None:
-    """Load what `save` wrote into modules and optimiser; None where there is no usable file."""
+    """Load what `save` wrote into modules and optimiser; None where there is no usable file.
+
+    Nor is it usable where a file is damaged or missing that lay beside it: `progress` counts on the
+    best weights, and a kill may have come while the folder was deleted.
+    """
     if not path.is_file():
         return None
-    try:
-        with safe_open(path, "pt") as file:
-            progress = json.loads((file.metadata() or {})["progress"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError):
+    found = _read(path)
+    beside = found[1]["beside"] if found else []
+    lost = [one for one in map(path.with_name, beside) if _read(one) is None]
+    if not found or lost:
+        say(f"{lost[0] if lost else path}: damaged or missing, training starts anew")
         return None
+    tensors, progress = found[0], found[1]["progress"]
     for name, module in modules.items():
         module.load_state_dict(under(f"{name}/", tensors))
     state: dict[int, dict[str, Tensor]] = {}
@@ -79,13 +89,27 @@ def restore(
     return progress
 
 
+def keep(path: Path, tensors: dict[str, Tensor], progress: Any = None) -> None:
+    """Write tensors and JSON data that a later run goes on from, with their checksum."""
+    copies, text = _copies(tensors), json.dumps(progress)
+    _write(path, copies, {"progress": text, "sha256": _digest(copies, text)})
+
+
+def kept(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """Read what `keep` wrote.
+
+    Raises:
+        PipelineError: It is missing or damaged.
+    """
+    found = _read(path)
+    if found is None:
+        raise PipelineError(f"{path}: damaged, delete its folder and run it again")
+    return found
+
+
 def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors as safetensors, atomically."""
-    staged = path.with_name(path.name + "~")
-    # Copies on the CPU: cuDNN keeps an LSTM's weights in one storage, which safetensors refuses.
-    copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-    save_file({name: copy.contiguous() for name, copy in copies.items()}, staged, metadata)
-    files.replace(staged, path)
+    _write(path, _copies(tensors), metadata)
 
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -95,3 +119,40 @@ def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }
+
+
+def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU: cuDNN has an LSTM's weights in one storage, which safetensors refuses."""
+    copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    return {name: copy.contiguous() for name, copy in copies.items()}
+
+
+def _digest(tensors: dict[str, Tensor], progress: str) -> str:
+    found = hashlib.sha256(progress.encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _write(path: Path, copies: dict[str, Tensor], metadata: dict[str, str] | None) -> None:
+    staged = path.with_name(path.name + "~")
+    save_file(copies, staged, metadata)
+    files.replace(staged, path)
+
+
+def _beside(path: Path) -> list[Path]:
+    """Whatever else is kept in the folder."""
+    return sorted(set(path.parent.glob("*.safetensors")) - {path})
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Any] | None:
+    """What `keep` wrote, None where it is missing or not that."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        intact = metadata["sha256"] == _digest(tensors, metadata["progress"])
+        return (tensors, json.loads(metadata["progress"])) if intact else None
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return None

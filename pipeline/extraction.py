@@ -25,7 +25,7 @@ from pipeline.frontends import Frontend
 from pipeline.layers import Layers, expand
 from pipeline.manifest import Clip
 from pipeline.params import load
-from pipeline.progress import track
+from pipeline.progress import say, track
 from pipeline.settings import Precision
 
 SHARD_S = 60.0
@@ -79,13 +79,16 @@ class Job:
         """
         if not clips:
             raise PipelineError(f"{target}: no clip to embed, check corpora and split")
-        left = self.shards(clips)
-        total_s = sum(clip.duration_s for shard in left for clip in shard)
-        seconds = _seconds(self._embedded(left))
-        for _ in track(seconds, f"embed {target.stem}", int(total_s), "s of audio"):
-            pass
-        with files.publish(target) as staged:
-            self.assemble(staged, clips)
+        self._complete(target.stem, clips)
+        try:
+            self._publish(target, clips)
+        except PipelineError:
+            # Of a shard only what leads to its frames was read until now.
+            self.finished(to_the_end=True)
+            if not self.shards(clips):
+                raise
+            self._complete(target.stem, clips)
+            self._publish(target, clips)
 
     def shards(self, clips: Sequence[Clip]) -> list[list[Clip]]:
         """What is left to do: the clips whose audio the store lacks, cut into new shards."""
@@ -102,12 +105,21 @@ class Job:
             length_s += clip.duration_s
         return cut
 
-    def finished(self) -> dict[str, Path]:
-        """The shard that holds a clip, by the checksum of the clip's audio."""
+    def finished(self, to_the_end: bool = False) -> dict[str, Path]:
+        """The shard that holds a clip, by the checksum of the clip's audio.
+
+        A damaged shard is removed; ``to_the_end`` reads every frame to find one.
+        """
         found: dict[str, Path] = {}
         for path in sorted(self.store.glob("*.h5")):
-            with Embeddings(path) as shard:
-                found.update(dict.fromkeys(shard.clips, path))
+            try:
+                with Embeddings(path) as shard:
+                    for clip in shard.clips if to_the_end else ():
+                        shard.embedding(clip)
+                    found.update(dict.fromkeys(shard.clips, path))
+            except PipelineError:
+                say(f"{path}: damaged, its clips are embedded anew")
+                path.unlink()
         return found
 
     def assemble(self, target: Path, clips: Sequence[Clip]) -> None:
@@ -124,6 +136,18 @@ class Job:
     def discard(self) -> None:
         """Remove the shards."""
         shutil.rmtree(self.store)
+
+    def _complete(self, name: str, clips: Sequence[Clip]) -> None:
+        """Embed what the store lacks of ``clips``, showing progress."""
+        left = self.shards(clips)
+        total_s = sum(clip.duration_s for shard in left for clip in shard)
+        seconds = _seconds(self._embedded(left))
+        for _ in track(seconds, f"embed {name}", int(total_s), "s of audio"):
+            pass
+
+    def _publish(self, target: Path, clips: Sequence[Clip]) -> None:
+        with files.publish(target) as staged:
+            self.assemble(staged, clips)
 
     def _embedded(self, shards: Sequence[Sequence[Clip]]) -> Iterator[float]:
         """Embed shards; yield the seconds of audio of each as it is done."""

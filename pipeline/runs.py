@@ -34,14 +34,22 @@ def record(command: str, seconds: float) -> None:
         path = _folder() / f"{files.digest(command)}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         staged = path.with_name(path.name + "~")
-        staged.write_text(json.dumps(found), "utf-8")
+        staged.write_text(json.dumps({**found, "digest": files.digest(found)}), "utf-8")
         staged.replace(path)
 
 
 def read() -> list[dict[str, Any]]:
-    """The last run of every command on this machine, oldest first."""
-    found = [files.read_json(path) for path in _folder().glob("*.json")]
+    """The last run of every command on this machine, oldest first; a damaged record is left out."""
+    found = [one for path in _folder().glob("*.json") if (one := _read(path))]
     return sorted(found, key=lambda one: (one["finished"], one["command"]))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        found = json.loads(path.read_text("utf-8"))
+        if isinstance(found, dict) and found.pop("digest", None) == files.digest(found):
+            return found
+    return None
 
 
 def _folder() -> Path:

@@ -17,7 +17,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline import batches, checkpoint, dropout, files
@@ -187,7 +186,7 @@ class Fit:
         if self.processes.main:
             for end, part in parts.items():
                 if self._best(history, end):
-                    part.load_state_dict(load_file(self._best_path(parts, end)))
+                    part.load_state_dict(checkpoint.kept(self._best_path(parts, end))[0])
         return history
 
     def discard(self) -> None:
@@ -219,7 +218,7 @@ class Fit:
             return
         for end, part in parts.items():
             if self._best(state.history, end) == len(state.history):
-                checkpoint.write(self._best_path(parts, end), part.state_dict())
+                checkpoint.keep(self._best_path(parts, end), part.state_dict())
         state.save(self.folder / checkpoint.LAST)
 
     def _best_path(self, parts: Mapping[str, nn.Module], end: str) -> Path:

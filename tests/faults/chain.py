@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from pipeline import params, stage
 from pipeline.cli.preset import merged
-from pipeline.sources import ROOT
+from pipeline.sources import ROOT, closure
 from tests.recordings import labelled, record
 
 OVERLAY = """
@@ -159,15 +160,19 @@ def wait(project: Path, child: int) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(status), (project / "stderr").read_text("utf-8", "replace")
 
 
+@cache
 def load() -> None:
-    """Import before a fork what the stages import after it."""
+    """Import before a fork all that the stages import after it: a fork then takes tenths."""
     import faiss  # noqa: F401
     import h5py  # noqa: F401
     import peft  # noqa: F401
     import sklearn.linear_model  # noqa: F401
     import transformers.models.hubert.modeling_hubert  # noqa: F401
+    from matplotlib import font_manager  # noqa: F401
 
-    from pipeline import classifier, evaluation, multitask, regression  # noqa: F401
+    for stage_name in {step.command.split()[0] for step in [SYNTHESIZE, *STEPS]}:
+        for path in closure(f"stages.{stage_name}"):
+            importlib.import_module(".".join(path.with_suffix("").parts))
 
 
 def _be_the_stage(project: Path, step: Step, prepare: Callable[[], None]) -> NoReturn:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults import chain
 
-TOTALS = pytest.StashKey[Counter[str]]()
+TOTAL = "total"
 
 
 @pytest.fixture(scope="session")
@@ -25,16 +25,19 @@ def copied(reference: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tell(request: pytest.FixtureRequest) -> Callable[[str, int], None]:
-    """Count something that the end of the run shows the total of."""
+    """Count something that the end of the run shows the total of, in any number of processes."""
 
     def add(what: str, count: int) -> None:
-        request.config.stash.setdefault(TOTALS, Counter())[what] += count
+        request.node.user_properties.append((TOTAL, (what, count)))
 
     return add
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    for what, count in config.stash.get(TOTALS, Counter()).items():
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    totals: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == TOTAL:
+                totals[value[0]] += value[1]
+    for what, count in totals.items():
         terminalreporter.write_line(f"{count} {what}")
