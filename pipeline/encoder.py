@@ -235,7 +235,7 @@ def _transform(
     if valid is not None:
         # As transformers makes it for SDPA, which first waits for the device to look for padding.
         attention = valid[:, None, None].expand(-1, 1, valid.shape[1], -1)
-    states = states + encoder.pos_conv_embed(states)
+    states = states + _positions(encoder.pos_conv_embed, states)
     if not final_norm:
         states = encoder.layer_norm(states)
     found = [encoder.dropout(states)]
@@ -253,6 +253,22 @@ def _transform(
     if final_norm and "last" in frames:
         frames["last"] = encoder.layer_norm(frames["last"])
     return frames
+
+
+def _positions(module: Any, states: Tensor) -> Tensor:
+    """The positional convolution, in fp32 where a CPU's bf16 is not to be trusted.
+
+    oneDNN computes noise from a grouped convolution in bf16 on CPUs with AMX, unless a group has a
+    multiple of 16 channels, as published encoders do (torch 2.13; base 48, large 64, `tiny` 8).
+    """
+    convolution = module.conv
+    sound = convolution.in_channels // convolution.groups % 16 == 0
+    if sound or states.device.type != "cpu":
+        found: Tensor = module(states)
+        return found
+    with torch.autocast("cpu", enabled=False):
+        exact: Tensor = module.float()(states.float())
+        return exact.to(states.dtype)
 
 
 def _field(kernels: Sequence[int], strides: Sequence[int]) -> int:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers.models.hubert.modeling_hubert import HubertPositionalConvEmbedding
 
 from pipeline import encoder, lora
 from pipeline.errors import PipelineError
@@ -254,3 +255,20 @@ def test_broken_folders_are_refused_in_one_line(tmp_path: Path) -> None:
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
     rejected({}, "model.safetensors")
+
+
+@pytest.mark.parametrize(("width", "groups"), [(16, 2), (24, 2), (32, 2), (768, 16)])
+def test_positions_in_bf16_are_near_those_in_fp32(width: int, groups: int) -> None:
+    """oneDNN's own bf16 is off by more than the signal at 8 and 12 channels a group, with AMX."""
+    torch.manual_seed(0)
+    config = transformers.HubertConfig(
+        hidden_size=width, num_conv_pos_embedding_groups=groups, num_conv_pos_embeddings=16
+    )
+    module, states = HubertPositionalConvEmbedding(config).eval(), torch.randn(1, 40, width)
+    with torch.inference_mode():
+        exact = module(states)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = encoder._positions(module, states)
+        pure = encoder._positions(module.bfloat16(), states.bfloat16())
+    for found in (mixed, pure):
+        assert (found.float() - exact).norm() < 0.02 * exact.norm()
