@@ -18,6 +18,7 @@ def train_and_publish(fit: Fit, model: Any, found: Sequence[Example], target: Pa
         of_role(found, "train"),
         of_role(found, "dev"),
         lambda dev: {"dev_loss": fit.mean_loss(model, dev)},
+        target,
     )
     if not fit.processes.main:
         return

@@ -143,7 +143,9 @@ class Epoch:
         say(f"out of memory: micro-batches of {self.fit.micro_batch_s:.1f} s from here on")
 
     def _note(self) -> str:
-        return f"step {self.done}/{len(self.plan)}, loss {self._mean_loss():.4f}"
+        mean = self._mean_loss()
+        self.fit.curve.write(self.state.history, self.state.steps, len(self.plan))
+        return f"step {self.done}/{len(self.plan)}, loss {mean:.4f}"
 
     def _mean_loss(self) -> float:
         """The mean loss of the epoch so far; waits for the device.

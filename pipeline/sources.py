@@ -9,7 +9,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUND = frozenset({"errors", "params", "files", "sources", "stage", "progress", "runs"})
+GROUND = frozenset({"errors", "params", "files", "sources", "stage", "progress", "runs", "live"})
 
 
 def closure(module: str) -> list[Path]:

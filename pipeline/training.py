@@ -21,6 +21,7 @@ from pipeline import stage as stages
 from pipeline.device import autocast
 from pipeline.dropout import Draws
 from pipeline.epoch import Epoch
+from pipeline.live import Curve
 from pipeline.params import load
 from pipeline.processes import Processes, join
 from pipeline.progress import say
@@ -67,6 +68,7 @@ class Fit:
     source: Source
     processes: Processes = field(default_factory=Processes)
     draws: Draws = field(default_factory=Draws)
+    curve: Curve = field(default_factory=Curve)
 
     @classmethod
     def prepare(
@@ -94,12 +96,18 @@ class Fit:
         return total / max(weight, 1)
 
     def run(
-        self, model: Any, train: Sequence[Example], dev: Sequence[Example], score: Score
+        self,
+        model: Any,
+        train: Sequence[Example],
+        dev: Sequence[Example],
+        score: Score,
+        target: Path | None = None,
     ) -> list[Scores]:
         """Train ``model`` in place; return one row of scores per epoch.
 
         With a dev role, the weights of the best dev epoch are left in the model (highest
         ``dev_uar`` where the score has one, else lowest ``dev_loss``); without, the last epoch's.
+        While it trains, its curve bears the name of ``target``, the output that it is for.
 
         Raises:
             PipelineError: As `Epoch.run`.
@@ -110,6 +118,9 @@ class Fit:
         state = checkpoint.State(model, optimizer)
         state.restore(self.folder / checkpoint.LAST)
         history = state.history
+        if self.processes.main:
+            self.curve = Curve(target)
+        self.curve.write(history, now=True)
         if history or state.steps:
             self._say(f"resumed after epoch {len(history)}, step {len(state.steps)}")
         while len(history) < self.settings.epochs and not self._exhausted(history):
@@ -119,6 +130,8 @@ class Fit:
             history.append(row | (self.processes.from_main(lambda: score(dev)) if dev else {}))
             self._say(_line(history[-1], self.settings.epochs))
             self._save(state, bool(dev) and _best(history) == len(history))
+            self.curve.write(history)
+        self.curve.write(history, now=True)
         if dev and history and self.processes.main:
             model.load_state_dict(load_file(self.folder / BEST))
         return history

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline import active, files, folds, manifest, runs
+from pipeline import active, files, folds, live, manifest, runs
 from pipeline.params import KEYS, PARAMS_FILE, Section, load, read
 from pipeline.stage import run
 
@@ -63,6 +63,7 @@ def main() -> None:
     files.write_text(RESULTS / sections.ENVIRONMENT, sections.environment_page(runs.read()))
     files.write_json(RESULTS / "scores.json", scores)
     files.write_json(RESULTS / "metrics.json", evaluation.headline(scores))
+    live.clear()
 
 
 if __name__ == "__main__":
