@@ -4,8 +4,12 @@ The pipeline is the project's own, on a small demo corpus and logistic regressio
 `dvc` and the stages run as users run them, each clone with a cache of its own.
 """
 
+import asyncio
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,3 +142,59 @@ def test_an_s3_bucket_serves_as_well(a: Colleague, bucket: str) -> None:
     d.run("dvc", "pull", "-q", "-r", "s3", "extract@fbank-demo")
     assert d.run("python", "-c", READ).split() == ["32", "fbank", "1"]
     assert a.run("git", "status", "--porcelain") == ""
+
+
+@dataclass(frozen=True)
+class Server:
+    """An SSH server of this machine: its port, and the only key that it lets in."""
+
+    port: int
+    key: Path
+
+
+@pytest.fixture
+def ssh(tmp_path: Path) -> Iterator[Server]:
+    """A server that speaks SFTP, with an empty folder as its root."""
+    pytest.importorskip("dvc_ssh", reason="needs the extra ssh")
+    import asyncssh
+
+    own, theirs = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    theirs.write_private_key(tmp_path / "key")
+    (tmp_path / "key").chmod(0o600)
+    (tmp_path / "served").mkdir()
+    allowed = asyncssh.import_authorized_keys(theirs.export_public_key().decode())
+
+    def serve(channel: Any) -> Any:
+        return asyncssh.SFTPServer(channel, chroot=bytes(tmp_path / "served"))
+
+    async def start() -> Any:
+        keys = {"server_host_keys": [own], "authorized_client_keys": allowed}
+        return await asyncssh.listen("127.0.0.1", 0, **keys, sftp_factory=serve)
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    listening = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
+    yield Server(listening.get_port(), tmp_path / "key")
+    loop.call_soon_threadsafe(listening.close)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(60)
+
+
+def test_an_ssh_server_serves_as_well(a: Colleague, ssh: Server, tmp_path: Path) -> None:
+    e = a.clone("e")
+    for one in (a, e):
+        url = f"ssh://someone@127.0.0.1:{ssh.port}/ser"
+        one.run("dvc", "remote", "add", "-f", "--local", "ssh", url)
+        one.run("dvc", "remote", "modify", "--local", "ssh", "keyfile", str(ssh.key))
+    a.run("dvc", "push", "-q", "-r", "ssh", "extract@fbank-demo")
+    pushed = sorted((tmp_path / "served").rglob("*"))
+    assert pushed
+    e.run("dvc", "pull", "-q", "-r", "ssh", "extract@fbank-demo")
+    assert e.run("python", "-c", READ).split() == ["32", "fbank", "1"]
+    assert a.run("git", "status", "--porcelain") == ""
+
+    ssh.key.unlink()
+    with pytest.raises(AssertionError, match="dvc push"):
+        a.run("dvc", "push", "-q", "-r", "ssh", "preprocess@demo")
+    assert sorted((tmp_path / "served").rglob("*")) == pushed
