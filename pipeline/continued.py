@@ -7,11 +7,14 @@ from typing import Any
 from pipeline import encoder as encoders
 from pipeline import files
 from pipeline.predictions import write_history
+from pipeline.provenance import Provenance
 from pipeline.task import Example, of_role
 from pipeline.training import Fit
 
 
-def train_and_publish(fit: Fit, model: Any, found: Sequence[Example], target: Path) -> None:
+def train_and_publish(
+    fit: Fit, model: Any, found: Sequence[Example], target: Path, provenance: Provenance
+) -> None:
     """Fit ``model`` by its dev loss and write its encoder and learning curve to ``target``."""
     history = fit.run(
         model,
@@ -26,4 +29,5 @@ def train_and_publish(fit: Fit, model: Any, found: Sequence[Example], target: Pa
         out.mkdir()
         encoders.save(model.encoder, out)
         write_history(out, history)
+        provenance.write(out)
     fit.discard()

@@ -70,8 +70,10 @@ class Job:
         store = files.scratch(stage.resume_key("extract", asdict(header), inputs))
         return cls(embed, header, store, runtime.workers, computer != "cpu")
 
-    def run(self, target: Path, clips: Sequence[Clip]) -> None:
+    def run(self, target: Path, clips: Sequence[Clip], provenance: str = "") -> None:
         """Embed what the store lacks of ``clips``, showing progress, and publish ``target``.
+
+        The file carries ``provenance``.
 
         Raises:
             PipelineError: There is no clip, one is damaged or not the manifest's, or a value is
@@ -85,7 +87,7 @@ class Job:
         for _ in track(seconds, f"embed {target.stem}", int(total_s), "s of audio"):
             pass
         with files.publish(target) as staged:
-            self.assemble(staged, clips)
+            self.assemble(staged, clips, provenance)
 
     def shards(self, clips: Sequence[Clip]) -> list[list[Clip]]:
         """What is left to do: the clips whose audio the store lacks, cut into new shards."""
@@ -110,12 +112,12 @@ class Job:
                 found.update(dict.fromkeys(shard.clips, path))
         return found
 
-    def assemble(self, target: Path, clips: Sequence[Clip]) -> None:
+    def assemble(self, target: Path, clips: Sequence[Clip], provenance: str) -> None:
         """Write the file of ``clips``, all finished (not atomic)."""
         shard_of = self.finished()
         opened = lru_cache(OPEN_SHARDS)(Embeddings)
         frames = sum(opened(shard_of[clip.sha256]).length(clip.sha256) for clip in clips)
-        header = replace(self.header, clips_sha256=digest(clips))
+        header = replace(self.header, clips_sha256=digest(clips), provenance=provenance)
         with write(target, header, [clip.clip for clip in clips], frames) as writer:
             for clip in clips:
                 embedding = opened(shard_of[clip.sha256]).embedding(clip.sha256)

@@ -48,11 +48,12 @@ class Curve:
             return
         self._latest_s = time.monotonic()
         rows = [*history, *_parts(len(history), steps, planned)]
-        lines = [",".join(f"{row[c]:.6g}" if c in row else "" for c in COLUMNS) for row in rows]
+        cells = [[f"{row[c]:.6g}" if c in row else "" for c in COLUMNS] for row in rows]
         # No picture is worth a training run: a full disk stops what must be written, not this.
         with contextlib.suppress(OSError):
-            if lines:
-                files.write_text(self._path, "\n".join([",".join(COLUMNS), *lines, ""]))
+            if cells:
+                with files.publish(self._path) as staged:
+                    files.write_csv(staged, COLUMNS, cells)
             else:
                 self._path.unlink(missing_ok=True)
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from pipeline import files, folds, manifest, shares
 from pipeline.layers import Layer
 from pipeline.params import Section, load
+from pipeline.provenance import Provenance
 from pipeline.seeds import derive
 from pipeline.stage import run
 
@@ -60,6 +61,7 @@ def main(
     """Train regressors of emotion shares and predict dev and test."""
     params = load("share", ShareParams)
     clips = manifest.read(load("corpora", list[str]))
+    made = _provenance(features)
     rated = shares.rated(clips, folds.read(params.fold))
 
     from pipeline.cached import Frames
@@ -78,8 +80,18 @@ def main(
             out.mkdir()
             save(out, design, regressors, fit.reader.scale)
             shares.write_history(out, rated.emotions, history)
+            made.write(out)
             shares.write(out, rated.emotions, scored, fit.predict(regressors, scored))
         fit.discard()
+
+
+def _provenance(features: str) -> Provenance:
+    from pipeline.embeddings import paths
+
+    corpora = load("corpora", list[str])
+    own = [f"share.{name}" for name in ("fold", "layer", "model", "training")]
+    keys = ["seed", "numerics_version", "corpora", *own]
+    return Provenance.of(keys, [*manifest.folders(corpora), folds.FOLDS, *paths(features, corpora)])
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def test_a_curve_of_other_parameters_begins_anew_and_a_full_disk_stops_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "write_text", full)
+    monkeypatch.setattr(files, "write_csv", full)
     Curve(TARGET).write([{"epoch": 1.0, "train_loss": 2.0}], now=True)
 
 
