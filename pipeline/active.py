@@ -20,6 +20,17 @@ def classifiers(params: Mapping[str, Any]) -> dict[System, list[int]]:
     return {system: list(used) for system, used in found.items() if used}
 
 
+def results(params: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The outputs that are scored or drawn: their paths below each folder of ``artifacts``."""
+    systems = classifiers(params)
+    return {
+        "classifiers": [f"{s}/{m}/{fold}" for (s, m), folds in systems.items() for fold in folds],
+        "share": [f"{features}/{head}" for features, head in regressors(params)],
+        "probes": list(params["probe"]["features"]),
+        "units": [str(fold) for fold in params["adapted"]],
+    }
+
+
 def regressors(params: Mapping[str, Any]) -> list[System]:
     """Each features and head of share."""
     return list(product(params["share"]["features"], params["share"]["heads"]))

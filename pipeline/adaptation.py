@@ -27,7 +27,7 @@ def run(job: Job, fit: Fit, model: Any, save: Callable[[Path], None]) -> None:
     """
     say(f"a new, untrained head for {len(job.task.classes)} classes")
     train, dev = of_role(job.found, "train"), of_role(job.found, "dev")
-    history = fit.run(model, train, dev, lambda: score(fit, model, dev))
+    history = fit.run(model, train, dev, lambda: score(fit, model, dev), job.target)
     if not fit.processes.main:
         return
     scored = logits(fit, model, job.scored)

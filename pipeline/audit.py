@@ -4,7 +4,6 @@
 anything is embedded, and stops on a damaged corpus.
 """
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -107,10 +106,8 @@ def require_sound(folder: Path, outcome: Outcome, max_reject_fraction: float) ->
 def write(folder: Path, rejects: Iterable[Reject], audited: Mapping[str, Any]) -> None:
     """Write ``rejects.csv`` and ``audit.json``."""
     files.write_json(folder / "audit.json", audited)
-    with (folder / "rejects.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["source", "code", "detail"])
-        table.writerows([reject.source, reject.code, reject.detail] for reject in rejects)
+    rows = ([reject.source, reject.code, reject.detail] for reject in rejects)
+    files.write_csv(folder / "rejects.csv", ["source", "code", "detail"], rows)
 
 
 def _duplicates(prepared: Iterable[Prepared]) -> list[list[Prepared]]:

@@ -7,17 +7,21 @@ from typing import Any
 from pipeline import encoder as encoders
 from pipeline import files
 from pipeline.predictions import write_history
+from pipeline.provenance import Provenance
 from pipeline.task import Example, of_role
 from pipeline.training import Fit
 
 
-def train_and_publish(fit: Fit, model: Any, found: Sequence[Example], target: Path) -> None:
+def train_and_publish(
+    fit: Fit, model: Any, found: Sequence[Example], target: Path, provenance: Provenance
+) -> None:
     """Fit ``model`` by its dev loss and write its encoder and learning curve to ``target``."""
-    history = fit.run(model, of_role(found, "train"), of_role(found, "dev"))
+    history = fit.run(model, of_role(found, "train"), of_role(found, "dev"), target=target)
     if not fit.processes.main:
         return
     with files.publish(target) as out:
         out.mkdir()
         encoders.save(model.encoder, out)
         write_history(out, history)
+        provenance.write(out)
     fit.discard()

@@ -4,37 +4,34 @@ In the form of Table 2 of "Efficient Fine-Tuning Approaches on HuBERT for Speech
 on Multiple Labels": emotion, source, count.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import manifest
+from pipeline import files
 from pipeline.evaluation import Run
+from pipeline.manifest import Clip
 from pipeline.report import Section, Table
 
 Row = tuple[str, str, int]
 
 
-def rows(corpora: Sequence[str]) -> list[Row]:
+def rows(clips: Sequence[Clip]) -> list[Row]:
     """Emotion, corpus and utterances, sorted; augmented copies and unlabelled ones don't count."""
-    clips = [clip for clip in manifest.read(corpora) if not clip.augmented_from and clip.emotion]
-    utterances = {clip.utterance: (clip.emotion, clip.corpus) for clip in clips}
+    counted = [clip for clip in clips if not clip.augmented_from and clip.emotion]
+    utterances = {clip.utterance: (clip.emotion, clip.corpus) for clip in counted}
     counts = Counter(utterances.values())
     return [(*key, counts[key]) for key in sorted(counts)]
 
 
-def write(folder: Path, corpora: Sequence[str]) -> None:
+def write(folder: Path, clips: Sequence[Clip]) -> None:
     """Write ``corpora.csv`` into an existing folder."""
-    with (folder / "corpora.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["emotion", "source", "count"])
-        table.writerows(rows(corpora))
+    files.write_csv(folder / "corpora.csv", ["emotion", "source", "count"], rows(clips))
 
 
 def section(run: Run, _plots: Path) -> Section | None:
     """The table, with a column for each corpus."""
-    counts = {(emotion, corpus): count for emotion, corpus, count in rows(run.corpora)}
+    counts = {(emotion, corpus): count for emotion, corpus, count in rows(run.clips)}
     emotions = sorted({emotion for emotion, _ in counts})
     if not emotions:
         return None

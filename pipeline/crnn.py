@@ -72,7 +72,8 @@ class Crnn(nn.Module):
         # Twice as fast on a CPU with channels last.
         images = frames[:, None].contiguous(memory_format=torch.channels_last)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            images = _normed(norm, convolution(images), lengths)
+            # ReLU comes after padding: on a CPU its gradient is twice as fast in that layout.
+            images = torch.relu(_normed(norm, convolution(images), lengths))
             # An odd last frame counts half, as it does before padding.
             images = avg_pool2d(images, 2, ceil_mode=True, divisor_override=4)
             lengths = _halved(lengths)
@@ -119,15 +120,14 @@ def load(folder: Path) -> tuple[Crnn, Scale]:
 
 
 def _normed(norm: nn.Module, images: Tensor, lengths: Tensor) -> Tensor:
-    """Pass valid frames through ``norm`` and ReLU as one long image; padding becomes zero.
+    """Pass valid frames through ``norm`` as one long image; padding becomes zero.
 
     ``images`` are (clips, channels, frames, bands), channels last in memory, as is the result.
     """
     rows = images.permute(0, 2, 3, 1).flatten(0, 1)
     kept = valid(lengths, images.shape[2]).flatten().nonzero().squeeze(1).to(images.device)
-    normed = norm(rows.index_select(0, kept).permute(2, 0, 1)[None])
-    frames = torch.relu(normed)[0].permute(1, 2, 0)
-    padded = torch.zeros_like(rows, dtype=frames.dtype).index_copy(0, kept, frames)
+    normed = norm(rows.index_select(0, kept).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+    padded = torch.zeros_like(rows, dtype=normed.dtype).index_copy(0, kept, normed)
     made: Tensor = padded.unflatten(0, (len(images), images.shape[2]))
     return made.permute(0, 3, 1, 2)
 

@@ -23,7 +23,6 @@ from pipeline.errors import PipelineError
 from pipeline.hdf5 import ClipFile
 from pipeline.layers import Layer, frames_name, mean_name
 from pipeline.manifest import ARTIFACTS, SAMPLE_RATE_HZ, Clip
-from pipeline.params import load
 
 Floats = npt.NDArray[np.float32]
 
@@ -35,7 +34,8 @@ class Header:
     """What computed the embeddings; the root's attributes.
 
     ``blocks`` is the number of transformer blocks, 0 for a front end without weights; ``frames``
-    and ``means`` the layers kept; ``clips_sha256`` the digest of the clips' ids and audio.
+    and ``means`` the layers kept; ``clips_sha256`` the digest of the clips' ids and audio;
+    ``provenance`` that of `pipeline.provenance`.
     """
 
     encoder: str
@@ -50,6 +50,7 @@ class Header:
     dtype: str
     numerics_version: int
     clips_sha256: str = ""
+    provenance: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,24 +172,21 @@ def opened(encoder: str, clips: Sequence[Clip]) -> Iterator[list[Embeddings]]:
     """Open an encoder's embeddings of every corpus of ``clips``, all the clips of the manifests.
 
     Raises:
-        PipelineError: A file is missing, damaged, or of another encoder, clips, audio or
-            ``numerics_version``.
+        PipelineError: A file is missing, damaged, or of another encoder, clips or audio.
     """
     by_corpus: dict[str, list[Clip]] = {}
     for clip in clips:
         by_corpus.setdefault(clip.corpus, []).append(clip)
-    version = load("numerics_version", int)
     with ExitStack() as stack:
-        found = []
-        for corpus, own in by_corpus.items():
-            path = path_of(encoder, corpus)
-            found.append(stack.enter_context(Embeddings(path, encoder, own)))
-            if found[-1].header.numerics_version != version:
-                raise PipelineError(
-                    f"{path}: made under numerics_version {found[-1].header.numerics_version}, "
-                    f"params.yaml has {version}, run `dvc repro`"
-                )
-        yield found
+        yield [
+            stack.enter_context(Embeddings(path_of(encoder, corpus), encoder, own))
+            for corpus, own in by_corpus.items()
+        ]
+
+
+def paths(encoder: str, corpora: Sequence[str]) -> list[Path]:
+    """Where an encoder's embeddings of each corpus are."""
+    return [path_of(encoder, corpus) for corpus in corpora]
 
 
 class ClipFrames:

@@ -151,6 +151,7 @@ class Epoch:
 
     def _note(self) -> str:
         means = self._mean_losses()
+        self.fit.curve.write(self.state.history, self.state.steps, len(self.plan))
         return f"step {self.done}/{len(self.plan)}, loss {sum(means) / len(means):.4f}"
 
     def _mean_losses(self) -> list[float]:

@@ -4,8 +4,7 @@ Each system is read and scored once (`pipeline.scores`); the tables, the picture
 are views of it. Systems are named by the caller: no folder is ever listed.
 """
 
-import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ import numpy as np
 from pipeline import files, folds, manifest, scores, tally
 from pipeline.active import System
 from pipeline.errors import PipelineError
+from pipeline.folds import Fold
+from pipeline.manifest import Clip
 from pipeline.metrics import Floats
 from pipeline.scores import Bootstrap, Predictions, Scores
 from pipeline.task import Task
@@ -63,10 +64,12 @@ class Regressor:
 class Run:
     """What one `evaluate` has read and scored: what the report's sections are made from.
 
-    ``units`` is what `tally.Tally.report` says of the units of each adapted fold, ``shared`` the
-    classifiers of folds with the same speakers on both sides, where others stand beside them.
+    ``clips`` are those of the manifests, ``units`` is what `tally.Tally.report` says of the units
+    of each adapted fold, ``shared`` the classifiers of folds with the same speakers on both sides,
+    where others stand beside them.
     """
 
+    clips: Sequence[Clip]
     protocol: Scores
     classifiers: Sequence[Classifier]
     shares: Sequence[Regressor]
@@ -110,16 +113,11 @@ def score_classifiers(
     return found
 
 
-def test_utterances(corpora: Sequence[str], used: Iterable[int]) -> dict[int, set[str]]:
-    """The utterances that folds.csv has in the role test, by fold."""
-    utterance_of = {clip.clip: clip.utterance for clip in manifest.read(corpora)}
+def test_utterances(clips: Sequence[Clip], made: Mapping[int, Fold]) -> dict[int, set[str]]:
+    """The utterances in the role test, by fold."""
     return {
-        fold: {
-            utterance_of[clip]
-            for clip, role in folds.read(fold).items()
-            if role == "test" and clip in utterance_of
-        }
-        for fold in used
+        fold: {clip.utterance for clip in clips if roles.get(clip.clip) == "test"}
+        for fold, roles in made.items()
     }
 
 
@@ -146,13 +144,14 @@ def score_shares(systems: Sequence[System], fold: int, bootstrap: Bootstrap) -> 
     return found
 
 
-def protocol(corpora: Sequence[str], used: Sequence[int], by: str, bootstrap: Bootstrap) -> Scores:
+def protocol(
+    clips: Sequence[Clip], used: Sequence[int], made: Sequence[Fold], by: str, bootstrap: Bootstrap
+) -> Scores:
     """Under which protocol every score of the run was made."""
-    folds.read(max(used, default=0))  # stops where split made fewer
-    made = folds.read_all()
-    clips = manifest.read(corpora)
     return {
-        "speaker_independent": scores.speaker_independent(clips, [made[fold] for fold in used]),
+        "speaker_independent": scores.speaker_independent(
+            clips, [folds.of(made, fold) for fold in used]
+        ),
         "by": by,
         "folds": list(used),
         "of": len(made),
@@ -213,12 +212,12 @@ def write_tables(folder: Path, classifiers: Sequence[Classifier]) -> None:
     for c in classifiers:
         counts = np.array(c.scores["confusion"])
         totals = np.maximum(counts.sum(1), 1)
-        with (folder / f"confusion-{c.name}.csv").open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(["truth", "predicted", "count", "percent_of_truth"])
-            for (row, column), count in np.ndenumerate(counts):
-                percent = f"{100 * count / totals[row]:.2f}"
-                table.writerow([c.classes[row], c.classes[column], count, percent])
+        rows = [
+            [c.classes[row], c.classes[column], count, f"{100 * count / totals[row]:.2f}"]
+            for (row, column), count in np.ndenumerate(counts)
+        ]
+        header = ["truth", "predicted", "count", "percent_of_truth"]
+        files.write_csv(folder / f"confusion-{c.name}.csv", header, rows)
 
 
 def audits(corpora: Sequence[str]) -> Mapping[str, Any]:

@@ -70,8 +70,10 @@ class Job:
         store = files.scratch(stage.resume_key("extract", asdict(header), inputs))
         return cls(embed, header, store, runtime.workers, computer != "cpu")
 
-    def run(self, target: Path, clips: Sequence[Clip]) -> None:
+    def run(self, target: Path, clips: Sequence[Clip], provenance: str = "") -> None:
         """Embed what the store lacks of ``clips``, showing progress, and publish ``target``.
+
+        The file carries ``provenance``.
 
         Raises:
             PipelineError: There is no clip, one is damaged or not the manifest's, or a value is
@@ -81,14 +83,14 @@ class Job:
             raise PipelineError(f"{target}: no clip to embed, check corpora and split")
         self._complete(target.stem, clips)
         try:
-            self._publish(target, clips)
+            self._publish(target, clips, provenance)
         except PipelineError:
             # Of a shard only what leads to its frames was read until now.
             self.finished(to_the_end=True)
             if not self.shards(clips):
                 raise
             self._complete(target.stem, clips)
-            self._publish(target, clips)
+            self._publish(target, clips, provenance)
 
     def shards(self, clips: Sequence[Clip]) -> list[list[Clip]]:
         """What is left to do: the clips whose audio the store lacks, cut into new shards."""
@@ -122,12 +124,12 @@ class Job:
                 path.unlink()
         return found
 
-    def assemble(self, target: Path, clips: Sequence[Clip]) -> None:
+    def assemble(self, target: Path, clips: Sequence[Clip], provenance: str) -> None:
         """Write the file of ``clips``, all finished (not atomic)."""
         shard_of = self.finished()
         opened = lru_cache(OPEN_SHARDS)(Embeddings)
         frames = sum(opened(shard_of[clip.sha256]).length(clip.sha256) for clip in clips)
-        header = replace(self.header, clips_sha256=digest(clips))
+        header = replace(self.header, clips_sha256=digest(clips), provenance=provenance)
         with write(target, header, [clip.clip for clip in clips], frames) as writer:
             for clip in clips:
                 embedding = opened(shard_of[clip.sha256]).embedding(clip.sha256)
@@ -145,9 +147,9 @@ class Job:
         for _ in track(seconds, f"embed {name}", int(total_s), "s of audio"):
             pass
 
-    def _publish(self, target: Path, clips: Sequence[Clip]) -> None:
+    def _publish(self, target: Path, clips: Sequence[Clip], provenance: str) -> None:
         with files.publish(target) as staged:
-            self.assemble(staged, clips)
+            self.assemble(staged, clips, provenance)
 
     def _embedded(self, shards: Sequence[Sequence[Clip]]) -> Iterator[float]:
         """Embed shards; yield the seconds of audio of each as it is done."""

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,14 @@ def read_json(path: Path) -> Any:
         raise PipelineError(f"{path}: not valid JSON, delete it and run `dvc repro`") from None
 
 
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file into a folder that the caller publishes (not atomic)."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(header)
+        table.writerows(rows)
+
+
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file of ours, by column."""
     try:
@@ -110,7 +118,7 @@ def sha256(path: Path) -> str:
 
 def seal(path: Path) -> None:
     """Write the checksum of a file that is published alone beside it, as `sha256sum` does."""
-    write_text(_sum_of(path), f"{sha256(path)}  {path.name}\n")
+    write_text(sum_of(path), f"{sha256(path)}  {path.name}\n")
 
 
 def require_intact(path: Path) -> None:
@@ -121,7 +129,7 @@ def require_intact(path: Path) -> None:
         OSError: The file cannot be read.
     """
     # The lists of its own folder and, for an encoder in a classifier's, of the one above.
-    lists = (_sum_of(path), *(folder / SUMS for folder in path.parents[:2]))
+    lists = (sum_of(path), *(folder / SUMS for folder in path.parents[:2]))
     kept = next((one for one in lists if one.is_file()), None)
     if kept is None:
         return
@@ -189,7 +197,8 @@ def _write_sums(folder: Path) -> None:
     (folder / SUMS).write_text("".join(lines), "utf-8", newline="\n")
 
 
-def _sum_of(path: Path) -> Path:
+def sum_of(path: Path) -> Path:
+    """Where the checksum of a file lies that is published alone."""
     return path.with_name(path.name + ".sha256")
 
 

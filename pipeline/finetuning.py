@@ -14,6 +14,7 @@ from pipeline import folds, manifest
 from pipeline.layers import Layer
 from pipeline.manifest import Clip
 from pipeline.params import Section, load
+from pipeline.provenance import Provenance
 from pipeline.settings import Optimization, Training
 from pipeline.task import Example, Task, examples
 
@@ -133,6 +134,12 @@ class Job:
         """Read the task, the clips of every active corpus and the fold's roles."""
         task, clips = load("task", Task), manifest.read(load("corpora", list[str]))
         return cls(start, method, fold, task, clips, examples(task, clips, folds.read(fold)))
+
+    def provenance(self, keys: Sequence[str], inputs: Sequence[Path]) -> Provenance:
+        """That of the classifier, whose method has these keys and reads these artefacts besides."""
+        corpora = manifest.folders(load("corpora", list[str]))
+        shared = ("seed", "numerics_version", "corpora", "task")
+        return Provenance.of([*shared, *keys], [*corpora, folds.FOLDS, *inputs])
 
     @property
     def target(self) -> Path:

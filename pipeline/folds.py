@@ -28,13 +28,21 @@ def read(fold: int, path: Path = FOLDS) -> Fold:
     Raises:
         PipelineError: The file is missing or damaged, or has no such fold.
     """
-    found = read_all(path)
-    if not 0 <= fold < len(found):
+    return of(read_all(path), fold)
+
+
+def of(made: Sequence[Fold], fold: int) -> Fold:
+    """One of the folds.
+
+    Raises:
+        PipelineError: There is no such fold.
+    """
+    if not 0 <= fold < len(made):
         raise PipelineError(
-            f"params.yaml: folds names fold {fold}, but split made {len(found)} (numbered from "
+            f"params.yaml: folds names fold {fold}, but split made {len(made)} (numbered from "
             "0), remove it or raise split.count"
         )
-    return found[fold]
+    return made[fold]
 
 
 def read_all(path: Path = FOLDS) -> list[Fold]:
@@ -58,11 +66,8 @@ def read_all(path: Path = FOLDS) -> list[Fold]:
 
 def write(path: Path, folds: Sequence[Fold]) -> None:
     """Write the folds, each sorted by clip (not atomic: the caller publishes the file)."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        for number, fold in enumerate(folds):
-            table.writerows([number, clip, role] for clip, role in sorted(fold.items()))
+    rows = ((number, *pair) for number, fold in enumerate(folds) for pair in sorted(fold.items()))
+    files.write_csv(path, COLUMNS, rows)
 
 
 def require_no_leakage(folds: Sequence[Fold], clips: Iterable[Clip], shared: bool) -> None:

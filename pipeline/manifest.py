@@ -59,13 +59,14 @@ def write(path: Path, clips: Iterable[Clip]) -> None:
     """Write ``manifest.csv`` sorted by clip (not atomic: the caller publishes the folder)."""
     rows = sorted(clips, key=lambda clip: clip.clip)
     shares = sorted({name for clip in rows for name in clip.shares})
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([*COLUMNS, *(SHARE_PREFIX + name for name in shares)])
-    for clip in rows:
-        known = [getattr(clip, name) for name in COLUMNS]
-        table.writerow([*known, *(clip.shares.get(name, "") for name in shares)])
-    path.write_text(text.getvalue(), "utf-8", newline="\n")
+    table = [
+        [
+            *(getattr(clip, name) for name in COLUMNS),
+            *(clip.shares.get(name, "") for name in shares),
+        ]
+        for clip in rows
+    ]
+    files.write_csv(path, [*COLUMNS, *(SHARE_PREFIX + name for name in shares)], table)
 
 
 def read(corpora: Sequence[str], root: Path = CLIPS) -> list[Clip]:
@@ -80,6 +81,11 @@ def read(corpora: Sequence[str], root: Path = CLIPS) -> list[Clip]:
         if before.clip == after.clip:
             raise PipelineError(f"{root}: clip {after.clip!r} is listed twice, rename its source")
     return clips
+
+
+def folders(corpora: Sequence[str]) -> list[Path]:
+    """Where `preprocess` puts the clips of each corpus."""
+    return [CLIPS / corpus for corpus in corpora]
 
 
 def _read_one(path: Path) -> list[Clip]:

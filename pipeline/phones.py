@@ -6,7 +6,6 @@ as ``clip,start_s,end_s,class``, and `cluster` compares units with it. Augmented
 stretching moves phones.
 """
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import tables
+from pipeline import files, tables
 from pipeline.errors import PipelineError
-from pipeline.files import require_intact
 from pipeline.manifest import CLIPS, Clip
 
 FILE = "phones.csv"
@@ -44,15 +42,14 @@ def carry_over(raw: Path, clips: Iterable[Clip], folder: Path) -> None:
     if not (raw / FILE).is_file():
         return
     of_source = _read(raw / FILE, "path")
-    with (folder / FILE).open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["clip", *_TIMES, "class"])
-        for clip in sorted(clips, key=lambda clip: clip.clip):
-            for phone in () if clip.augmented_from else of_source.get(clip.source, ()):
-                start_s = max(phone.start_s - clip.start_s, 0.0)
-                end_s = min(phone.end_s - clip.start_s, clip.duration_s)
-                if start_s < end_s:
-                    table.writerow([clip.clip, f"{start_s:.6f}", f"{end_s:.6f}", phone.kind])
+    rows = []
+    for clip in sorted(clips, key=lambda clip: clip.clip):
+        for phone in () if clip.augmented_from else of_source.get(clip.source, ()):
+            start_s = max(phone.start_s - clip.start_s, 0.0)
+            end_s = min(phone.end_s - clip.start_s, clip.duration_s)
+            if start_s < end_s:
+                rows.append([clip.clip, f"{start_s:.6f}", f"{end_s:.6f}", phone.kind])
+    files.write_csv(folder / FILE, ["clip", *_TIMES, "class"], rows)
 
 
 def read(corpora: Sequence[str], root: Path = CLIPS) -> Phones:
@@ -64,7 +61,7 @@ def read(corpora: Sequence[str], root: Path = CLIPS) -> Phones:
     found: dict[str, list[Phone]] = {}
     for path in (root / corpus / FILE for corpus in corpora):
         if path.is_file():
-            require_intact(path)
+            files.require_intact(path)
             found |= _read(path, "clip")
     return found
 

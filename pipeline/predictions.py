@@ -1,12 +1,12 @@
 """What a training stage leaves to be read: predictions on dev and test, and its learning curve."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline import files
 from pipeline.task import Example
 
 HISTORY = ("epoch", "train_loss", "dev_loss", "dev_uar")  # of a single model that classifies
@@ -29,15 +29,15 @@ def write(
     rows: dict[str, list[int]] = {}
     for row, example in enumerate(found):
         rows.setdefault(example.clip.utterance, []).append(row)
-    with (folder / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["utterance", "corpus", "speaker", "role", "label", *classes])
-        for utterance in sorted(rows):
-            first = found[rows[utterance][0]]
-            means = [f"{value:.6g}" for value in logits[rows[utterance]].mean(0)]
-            clip = first.clip
-            known = [utterance, clip.corpus, clip.speaker, first.role, classes[first.label]]
-            table.writerow([*known, *means])
+    table = []
+    for utterance in sorted(rows):
+        first = found[rows[utterance][0]]
+        means = [f"{value:.6g}" for value in logits[rows[utterance]].mean(0)]
+        clip = first.clip
+        known = [utterance, clip.corpus, clip.speaker, first.role, classes[first.label]]
+        table.append([*known, *means])
+    header = ["utterance", "corpus", "speaker", "role", "label", *classes]
+    files.write_csv(folder / "predictions.csv", header, table)
 
 
 def write_history(
@@ -47,6 +47,5 @@ def write_history(
 
     A cell is empty where a row does not have its column.
     """
-    lines = [",".join(f"{row[c]:.6g}" if c in row else "" for c in columns) for row in history]
-    text = "\n".join([",".join(columns), *lines]) + "\n"
-    (folder / "history.csv").write_text(text, "utf-8", newline="\n")
+    rows = [[f"{row[c]:.6g}" if c in row else "" for c in columns] for row in history]
+    files.write_csv(folder / "history.csv", columns, rows)

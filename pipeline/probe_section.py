@@ -10,7 +10,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline import files, manifest, plots
+from pipeline import files, plots
 from pipeline.evaluation import Run
 from pipeline.manifest import ARTIFACTS, Clip
 from pipeline.metrics import Floats
@@ -42,7 +42,7 @@ def layers(run: Run, folder: Path) -> Section | None:
 
 def places(run: Run, folder: Path) -> Section | None:
     """Each encoder's clips in two dimensions, by emotion, gender and speaker."""
-    clips = {clip.clip: clip for clip in manifest.read(run.corpora)}
+    clips = {clip.clip: clip for clip in run.clips}
     drawn = []
     for name in _features(run):
         rows = files.read_csv(_folder(name) / "places.csv")

@@ -6,16 +6,14 @@ shows how well that choice carries over. The map is t-SNE of all clips without t
 picture that no score depends on.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import linear
+from pipeline import files, linear
 from pipeline.embeddings import Embeddings
 from pipeline.layers import Layer
 from pipeline.task import Example
@@ -95,23 +93,16 @@ def write_layers(folder: Path, probed: Sequence[Probe]) -> None:
     """Write ``layers.csv``, a row for each fold and layer."""
     header = [field.name for field in fields(Probe)]
     rows = [[_shown(value) for value in asdict(one).values()] for one in probed]
-    _write(folder / "layers.csv", header, rows)
+    files.write_csv(folder / "layers.csv", header, rows)
 
 
 def write_places(folder: Path, found: Mapping[str, Floats]) -> None:
     """Write ``places.csv``, a row for each clip drawn."""
     rows = [[clip, f"{x:.4g}", f"{y:.4g}"] for clip, (x, y) in sorted(found.items())]
-    _write(folder / "places.csv", ["clip", "x", "y"], rows)
+    files.write_csv(folder / "places.csv", ["clip", "x", "y"], rows)
 
 
 def _shown(value: object) -> object:
     if isinstance(value, float):
         return "" if np.isnan(value) else f"{value:.4f}"
     return value
-
-
-def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(header)
-        table.writerows(rows)

@@ -4,10 +4,10 @@
 utterance; `split` reads it with `pipeline.partition` for ``by: published``.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipeline import files
 from pipeline.corpora.base import Corpus, Row
 from pipeline.errors import PipelineError
 
@@ -40,8 +40,5 @@ def write(folder: Path, folds: Sequence[Mapping[str, str]]) -> None:
     """Write ``published.csv`` (fold, utterance, role), or nothing where there are no folds."""
     if not folds:
         return
-    with (folder / FILE).open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["fold", "utterance", "role"])
-        for number, fold in enumerate(folds):
-            table.writerows([number, name, role] for name, role in sorted(fold.items()))
+    rows = ((number, *pair) for number, fold in enumerate(folds) for pair in sorted(fold.items()))
+    files.write_csv(folder / FILE, ["fold", "utterance", "role"], rows)

@@ -17,7 +17,6 @@ from ruamel.yaml import YAML
 
 from pipeline import (
     corpora_table,
-    manifest,
     plots,
     probe_section,
     protocols,
@@ -25,6 +24,7 @@ from pipeline import (
     units_section,
 )
 from pipeline.evaluation import Run
+from pipeline.manifest import Clip
 from pipeline.report import Section, Table, interval, page
 from pipeline.scores import Scores
 
@@ -139,14 +139,14 @@ def corpora(run: Run, folder: Path) -> Section:
             f"{name}: {audit['kept']} of {audit['found']} files kept, "
             f"{audit['duration_s'] / 60:.1f} minutes"
         )
-        _draw_corpus(drawn[-1], title, name)
+        _draw_corpus(drawn[-1], title, [clip for clip in run.clips if clip.corpus == name])
     header = ["corpus", "found", "kept", "out of scope", "rejected", "clips", "minutes", "speakers"]
     warnings = [f"{n}: {w}" for n, audit in run.audits.items() for w in audit["warnings"]]
     return Section("Corpora", warnings, [Table(header, rows)], drawn)
 
 
-def _draw_corpus(path: Path, title: str, name: str) -> None:
-    clips = [clip for clip in manifest.read([name]) if not clip.augmented_from]
+def _draw_corpus(path: Path, title: str, clips: Sequence[Clip]) -> None:
+    clips = [clip for clip in clips if not clip.augmented_from]
     classes: dict[str, Counter[str]] = {gender: Counter() for gender in plots.GENDERS}
     for clip in {clip.utterance: clip for clip in clips}.values():
         classes[clip.gender][plots.heard(clip)] += 1

@@ -5,7 +5,6 @@ From the scores of every features and head to tables (also as CSV) and pictures.
 2023; its table 2 measures each mean rho against the challenge's baseline, and so does ours.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline import plots
+from pipeline import files, plots
 from pipeline.evaluation import Regressor, Run
 from pipeline.report import Section, Table, interval
 from pipeline.scores import Scores
@@ -71,8 +70,7 @@ def tables(shares: Sequence[Regressor]) -> Mapping[str, Table]:
 def write(folder: Path, shares: Sequence[Regressor]) -> None:
     """One CSV file for each table, in an existing folder; an unknown value is empty."""
     for name, table in tables(shares).items():
-        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([table.header, *table.rows])
+        files.write_csv(folder / f"{name}.csv", table.header, table.rows)
 
 
 def _emotions(shares: Sequence[Regressor]) -> Table:

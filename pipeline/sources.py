@@ -9,7 +9,9 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUND = frozenset({"errors", "params", "files", "sources", "stage", "progress", "runs"})
+GROUND = frozenset(
+    {"errors", "params", "files", "sources", "stage", "progress", "runs", "live", "provenance"}
+)
 
 
 def closure(module: str) -> list[Path]:

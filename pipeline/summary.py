@@ -5,10 +5,8 @@ Shapes are those of one second of audio. That table can't be true of HuBERT larg
 12,596,224 parameters, not 17,958,528, and the table's parts do not add up to its total.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +42,8 @@ def rows(encoder: Any | None, head: EmotionHead) -> list[Row]:
 
 def write(folder: Path, found: Sequence[Row]) -> None:
     """Write ``parameters.csv`` into an existing folder."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([field.name for field in fields(Row)])
-    table.writerows(asdict(row).values() for row in found)
-    files.write_text(folder / FILE, text.getvalue())
+    header = [field.name for field in fields(Row)]
+    files.write_csv(folder / FILE, header, [astuple(row) for row in found])
 
 
 def _encoder(encoder: Any) -> Iterator[Row]:

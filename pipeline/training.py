@@ -24,6 +24,7 @@ from pipeline import stage as stages
 from pipeline.device import autocast
 from pipeline.dropout import Draws
 from pipeline.epoch import Epoch
+from pipeline.live import Curve
 from pipeline.manifest import Clip
 from pipeline.params import load
 from pipeline.processes import Processes, join
@@ -93,6 +94,7 @@ class Fit:
     source: Source
     processes: Processes = field(default_factory=Processes)
     draws: Draws = field(default_factory=Draws)
+    curve: Curve = field(default_factory=Curve)
 
     @classmethod
     def prepare(
@@ -147,13 +149,14 @@ class Fit:
         train: Sequence[Any],
         dev: Sequence[Any],
         score: Callable[[], Scores] | None = None,
+        target: Path | None = None,
     ) -> list[Scores]:
         """Train ``model`` in place; return one row of scores per epoch.
 
         ``score`` measures an epoch on dev, by default the model's own loss. With a dev role and
         settings that choose by it (`Optimization`), the weights of the best dev epoch are left in
         the model (highest ``dev_uar`` where the score has one, else lowest ``dev_loss``); else the
-        last epoch's.
+        last epoch's. While it trains, its curve bears the name of ``target``, its output.
 
         Raises:
             PipelineError: As `Epoch.run`.
@@ -171,6 +174,9 @@ class Fit:
         state = checkpoint.State(model, optimizer)
         state.restore(self.folder / checkpoint.LAST)
         history = state.history
+        if self.processes.main:
+            self.curve = Curve(target)
+        self.curve.write(history, now=True)
         if history or state.steps:
             self._say(f"resumed after epoch {len(history)}, step {len(state.steps)}")
         while len(history) < self.settings.epochs:
@@ -183,6 +189,8 @@ class Fit:
             history.append(row | (self.processes.from_main(measure) if dev else {}))
             self._say(_line(history[-1], self.settings.epochs))
             self._save(state, parts)
+            self.curve.write(history)
+        self.curve.write(history, now=True)
         if self.processes.main:
             for end, part in parts.items():
                 if self._best(history, end):

@@ -13,6 +13,7 @@ from pipeline import folds, layout, manifest, phones
 from pipeline.files import publish, write_json
 from pipeline.layers import Layer
 from pipeline.params import Section, load
+from pipeline.provenance import Provenance
 from pipeline.stage import run, runtime
 
 Scale = Annotated[int, Field(ge=2, le=1_000_000)]
@@ -45,8 +46,10 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     device = nearest.pick_device(runtime().device)
     roles = folds.read(fold)
     corpora = load("corpora", list[str])
-    clips = [c for c in manifest.read(corpora) if roles.get(c.clip) in ("train", "dev")]
     path = manifest.ARTIFACTS / "frames" / f"{fold}.h5"
+    keys = ("seed", "numerics_version", "corpora", "frames", "cluster")
+    made = Provenance.of(keys, [*manifest.folders(corpora), folds.FOLDS, path])
+    clips = [c for c in manifest.read(corpora) if roles.get(c.clip) in ("train", "dev")]
     target = manifest.ARTIFACTS / "units" / str(fold)
     with Embeddings(path, f"multitask/{fold}", clips) as frames, publish(target) as out:
         trained = {clip.clip for clip in clips if roles[clip.clip] == "train"}
@@ -70,6 +73,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
                 tally.add(rows, found)
         tally.require_used()
         write_json(out / "report.json", tally.report())
+        made.write(out)
 
 
 if __name__ == "__main__":

@@ -48,12 +48,14 @@ def main(
     """Train a convolutional-recurrent classifier on cached frames and predict dev and test."""
     from pipeline import adaptation, crnn
     from pipeline.cached import Frames, Scale
-    from pipeline.embeddings import opened
+    from pipeline.embeddings import opened, paths
     from pipeline.spectrograms import Spectrograms, balanced
     from pipeline.training import Fit
 
     params = load("crnn", CrnnParams)
     job = Job.prepare(features, "crnn", fold)
+    own = [f"crnn.{name}" for name in ("layer", "model", "augmentation", "training")]
+    made = job.provenance(own, paths(features, load("corpora", list[str])))
     seed, train = derive(load("seed", int), "crnn", fold), of_role(job.found, "train")
     with opened(features, job.clips) as corpora:
         if not corpora[0].hop_s:
@@ -75,6 +77,7 @@ def main(
         def save(out: Path) -> None:
             crnn.save(model, scale, out)
             Features.of(corpora[0].header, [params.layer], job.task.classes).write(out)
+            made.write(out)
 
         adaptation.run(job, fit, model, save)
 

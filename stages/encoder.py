@@ -15,6 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.frontends import FRONTENDS
 from pipeline.hub import Pin
 from pipeline.params import Section, load
+from pipeline.provenance import Provenance
 from pipeline.stage import run
 
 Count = Annotated[int, Field(ge=1)]
@@ -41,6 +42,8 @@ def main(name: Annotated[str, typer.Option(help="An encoder of params.yaml.")]) 
         known = ", ".join(KINDS)
         raise PipelineError(f"params.yaml: encoder.{name}.kind must be {known}, got {kind!r}")
     params = load(f"encoder.{name}", KINDS[kind])
+    drawn = ["seed"] if isinstance(params, Tiny) else []
+    made = Provenance.of([f"encoder.{name}", "numerics_version", *drawn], [])
     with files.publish(layout.ENCODERS / name) as out:
         out.mkdir()
         if isinstance(params, Tiny):
@@ -49,6 +52,7 @@ def main(name: Annotated[str, typer.Option(help="An encoder of params.yaml.")]) 
             _write_pinned(name, params, out)
         else:
             files.write_json(out / layout.CONFIG, params.model_dump())
+        made.write(out)
 
 
 def _write_tiny(params: Tiny, seed: int, out: Path) -> None:

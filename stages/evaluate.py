@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline import active, files, folds, manifest, runs
+from pipeline import active, files, folds, live, manifest, provenance, runs
 from pipeline.params import KEYS, PARAMS_FILE, Section, load, read
 from pipeline.stage import run
 
@@ -31,31 +31,34 @@ def main() -> None:
     from pipeline.scores import Bootstrap
     from pipeline.task import Task
 
-    seed, corpora = load("seed", int), load("corpora", list[str])
-    bootstrap = Bootstrap(load("evaluate", EvaluateParams).bootstrap, seed)
+    corpora, adapted = load("corpora", list[str]), load("adapted", list[int])
+    bootstrap = Bootstrap(load("evaluate", EvaluateParams).bootstrap, load("seed", int))
     params = read(PARAMS_FILE.resolve())
     systems, regressors = active.classifiers(params), active.regressors(params)
     share_fold = load("share.fold", int)
-    by = load("split.by", str)
+    results = [manifest.ARTIFACTS / f / n for f, ns in active.results(params).items() for n in ns]
+    for artefact in (*manifest.folders(corpora), folds.FOLDS, *results):
+        provenance.require(artefact)
 
-    tests = evaluation.test_utterances(corpora, {f for used in systems.values() for f in used})
-    task, made = load("task", Task), folds.read_all()
-    systems, beside = protocols.separate(systems, manifest.read(corpora), made)
+    task, clips, made = load("task", Task), manifest.read(corpora), folds.read_all()
+    named = {fold for used in systems.values() for fold in used}
+    tests = evaluation.test_utterances(clips, {fold: folds.of(made, fold) for fold in named})
+    systems, beside = protocols.separate(systems, clips, made)
     classifiers = evaluation.score_classifiers(systems, task, bootstrap, tests)
     shared = evaluation.score_classifiers(beside, task, bootstrap, tests)
     shares = evaluation.score_shares(regressors, share_fold, bootstrap)
     used = {fold for trained in systems.values() for fold in trained}
     used |= {share_fold} if regressors else set()
-    protocol = evaluation.protocol(corpora, sorted(used), by, bootstrap)
+    about = evaluation.protocol(clips, sorted(used), made, load("split.by", str), bootstrap)
     settings = {key: load(key, object) for key in SETTINGS}
     audits = evaluation.audits(corpora)
-    units = evaluation.units(load("adapted", list[int]))
-    evaluated = evaluation.Run(protocol, classifiers, shares, units, audits, settings, shared)
+    units = evaluation.units(adapted)
+    evaluated = evaluation.Run(clips, about, classifiers, shares, units, audits, settings, shared)
     scores = evaluation.as_json(evaluated)
     with files.publish(RESULTS / "tables") as tables:
         evaluation.write_tables(tables, classifiers)
         share_section.write(tables, shares)
-        corpora_table.write(tables, corpora)
+        corpora_table.write(tables, clips)
     with files.publish(RESULTS / "plots") as plots:
         plots.mkdir()
         page = report.page(sections.of(evaluated, plots))
@@ -63,6 +66,7 @@ def main() -> None:
     files.write_text(RESULTS / sections.ENVIRONMENT, sections.environment_page(runs.read()))
     files.write_json(RESULTS / "scores.json", scores)
     files.write_json(RESULTS / "metrics.json", evaluation.headline(scores))
+    live.clear()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pipeline import embeddings, extraction, folds, layout, manifest, stage
 from pipeline.layers import Layer, Layers
 from pipeline.manifest import ARTIFACTS
 from pipeline.params import Section, load
+from pipeline.provenance import Provenance
 from pipeline.settings import Precision
 
 Dtype = Literal["float16", "float32"]
@@ -52,18 +53,23 @@ def main(
 def _embed_corpus(encoder: str, corpus: str) -> None:
     params = load("extract", ExtractParams)
     kept = extraction.Kept(params.frames, params.means, params.precision, params.dtype)
-    job = extraction.Job.prepare(layout.ENCODERS / encoder, encoder, kept)
-    job.run(embeddings.path_of(encoder, corpus), manifest.read([corpus]))
+    folder = layout.ENCODERS / encoder
+    made = Provenance.of(["numerics_version", "extract"], [*manifest.folders([corpus]), folder])
+    job = extraction.Job.prepare(folder, encoder, kept)
+    job.run(embeddings.path_of(encoder, corpus), manifest.read([corpus]), made.text())
 
 
 def _embed_fold(fold: int) -> None:
     params = load("frames", FramesParams)
     roles = folds.read(fold)
-    clips = manifest.read(load("corpora", list[str]))
+    corpora, folder = load("corpora", list[str]), ARTIFACTS / "multitask" / str(fold)
+    inputs = [*manifest.folders(corpora), folds.FOLDS, folder]
+    made = Provenance.of(["numerics_version", "corpora", "frames"], inputs)
+    clips = manifest.read(corpora)
     known = [clip for clip in clips if roles.get(clip.clip) in ("train", "dev")]
     kept = extraction.Kept([params.layer], [], params.precision, params.dtype)
-    job = extraction.Job.prepare(ARTIFACTS / "multitask" / str(fold), f"multitask/{fold}", kept)
-    job.run(ARTIFACTS / "frames" / f"{fold}.h5", known)
+    job = extraction.Job.prepare(folder, f"multitask/{fold}", kept)
+    job.run(ARTIFACTS / "frames" / f"{fold}.h5", known, made.text())
     # Another training run makes another encoder: these shards will not serve again.
     job.discard()
 

@@ -32,6 +32,9 @@ def main(
     job = Job.prepare(start, method, fold)
     retrained, pretrained = manifest.ARTIFACTS / "retrained" / str(fold), load("pretrained", str)
     base = retrained if start == "retrained" else layout.ENCODERS / pretrained
+    sections = [f"finetune.{name}" for name in ("model", "loss", "training", f"methods.{method}")]
+    own = ["pretrained"] if start == "pretrained" else []
+    made = job.provenance([*sections, *own], [base])
     config = files.read_json(base / layout.CONFIG)
     design = Design(
         method=method,
@@ -53,6 +56,7 @@ def main(
     def save(out: Path) -> None:
         classifier.save(model, out)
         summary.write(out, summary.rows(body, model.head))
+        made.write(out)
 
     adaptation.run(job, fit, model, save)
 

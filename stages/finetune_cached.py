@@ -14,6 +14,7 @@ from pipeline import files, layout
 from pipeline.features import Features
 from pipeline.finetuning import Cached, Job, LinearParams, Methods
 from pipeline.params import load
+from pipeline.provenance import Provenance
 from pipeline.seeds import derive
 from pipeline.stage import run
 from pipeline.task import digest
@@ -25,17 +26,19 @@ def main(
     fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")],
 ) -> None:
     """Train a classifier of emotions on cached embeddings and predict dev and test."""
-    from pipeline.embeddings import opened
+    from pipeline.embeddings import opened, paths
 
     job = Job.prepare(features, method, fold)
+    read = paths(features, load("corpora", list[str]))
+    made = job.provenance([f"finetune.methods.{method}"], read)
     with opened(features, job.clips) as corpora:
         if method == "linear":
-            _linear(load("finetune.methods.linear", LinearParams), job, corpora)
+            _linear(load("finetune.methods.linear", LinearParams), job, corpora, made)
         else:
-            _head(method, job, corpora)
+            _head(method, job, corpora, made)
 
 
-def _linear(params: LinearParams, job: Job, corpora: Any) -> None:
+def _linear(params: LinearParams, job: Job, corpora: Any, made: Provenance) -> None:
     from pipeline import linear, predictions
 
     header = corpora[0].header
@@ -51,9 +54,12 @@ def _linear(params: LinearParams, job: Job, corpora: Any) -> None:
         logits = linear.logits(model, vectors[scored])
         predictions.write(out, job.task.classes, job.scored, logits)
         predictions.write_history(out, [])
+        made.write(out)
 
 
-def _head(method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any) -> None:
+def _head(
+    method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any, made: Provenance
+) -> None:
     from pipeline import adaptation, emotion_head, summary
     from pipeline.cached_head import CachedHead, Means
     from pipeline.training import Fit
@@ -82,6 +88,7 @@ def _head(method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any) 
         emotion_head.save(head, out)
         Features.of(header, design.layers, design.classes).write(out)
         summary.write(out, summary.rows(None, head))
+        made.write(out)
 
     adaptation.run(job, fit, model, save)
 

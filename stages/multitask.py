@@ -10,6 +10,7 @@ from pydantic import Field
 
 from pipeline import folds, layout, manifest
 from pipeline.params import load
+from pipeline.provenance import Provenance
 from pipeline.seeds import derive
 from pipeline.settings import Training
 from pipeline.stage import run, runtime
@@ -33,9 +34,10 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
 
     params = load("multitask", MultitaskParams)
     task = load("task", Task)
-    clips = manifest.read(load("corpora", list[str]))
-    found = examples(task, clips, folds.read(fold))
-    base = layout.ENCODERS / load("pretrained", str)
+    corpora, base = load("corpora", list[str]), layout.ENCODERS / load("pretrained", str)
+    keys = ("seed", "numerics_version", "corpora", "pretrained", "task", "multitask")
+    made = Provenance.of(keys, [*manifest.folders(corpora), folds.FOLDS, base])
+    found = examples(task, manifest.read(corpora), folds.read(fold))
 
     inputs = [digest(found), layout.weights_sha256(base)]
     seed = derive(load("seed", int), "multitask", fold)
@@ -43,7 +45,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     fit = Fit.prepare("multitask", params, seed, inputs, Waves(encoder))
     model = Multitask(encoder, len(task.classes), params.lstm_width, params.emotion_weight)
     model.to(fit.device)
-    train_and_publish(fit, model, found, manifest.ARTIFACTS / "multitask" / str(fold))
+    train_and_publish(fit, model, found, manifest.ARTIFACTS / "multitask" / str(fold), made)
 
 
 if __name__ == "__main__":

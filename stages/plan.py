@@ -46,28 +46,19 @@ def main() -> None:
     _require("adapted", adapted, "folds", folds)
     _require("crnn.features", load("crnn.features", Names), "features", features)
     _require("share.features", share_features, "features", features)
-    probed = load("probe.features", Names)
-    _require("probe.features", probed, "features", features)
+    _require("probe.features", load("probe.features", Names), "features", features)
     heads = load("share.model.feed_forward", dict[str, object])
     _require("share.heads", share_heads, "share.model.feed_forward", heads)
     _require_data(corpora)
 
     params = read(PARAMS_FILE.resolve())
-    systems = active.classifiers(params)
-    kept = {
-        "clips": corpora,
-        "embeddings": [f"{name}/{corpus}.h5" for name, corpus in product(features, corpora)],
-        "classifiers": [f"{s}/{m}/{fold}" for (s, m), folds in systems.items() for fold in folds],
-        "share": [f"{name}/{head}" for name, head in active.regressors(params)],
-        "probes": probed,
-        "units": [str(fold) for fold in adapted],
-    }
-    for folder, names in kept.items():
+    results = active.results(params)
+    embeddings = [f"{name}/{corpus}.h5" for name, corpus in product(features, corpora)]
+    for folder, names in {"clips": corpora, "embeddings": embeddings, **results}.items():
         _prune(ARTIFACTS / folder, names)
     for name in features:
         (ARTIFACTS / "embeddings" / name).mkdir(exist_ok=True)
     files.write_json(ARTIFACTS / "plan" / "corpora.json", corpora)
-    results = {name: kept[name] for name in ("classifiers", "share", "probes", "units")}
     files.write_json(ARTIFACTS / "plan" / "results.json", results)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import Field
 
-from pipeline import audit, files, manifest, phones, prepare, progress, published, stage
+from pipeline import audit, files, manifest, phones, prepare, progress, provenance, published, stage
 from pipeline.augment import Augmentation
 from pipeline.corpora import registry
 from pipeline.params import Section, load
@@ -62,6 +62,7 @@ def main(
     parsed = registry.parse(definition.parser, raw)
     version = load("numerics_version", int)
     scratch = files.scratch(stage.resume_key("preprocess", repr(settings), version))
+    made = provenance.Provenance.of(_keys(corpus, params), [])
     with files.publish(manifest.CLIPS / corpus) as staged:
         places = prepare.Places(raw, staged, scratch)
         done = prepare.prepare_all(parsed.rows, settings, places, stage.runtime().workers)
@@ -70,17 +71,25 @@ def main(
         audit.require_sound(raw, outcome, params.max_reject_fraction)
         for refused in outcome.refused:
             prepare.remove(refused, staged)
-        made = (prepare.clips_of(p, corpus, definition.language) for p in outcome.kept)
-        clips = list(chain.from_iterable(made))
+        cut = (prepare.clips_of(p, corpus, definition.language) for p in outcome.kept)
+        clips = list(chain.from_iterable(cut))
         manifest.write(staged / "manifest.csv", clips)
         phones.carry_over(raw, clips, staged)
         report = audit.report(corpus, known, outcome)
         audit.write(staged, outcome.rejects, report)
         kept = [prepared.row for prepared in outcome.kept]
         published.write(staged, published.partitions(corpus, known, kept))
+        made.write(staged)
     for warning in report["warnings"]:
         progress.say(f"{corpus}: {warning}")
     progress.say(f"{corpus}: {report['kept']} of {report['found']} files kept, see audit.json")
+
+
+def _keys(corpus: str, params: PreprocessParams) -> list[str]:
+    """What the clips depend on: how many may be rejected is no part of it, nor an unused seed."""
+    sections = (f"preprocess.{name}" for name in PreprocessParams.model_fields)
+    own = [name for name in sections if name != "preprocess.max_reject_fraction"]
+    return [*own, f"corpus.{corpus}", "numerics_version", *(["seed"] if params.augment else [])]
 
 
 if __name__ == "__main__":

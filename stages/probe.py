@@ -13,6 +13,7 @@ from pipeline import files, folds, manifest
 from pipeline.layers import Layer
 from pipeline.manifest import ARTIFACTS
 from pipeline.params import Section, load
+from pipeline.provenance import Provenance
 from pipeline.stage import run
 
 
@@ -30,12 +31,17 @@ def main(
 ) -> None:
     """Probe every cached layer of an encoder, and place the clips in two dimensions."""
     from pipeline import probes
-    from pipeline.embeddings import opened
+    from pipeline.embeddings import opened, paths
     from pipeline.seeds import derive
     from pipeline.task import Task, examples
 
     params, task = load("probe", ProbeParams), load("task", Task)
-    clips = manifest.read(load("corpora", list[str]))
+    names = load("corpora", list[str])
+    keys = ("seed", "numerics_version", "corpora", "folds", "task")
+    own = ("probe.c", "probe.layer", "probe.points")
+    read = [*manifest.folders(names), folds.FOLDS, *paths(features, names)]
+    made = Provenance.of([*keys, *own], read)
+    clips = manifest.read(names)
     seed = derive(load("seed", int), "probe")
     with opened(features, clips) as corpora:
         scores = []
@@ -48,6 +54,7 @@ def main(
         out.mkdir()
         probes.write_layers(out, scores)
         probes.write_places(out, places)
+        made.write(out)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from pipeline import files, folds, layout, manifest
 from pipeline.params import load
+from pipeline.provenance import Provenance
 from pipeline.seeds import derive
 from pipeline.settings import Training
 from pipeline.stage import run, runtime
@@ -34,10 +35,11 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     from pipeline.waves import Waves
 
     params = load("retrain", RetrainParams)
-    clips = manifest.read(load("corpora", list[str]))
-    found = everything(clips, folds.read(fold))
-    base = layout.ENCODERS / load("pretrained", str)
+    corpora, base = load("corpora", list[str]), layout.ENCODERS / load("pretrained", str)
     folder = manifest.ARTIFACTS / "units" / str(fold)
+    keys = ("seed", "numerics_version", "corpora", "pretrained", "retrain")
+    made = Provenance.of(keys, [*manifest.folders(corpora), folds.FOLDS, base, folder])
+    found = everything(manifest.read(corpora), folds.read(fold))
 
     inputs = [layout.weights_sha256(base), files.sha256(folder / "units.h5")]
     seed = derive(load("seed", int), "retrain", fold)
@@ -46,7 +48,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     with Units(folder / "units.h5") as units:
         spans = Spans(params.mask_probability, params.mask_length)
         model = MaskedPrediction(encoder, units.scales, units.units, spans, seed).to(fit.device)
-        train_and_publish(fit, model, found, manifest.ARTIFACTS / "retrained" / str(fold))
+        train_and_publish(fit, model, found, manifest.ARTIFACTS / "retrained" / str(fold), made)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pydantic import Field
 from pipeline import files, folds, manifest, predictions, shares
 from pipeline.layers import Layer
 from pipeline.params import Section, load
+from pipeline.provenance import Provenance
 from pipeline.seeds import derive
 from pipeline.stage import run
 
@@ -61,6 +62,7 @@ def main(
     """Train regressors of emotion shares and predict dev and test."""
     params = load("share", ShareParams)
     clips = manifest.read(load("corpora", list[str]))
+    made = _provenance(features)
     rated = shares.rated(clips, folds.read(params.fold))
 
     from pipeline import regression
@@ -81,17 +83,28 @@ def main(
         fit = Fit.prepare("share", settings, seed, inputs, source, rated.samples)
         joint = settings.regressors == "joint"
         model = regression.untrained(design, rated, joint, seed).to(fit.device)
-        history = fit.run(model, train, dev)
+        target = manifest.ARTIFACTS / "share" / features / head
+        history = fit.run(model, train, dev, target=target)
         if not fit.processes.main:
             return
         scored = rated.of_role("dev", "test")
-        with files.publish(manifest.ARTIFACTS / "share" / features / head) as out:
+        with files.publish(target) as out:
             out.mkdir()
             regression.save(out, design, model.named, scale)
             losses = [f"{role}_loss_{name}" for name in model.named for role in ("train", "dev")]
             predictions.write_history(out, history, ["epoch", *losses])
+            made.write(out)
             shares.write(out, rated.emotions, scored, regression.predict(fit, model, scored))
         fit.discard()
+
+
+def _provenance(features: str) -> Provenance:
+    from pipeline.embeddings import paths
+
+    corpora = load("corpora", list[str])
+    own = [f"share.{name}" for name in ("fold", "layer", "model", "training")]
+    keys = ["seed", "numerics_version", "corpora", *own]
+    return Provenance.of(keys, [*manifest.folders(corpora), folds.FOLDS, *paths(features, corpora)])
 
 
 if __name__ == "__main__":

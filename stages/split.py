@@ -10,6 +10,7 @@ from pipeline import files, folds, manifest, partition, progress
 from pipeline.errors import PipelineError
 from pipeline.manifest import CLIPS, Clip
 from pipeline.params import Section, load
+from pipeline.provenance import Provenance
 from pipeline.stage import run
 
 GIVEN = Path("data/folds.csv")
@@ -42,6 +43,9 @@ def main() -> None:
     params = load("split", SplitParams)
     corpora = load("corpora", list[str])
     clips = manifest.read(corpora)
+    drawn = params.shared or "random" in (params.by, params.dev)
+    keys = ["corpora", "split", *(["seed"] if drawn else [])]
+    provenance = Provenance.of(keys, manifest.folders(corpora))
     originals = [clip for clip in clips if not clip.augmented_from]
     made = _divide(params, originals, corpora)
     apart = len(made)
@@ -53,6 +57,7 @@ def main() -> None:
         folds.require_no_leakage(written[:apart], clips, shared=params.by == "random")
         folds.require_no_leakage(written[apart:], clips, shared=True)
     files.seal(folds.FOLDS)
+    provenance.write(folds.FOLDS, beside=True)
     repeated = folds.audio_in_several_corpora(originals)
     for group in repeated[:TOLD]:
         progress.say(f"the same audio: {', '.join(group)}")

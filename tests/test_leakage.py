@@ -17,6 +17,7 @@ from pipeline import folds, manifest, params
 from pipeline.audio import write_flac
 from pipeline.cli.preset import merged
 from pipeline.files import SUMS
+from pipeline.provenance import FILE
 from pipeline.task import Example
 from stages import (
     cluster,
@@ -85,8 +86,9 @@ def digests() -> dict[str, str]:
     found = {}
     for path in sorted(Path("artifacts").rglob("*")):
         name = str(path)
-        # Embeddings are of every clip; the map of clips is a picture of them, without labels.
-        about_all = ("clips/", "artifacts/embeddings/", "folds.csv", "places.csv", SUMS)
+        # Embeddings are of every clip, and provenance says so; the map of clips is a picture of
+        # them, without labels.
+        about_all = ("clips/", "artifacts/embeddings/", "folds.csv", "places.csv", SUMS, FILE)
         if path.is_file() and not any(part in name for part in about_all):
             content = path.read_bytes()
             if path.name == "predictions.csv":

@@ -152,6 +152,12 @@ def test_an_experiment_changes_one_line_of_params(tmp_path: Path, name: str) -> 
     assert [line[:2] for line in changed] == [["scale:", "7.5"]]
 
 
+def test_numbers_keep_their_notation_and_comments_of_the_overlay_stay_behind() -> None:
+    after = preset.merged(BASE, "multitask: {learning_rate: 1e-5}\ntask:\n  merge:\n    a: b # x\n")
+    assert re.search(r"^  learning_rate: 1e-5 +# \[paper\]", after, re.M)
+    assert "# x" not in after
+
+
 def test_an_overlay_may_not_invent_keys() -> None:
     with pytest.raises(PipelineError, match=r"no key cluster\.scale"):
         preset.merged(BASE, "cluster:\n  scale: 3\n")

@@ -125,7 +125,7 @@ def test_the_corpora_table_counts_utterances_once(project: Path) -> None:
     ]
     second = [replace(clip, clip=f"{clip.clip}#2") for clip in clips[:5]]
     manifest.write(manifest.CLIPS / "demo" / "manifest.csv", [*clips, *copies, *second])
-    corpora_table.write(project, ["demo", "tess"])
+    corpora_table.write(project, manifest.read(["demo", "tess"]))
     with (project / "corpora.csv").open() as file:
         rows = [tuple(row) for row in csv.reader(file)]
     expected = Counter((clip.emotion, clip.corpus) for clip in study.clips())

@@ -59,7 +59,7 @@ def planted(root: Path, systems: list[tuple[str, str]], masked: bool = False) ->
         emotions, tested = scores.read_share(path, 0)
         scored = scores.share(tested, emotions, Bootstrap(100, 1))
         found.append(Regressor(features, head, emotions, tested, scored))
-    return Run({}, [], found, {}, {}, {})
+    return Run([], {}, [], found, {}, {}, {})
 
 
 def test_the_section_has_a_figure_of_all_and_a_scatter_of_each(tmp_path: Path) -> None:
@@ -90,6 +90,6 @@ def test_masked_truth_gives_rows_without_scores(tmp_path: Path) -> None:
 
 
 def test_without_regressors_there_is_no_section(tmp_path: Path) -> None:
-    assert share_section.section(Run({}, [], [], {}, {}, {}), tmp_path) is None
+    assert share_section.section(Run([], {}, [], [], {}, {}, {}), tmp_path) is None
     share_section.write(tmp_path, [])
     assert not list(tmp_path.iterdir())

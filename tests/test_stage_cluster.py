@@ -107,7 +107,8 @@ def test_twice_the_same_bytes(fold: Path) -> None:
     first = digests()
     main(fold=0)
     assert digests() == first
-    assert sorted(first) == ["SHA256SUMS", "codebooks.safetensors", "report.json", "units.h5"]
+    names = ["SHA256SUMS", "codebooks.safetensors", "provenance.json", "report.json", "units.h5"]
+    assert sorted(first) == names
 
 
 def test_dev_frames_never_move_a_centroid(project: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import encoder, files, frontends, hub, params
+from pipeline import encoder, files, frontends, hub, params, provenance
 from pipeline.errors import PipelineError
 from pipeline.files import sha256
 from stages.encoder import main
@@ -38,7 +38,8 @@ def test_a_front_end_is_its_settings(project: Path, name: str) -> None:
     main(name)
     config = json.loads((ENCODERS / name / "config.json").read_text("utf-8"))
     assert frontends.parse(config)
-    assert {path.name for path in (ENCODERS / name).iterdir()} == {"config.json", files.SUMS}
+    held = {path.name for path in (ENCODERS / name).iterdir()}
+    assert held == {"config.json", files.SUMS, provenance.FILE}
 
 
 def test_a_pinned_encoder_keeps_its_provenance(

@@ -4,108 +4,28 @@ The pipeline is the project's own, on a small demo corpus and logistic regressio
 `dvc` and the stages run as users run them, each clone with a cache of its own.
 """
 
-import json
-import os
-import re
-import shutil
-import subprocess
-import sys
+import asyncio
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from pipeline.cli.preset import merged
-from pipeline.sources import ROOT
+from tests.team import Colleague
 
-SMALL = """
-corpora: [demo]
-encoders: [fbank]
-features: [fbank]
-folds: [0]
-adapted: []
-methods: {cached: [linear], pretrained: [], retrained: []}
-pretrained: fbank
-task: {classes: [angry, sad], merge: {}}
-synthesize: {speakers: 4, takes: 1}
-split: {by: speaker, count: 2}
-extract: {frames: [last], means: [last]}
-finetune: {methods: {linear: {pooling: mean}}}
-share: {features: [], heads: []}
-probe: {features: []}
-evaluate: {bootstrap: 100}
-"""
 # What DVC's run cache never holds, since they have outputs that it does not cache.
 UNCACHED = {"plan", "evaluate"}
-
-
-@dataclass(frozen=True)
-class Colleague:
-    """One clone of the project, with DVC's cache inside it."""
-
-    folder: Path
-
-    def run(self, *words: str) -> str:
-        environment = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HOME": str(self.folder.parent),
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }
-        done = subprocess.run(
-            words, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def change(self, overlay: str) -> None:
-        path = self.folder / "params.yaml"
-        path.write_text(merged(path.read_text("utf-8"), overlay), "utf-8")
-
-    def commit(self, message: str) -> None:
-        self.run("git", "add", ".")
-        who = ("-c", "user.name=Someone", "-c", "user.email=someone@example.org")
-        self.run("git", *who, "commit", "-qm", message)
-
-    def repro(self, *options: str) -> tuple[set[str], set[str]]:
-        """Which stages ran, and which came from a cache without running."""
-        out = self.run("dvc", "repro", *options)
-        return (
-            set(re.findall(r"^Running stage '(.+)':$", out, re.M)),
-            set(re.findall(r"^Stage '(.+)' is cached - skipping run", out, re.M)),
-        )
-
-    def clone(self, name: str) -> "Colleague":
-        target = self.folder.parent / name
-        self.run("git", "clone", "-q", str(self.folder), str(target))
-        return Colleague(target)
-
-    @property
-    def uar(self) -> float:
-        metrics = json.loads((self.folder / "results/metrics.json").read_text("utf-8"))
-        return float(metrics["emotion"]["fbank"]["linear"]["uar"])
 
 
 @pytest.fixture(scope="module")
 def a(tmp_path_factory: pytest.TempPathFactory) -> Colleague:
     """A has run the pipeline, committed it and pushed to a folder."""
     root = tmp_path_factory.mktemp("team")
-    folder = root / "a"
-    for name in ("stages", "pipeline"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", "params.yaml", "data/folds.csv", ".dvcignore", ".gitignore"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    a = Colleague(folder)
-    a.run("git", "init", "-q")
-    a.run("dvc", "init", "-q")
-    for words in ("core.analytics false", "core.check_update false"):
-        a.run("dvc", "config", *words.split())
-    a.change(SMALL)
-    a.commit("Set up")
+    a = Colleague.found(root / "a")
     a.run("dvc", "remote", "add", "-d", "team", str(root / "remote"))
     assert a.repro()[0] >= {"extract@fbank-demo", "finetune-cached@fbank-linear-0", "evaluate"}
     a.run("dvc", "push", "-q")
@@ -222,3 +142,59 @@ def test_an_s3_bucket_serves_as_well(a: Colleague, bucket: str) -> None:
     d.run("dvc", "pull", "-q", "-r", "s3", "extract@fbank-demo")
     assert d.run("python", "-c", READ).split() == ["32", "fbank", "1"]
     assert a.run("git", "status", "--porcelain") == ""
+
+
+@dataclass(frozen=True)
+class Server:
+    """An SSH server of this machine: its port, and the only key that it lets in."""
+
+    port: int
+    key: Path
+
+
+@pytest.fixture
+def ssh(tmp_path: Path) -> Iterator[Server]:
+    """A server that speaks SFTP, with an empty folder as its root."""
+    pytest.importorskip("dvc_ssh", reason="needs the extra ssh")
+    import asyncssh
+
+    own, theirs = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    theirs.write_private_key(tmp_path / "key")
+    (tmp_path / "key").chmod(0o600)
+    (tmp_path / "served").mkdir()
+    allowed = asyncssh.import_authorized_keys(theirs.export_public_key().decode())
+
+    def serve(channel: Any) -> Any:
+        return asyncssh.SFTPServer(channel, chroot=bytes(tmp_path / "served"))
+
+    async def start() -> Any:
+        keys = {"server_host_keys": [own], "authorized_client_keys": allowed}
+        return await asyncssh.listen("127.0.0.1", 0, **keys, sftp_factory=serve)
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    listening = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
+    yield Server(listening.get_port(), tmp_path / "key")
+    loop.call_soon_threadsafe(listening.close)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(60)
+
+
+def test_an_ssh_server_serves_as_well(a: Colleague, ssh: Server, tmp_path: Path) -> None:
+    e = a.clone("e")
+    for one in (a, e):
+        url = f"ssh://someone@127.0.0.1:{ssh.port}/ser"
+        one.run("dvc", "remote", "add", "-f", "--local", "ssh", url)
+        one.run("dvc", "remote", "modify", "--local", "ssh", "keyfile", str(ssh.key))
+    a.run("dvc", "push", "-q", "-r", "ssh", "extract@fbank-demo")
+    pushed = sorted((tmp_path / "served").rglob("*"))
+    assert pushed
+    e.run("dvc", "pull", "-q", "-r", "ssh", "extract@fbank-demo")
+    assert e.run("python", "-c", READ).split() == ["32", "fbank", "1"]
+    assert a.run("git", "status", "--porcelain") == ""
+
+    ssh.key.unlink()
+    with pytest.raises(AssertionError, match="dvc push"):
+        a.run("dvc", "push", "-q", "-r", "ssh", "preprocess@demo")
+    assert sorted((tmp_path / "served").rglob("*")) == pushed

@@ -59,7 +59,12 @@ def _grid(study: Any) -> list[tuple[str, Any, str]]:
 def _layers(study: Any) -> list[tuple[str, Any, str]]:
     """Table 4: all layers with the paper's loss, from the top."""
     layers = [layer for layer, loss in study if loss == "am-softmax"]
-    return [("retrained", layer, "am-softmax") for layer in sorted(layers, key=str)]
+    return [("retrained", layer, "am-softmax") for layer in sorted(layers, key=_depth)]
+
+
+def _depth(layer: Any) -> int:
+    """How far below the top a layer is; ``last`` is the top."""
+    return -layer if isinstance(layer, int) else 0
 
 
 def _table(

@@ -105,9 +105,11 @@ def _owners(repo: Any) -> dict[str, str]:
 
 
 def _gc() -> None:
-    """Delete the scratch store: a stage that was interrupted starts anew."""
+    """Delete the scratch store: a stage that was interrupted starts anew, and so does its curve."""
+    from pipeline import live
     from pipeline.files import scratch_root
 
+    live.clear()
     root = scratch_root()
     if not root.is_dir():
         typer.echo(f"{root}: nothing to delete")

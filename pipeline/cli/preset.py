@@ -52,10 +52,18 @@ def merged(base: str, overlay: str) -> str:
     yaml.width = 4096
     yaml.preserve_quotes = True
     document = yaml.load(base)
-    _merge(document, YAML(typ="safe").load(overlay), "")
+    # Loaded with its numbers' notation: 1e-4 stays 1e-4.
+    _merge(document, _plain(YAML().load(overlay)), "")
     text = io.StringIO()
     yaml.dump(document, text)
     return text.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """Without the overlay's comments and styles, which are not for the file merged into."""
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
 def _merge(base: CommentedMap, overlay: dict[str, Any], where: str) -> None:
