@@ -52,7 +52,7 @@ class Crnn(nn.Module):
         self.convolutions = nn.ModuleList(
             nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairs
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(b) for _, b in pairs)
+        self.norms = nn.ModuleList(nn.BatchNorm1d(b) for _, b in pairs)
         for _ in pairs:
             bands = _halved(bands)
         self.gru = nn.GRU(
@@ -72,7 +72,6 @@ class Crnn(nn.Module):
         # Twice as fast on a CPU with channels last.
         images = frames[:, None].contiguous(memory_format=torch.channels_last)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            # ReLU comes after padding: on a CPU its gradient is twice as fast in that layout.
             images = torch.relu(_normed(norm, convolution(images), lengths))
             # An odd last frame counts half, as it does before padding.
             images = avg_pool2d(images, 2, ceil_mode=True, divisor_override=4)
@@ -120,14 +119,16 @@ def load(folder: Path) -> tuple[Crnn, Scale]:
 
 
 def _normed(norm: nn.Module, images: Tensor, lengths: Tensor) -> Tensor:
-    """Pass valid frames through ``norm`` as one long image; padding becomes zero.
+    """Normalise (clips, channels, frames, bands) over all valid positions; padding becomes zero.
 
-    ``images`` are (clips, channels, frames, bands), channels last in memory, as is the result.
+    Positions are rows for ``norm``: of images in channels-last layout, torch 2.13 computes a wrong
+    gradient of its norm where the next step's gradient has another layout.
     """
-    rows = images.permute(0, 2, 3, 1).flatten(0, 1)
+    frames = images.permute(0, 2, 3, 1).flatten(0, 1)
     kept = valid(lengths, images.shape[2]).flatten().nonzero().squeeze(1).to(images.device)
-    normed = norm(rows.index_select(0, kept).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
-    padded = torch.zeros_like(rows, dtype=normed.dtype).index_copy(0, kept, normed)
+    positions = frames.index_select(0, kept)
+    normed = norm(positions.flatten(0, 1)).view(positions.shape)
+    padded = torch.zeros_like(frames, dtype=normed.dtype).index_copy(0, kept, normed)
     made: Tensor = padded.unflatten(0, (len(images), images.shape[2]))
     return made.permute(0, 3, 1, 2)
 

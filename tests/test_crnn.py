@@ -56,12 +56,37 @@ def test_statistics_are_those_of_the_valid_frames() -> None:
     """The first norm against the moments of each clip's own convolution, joined."""
     model, frames = network().train(), clips(4, 6, 10)
     norm, convolution = model.norms[0], model.convolutions[0]
-    assert isinstance(norm, nn.BatchNorm2d)
+    assert isinstance(norm, nn.BatchNorm1d)
     norm.momentum = 1.0
     model(pad_sequence(frames, batch_first=True), torch.tensor([4, 6, 10]))
     alone = torch.cat([convolution(clip[None, None])[0].flatten(1) for clip in frames], 1)
     torch.testing.assert_close(norm.running_mean, alone.mean(1), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(norm.running_var, alone.var(1), rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_are_finite_differences() -> None:
+    """Of the largest entry of every weight, in training mode."""
+    model, lengths = network().train(), torch.tensor([30, 21, 9])
+    frames = pad_sequence(clips(30, 21, 9), batch_first=True)
+    targets = torch.eye(2)[[0, 1, 0]]
+
+    def loss() -> Tensor:
+        return -(targets * model(frames, lengths).double().log_softmax(1)).sum()
+
+    loss().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        place, step = int(parameter.grad.abs().argmax()), 1e-3
+        values = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                parameter.view(-1)[place] += sign * step
+                values.append(float(loss()))
+                parameter.view(-1)[place] -= sign * step
+        expected = (values[0] - values[1]) / (2 * step)
+        assert float(parameter.grad.view(-1)[place]) == pytest.approx(
+            expected, rel=0.05, abs=1e-4
+        ), name
 
 
 def test_the_loss_is_cross_entropy_and_takes_mixtures() -> None:
