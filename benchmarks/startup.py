@@ -1,11 +1,14 @@
 """What one waits for before anything is computed: ``python -m benchmarks.startup``.
 
 `dvc repro` with nothing to do, on the demo's graph and on one of 5 corpora, 5 folds and 4 methods
-(stage commands are replaced by ones that only write their outputs), beside ``dvc --version``; each
-stage's ``--help``; and the import of all that a stage runs on, with an encoder and without.
+(stage commands are replaced by ones that only write their outputs), beside ``dvc --version``; the
+``--help`` of `ser` and of each stage; and the import of all that a stage runs on, with an encoder
+and without. Beside the time on the clock stands that of the processor: on a busy machine the first
+says little.
 """
 
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -33,8 +36,11 @@ RUNS = 5
 def graph(folder: Path, overlay: str) -> int:
     """Lay a project out whose stages only write their outputs; return how many there are."""
     for name in ("stages", "pipeline", "data"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / ".gitignore", folder)
+        ignored = shutil.ignore_patterns("__pycache__", "raw")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in (".gitignore", ".dvcignore", ".dvc/config"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
     text = merged((ROOT / "params.yaml").read_text("utf-8"), overlay)
     (folder / "params.yaml").write_text(text, "utf-8")
     for corpus in YAML(typ="safe").load(text)["corpora"]:
@@ -50,7 +56,7 @@ def graph(folder: Path, overlay: str) -> int:
         stage["cmd"] = " && ".join(pooled * (name == "plan") + made)
     with (folder / "dvc.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(document, file)
-    for words in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "repro", "-q"]):
+    for words in (["git", "init", "-q"], ["dvc", "repro", "-q"]):
         subprocess.run(words, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     listed = subprocess.run(
         ["dvc", "stage", "list", "--name-only"], cwd=folder, capture_output=True, check=True
@@ -58,14 +64,21 @@ def graph(folder: Path, overlay: str) -> int:
     return len(listed.stdout.split())
 
 
-def seconds(command: Sequence[str], folder: Path = ROOT) -> float:
-    """The median wall time of a command."""
-    times = []
+def seconds(command: Sequence[str], folder: Path = ROOT) -> str:
+    """The medians of a command's wall time and of its CPU time."""
+    walls, busy = [], []
     for _ in range(RUNS):
-        start = time.perf_counter()
+        start, before = time.perf_counter(), children_s()
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+        walls.append(time.perf_counter() - start)
+        busy.append(children_s() - before)
+    return f"{statistics.median(walls):.2f} s (CPU {statistics.median(busy):.2f} s)"
+
+
+def children_s() -> float:
+    """CPU seconds of the finished child processes."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def imports(stage: str) -> list[str]:
@@ -75,18 +88,19 @@ def imports(stage: str) -> list[str]:
 
 
 def main() -> None:
-    """Print medians of wall time, in seconds."""
-    print(f"dvc --version: {seconds(['dvc', '--version']):.2f} s")
+    """Print medians."""
+    print(f"dvc --version: {seconds(['dvc', '--version'])}")
     for title, overlay in (("demo", "{}"), ("5 corpora, 5 folds, 4 methods", LARGE)):
         with tempfile.TemporaryDirectory() as name:
             count = graph(Path(name), overlay)
             took = seconds(["dvc", "repro"], Path(name))
-        print(f"dvc repro with nothing to do, {title}, {count} stages: {took:.2f} s")
+        print(f"dvc repro with nothing to do, {title}, {count} stages: {took}")
+    print(f"ser --help: {seconds(['ser', '--help'])}")
     for path in sorted((ROOT / "stages").glob("[a-z]*.py")):
         stage = f"stages.{path.stem}"
         kind = "with an encoder" if Path("pipeline/encoder.py") in closure(stage) else "without"
         shown = seconds([sys.executable, "-m", stage, "--help"])
-        print(f"{stage}: --help {shown:.2f} s, imports {kind} {seconds(imports(stage)):.2f} s")
+        print(f"{stage}: --help {shown}, imports {kind} {seconds(imports(stage))}")
 
 
 if __name__ == "__main__":

@@ -44,6 +44,12 @@ pre { background: var(--band); border: 1px solid var(--line); border-radius: 0.4
   padding: 0.8rem 1rem; overflow-x: auto; }
 nav { display: flex; flex-wrap: wrap; gap: 0.3rem 1rem; font-size: 0.9rem; }
 a { color: var(--accent); }
+@media (max-width: 40rem) {
+  /* The column that stays must leave room for those that move, and a picture its letters. */
+  th:first-child, td:first-child { max-width: 45vw; white-space: normal; overflow-wrap: anywhere; }
+  figure { overflow-x: auto; }
+  img { width: 32rem; max-width: none; }
+}
 @media print { body { max-width: none; } }
 """
 
@@ -121,8 +127,8 @@ def _beside(name: str) -> str:
 
 
 def _picture(path: Path) -> str:
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f'<figure><img alt="{escape(path.stem)}" src="data:image/png;base64,{data}"></figure>'
+    data, told = base64.b64encode(path.read_bytes()).decode(), escape(path.stem.replace("-", " "))
+    return f'<figure><img alt="{told}" src="data:image/png;base64,{data}"></figure>'
 
 
 def _table(table: Table) -> str:

@@ -158,7 +158,7 @@ def environment(_run: Run, _plots: Path) -> Section:
     """Where the page is that `environment_page` makes: this one must not depend on the machine."""
     note = (
         f"Library versions, devices and times are no part of this page, so that equal work gives "
-        f"equal bytes; they are in {ENVIRONMENT} on the machine that ran `evaluate`."
+        f"equal bytes; they are in {ENVIRONMENT} on the machine that made it."
     )
     return Section("Environment", [note], beside=ENVIRONMENT)
 

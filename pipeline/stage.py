@@ -63,7 +63,7 @@ def run(main: Callable[..., None]) -> None:
     command beside the first is refused.
     """
     signal.signal(signal.SIGTERM, _terminate)
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(_with_threads(main))
     try:
         app(standalone_mode=False)
@@ -92,13 +92,16 @@ def resume_key(stage: str, params: object, inputs: object) -> object:
 
 def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
     import functools
+    import inspect
+
+    options = inspect.signature(main).parameters
 
     @functools.wraps(main)
     def command(*args: object, **kwargs: object) -> None:
         set_threads(runtime().threads)
         start = time.monotonic()
         try:
-            given = [f"--{name} {value}" for name, value in kwargs.items()]
+            given = [f"--{n} {v}" for n, v in kwargs.items() if v != options[n].default]
             # Processes that torchrun started together are one run.
             rank = os.environ.get("RANK", "0")
             with locked(" ".join([_stage(main), *given, *([rank] if rank != "0" else [])])):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import files
+from pipeline import files, live
 from pipeline.cli import main as cli
 from pipeline.sources import ROOT
 from tests import ratings
@@ -227,18 +227,21 @@ def test_the_cached_embeddings_are_listed(
     ratings.write_project(clips, roles, frames)
     assert run("cache", "ls") == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if "demo" in line)
-    assert line.split()[:4] == ["fbank", "-", "demo", "5"]
+    assert line.split()[:5] == ["fbank", "-", "demo", "5", str(sum(map(len, frames.values())))]
 
 
 def test_gc_deletes_unfinished_work_alone(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     unfinished = files.scratch({"stage": "extract"})
+    curve = live.FOLDER / "multitask-0.csv"
+    files.write_text(curve, "epoch,train_loss\n")
     (unfinished / "shard").write_bytes(b"0" * 2_000_000)
     (unfinished.parent / "notes.txt").write_text("mine")
     assert run("cache", "gc") == 0
     assert "2.0 MB deleted" in capsys.readouterr().out
     assert [path.name for path in unfinished.parent.iterdir()] == ["notes.txt"]
+    assert not curve.exists()
 
 
 def test_sub_commands_load_nothing_heavy() -> None:

@@ -33,6 +33,10 @@ def a(tmp_path_factory: pytest.TempPathFactory) -> Colleague:
     return a
 
 
+# As README has it.
+SHOW = ["dvc", "exp", "show", "--only-changed", "--keep", r".*\.(uar|rho)$"]
+SHOW += ["--drop", ".*(war|f1|eer)|.*/|Created|State|Executor"]
+
 READ = """
 import h5py
 from pathlib import Path
@@ -62,6 +66,9 @@ def test_b_takes_one_corpus_then_everything_and_gives_back(a: Colleague) -> None
     b.change("finetune: {methods: {linear: {pooling: mean-std}}}")
     assert b.repro()[0] - {"plan"} == {"finetune-cached@fbank-linear-0", "evaluate"}
     b.run("dvc", "push", "-q", "--run-cache")
+
+    shown = b.run(*SHOW)  # one experiment, or none: the scores are there all the same
+    assert "emotion.fbank.linear.uar" in shown and ".py" not in shown
 
     a.change("finetune: {methods: {linear: {pooling: mean-std}}}")
     a.run("dvc", "pull", "-q", "--run-cache")

@@ -29,8 +29,11 @@ def _ls() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    columns = ("encoder", "revision", "corpus", "clips", "frames of", "means of", "precision")
-    table = Table(*columns, "MB", "numerics", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in ("encoder", "revision", "corpus", "clips", "frames"):
+        table.add_column(name, no_wrap=True)
+    for name in ("layers", "means of", "precision", "MB", "numerics"):
+        table.add_column(name)
     for row in _embeddings():
         table.add_row(*row)
     Console(highlight=False).print(table if table.row_count else "no embeddings, `dvc repro`")
@@ -42,12 +45,13 @@ def _embeddings() -> Iterator[tuple[str, ...]]:
 
     for path in sorted((ARTIFACTS / "embeddings").glob("*/*.h5")):
         with Embeddings(path) as found:
-            header, clips = found.header, len(found.clips)
+            header, clips, frames = found.header, len(found.clips), found.offsets[-1]
         yield (
             header.encoder,
             header.revision[:8] or header.weights_sha256[:8] or "-",
             path.stem,
             str(clips),
+            str(frames),
             _named(header.frames),
             _named(header.means),
             f"{header.precision}, {header.dtype}",
