@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline import active, files, folds, manifest, runs
-from pipeline.params import KEYS, PARAMS_FILE, Section, load, read
+from pipeline.params import KEYS, Section, load
 from pipeline.stage import run
 
 RESULTS = Path("results")
@@ -33,7 +33,7 @@ def main() -> None:
 
     seed, corpora = load("seed", int), load("corpora", list[str])
     bootstrap = Bootstrap(load("evaluate", EvaluateParams).bootstrap, seed)
-    params = read(PARAMS_FILE.resolve())
+    params = active.checked()
     systems, regressors = active.classifiers(params), active.regressors(params)
     share_fold = load("share.fold", int)
     by = load("split.by", str)
