@@ -7,7 +7,26 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any, TypeAlias
 
+from pipeline.params import PARAMS_FILE, load, read
+
 System: TypeAlias = tuple[str, str]  # start and method, or features and head
+
+
+_METHODS = ("methods.cached", "methods.pretrained", "methods.retrained")
+_NAMES = ("features", *_METHODS, "crnn.features", "share.features", "share.heads")
+
+
+def checked() -> dict[str, Any]:
+    """The parsed ``params.yaml``, whose lists are sure to be lists.
+
+    Raises:
+        PipelineError: One is not, or is missing.
+    """
+    for key in _NAMES:
+        load(key, list[str])
+    for key in ("folds", "adapted"):
+        load(key, list[int])
+    return read(PARAMS_FILE.resolve())
 
 
 def classifiers(params: Mapping[str, Any]) -> dict[System, list[int]]:

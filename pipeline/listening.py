@@ -14,19 +14,10 @@ from pipeline import audio
 from pipeline.errors import PipelineError
 from pipeline.judge import Judge
 from pipeline.manifest import SAMPLE_RATE_HZ
-from pipeline.params import Section
-from pipeline.segments import spans, speech_part
+from pipeline.segments import Cutting, spans, speech_part
 
 # What a folder is searched for; a file that is named is tried whatever it is called.
 SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"}
-
-
-class Cutting(Section):
-    """The part of ``preprocess`` that decides which clips a file becomes."""
-
-    max_clip_s: float
-    last_clip: str
-    trim_db: float | None
 
 
 @dataclass(frozen=True)

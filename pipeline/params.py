@@ -8,12 +8,13 @@ module and reads it with `load`.
 import difflib
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -66,6 +67,9 @@ class Section(BaseModel):
     )
 
 
+S = TypeVar("S", bound=Section)
+
+
 def load(key: str, kind: type[T], path: Path = PARAMS_FILE) -> T:
     """Read and validate one value of ``params.yaml``.
 
@@ -78,6 +82,22 @@ def load(key: str, kind: type[T], path: Path = PARAMS_FILE) -> T:
         PipelineError: The file is unreadable, or a key is missing, unknown, mistyped or out of
             range; the message names the key, the rule, and the nearest known name.
     """
+    return _validated(key, kind, _find(key, path), path)
+
+
+def load_part(key: str, kind: type[S], path: Path = PARAMS_FILE) -> S:
+    """Read and validate a section as `load` does, but no more of it than ``kind`` has.
+
+    Raises:
+        PipelineError: As `load`.
+    """
+    value = _find(key, path)
+    if isinstance(value, Mapping):
+        value = {name: value[name] for name in kind.model_fields if name in value}
+    return _validated(key, kind, value, path)
+
+
+def _find(key: str, path: Path) -> Any:
     value: Any = read(path.resolve())
     seen: list[str] = []
     for part in key.split("."):
@@ -85,10 +105,14 @@ def load(key: str, kind: type[T], path: Path = PARAMS_FILE) -> T:
             raise PipelineError(_missing(path, seen, part, value))
         value = value[part]
         seen.append(part)
+    return value
+
+
+def _validated(key: str, kind: type[T], value: object, path: Path) -> T:
     try:
-        return TypeAdapter(kind).validate_python(value)
+        return TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
-        raise PipelineError(_explain(path, key, kind, error)) from None
+        raise PipelineError(_explain(path, key, kind, value, error)) from None
 
 
 @cache
@@ -134,26 +158,79 @@ def _missing(path: Path, seen: list[str], part: str, value: object) -> str:
     return f"{path.name}: no {part!r} under {section}{_nearest(part, known)}"
 
 
-def _explain(path: Path, key: str, kind: Any, error: ValidationError) -> str:
+def _explain(path: Path, key: str, kind: Any, value: object, error: ValidationError) -> str:
     """One line for the first problem that pydantic found."""
     found = error.errors(include_url=False)
-    # A misspelt key is also a missing one: its neighbour is the better remedy.
-    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
-    location = [str(part) for part in first["loc"]]
-    dotted = ".".join([key, *location])
-    if first["type"] == "extra_forbidden":
-        return f"{path.name}: unknown key {dotted!r}{_nearest(location[-1], _fields(kind))}"
+    # A misspelt key is also a missing one: its neighbour is the better remedy. Under another kind
+    # every key is unknown.
+    wrong_kind = [o for o in found if o["loc"] == ("kind",) and o["type"] == "literal_error"]
+    unknown = [one for one in found if one["type"] == _UNKNOWN]
+    first = [*wrong_kind, *unknown, *found][0]
+    keys = _keys(value, first)
+    dotted = ".".join([key, *map(str, keys)])
+    if first["type"] == _UNKNOWN:
+        known = _names(kind, first["loc"][:-1])
+        return f"{path.name}: unknown key {dotted!r}{_nearest(str(keys[-1]), known)}"
     if first["type"] == "missing":
         return f"{path.name}: missing key {dotted!r}, add it (see README)"
-    rule = re.sub(r"^(Value error,|\w+ should be)", "be", first["msg"])
-    rule = re.sub(r"^\w+ should ", "", rule)
-    return f"{path.name}: {dotted} must {rule}, got {_BRIEF.repr(first['input'])}"
+    if first["type"] == "union_tag_not_found":
+        near = difflib.get_close_matches("kind", first["input"], n=1)
+        return f"{path.name}: " + (
+            f"unknown key '{dotted}.{near[0]}', did you mean 'kind'?"
+            if near
+            else f"missing key '{dotted}.kind', add it (see README)"
+        )
+    if first["type"] == "union_tag_invalid":
+        kinds, got = first["ctx"]["expected_tags"], _BRIEF.repr(first["ctx"]["tag"])
+        return f"{path.name}: {dotted}.kind must be one of {kinds}, got {got}"
+    # Where a value may be of several types, each has something to say.
+    rules = dict.fromkeys(_rule(one) for one in found if _keys(value, one) == keys)
+    return f"{path.name}: {dotted} must {' or '.join(rules)}, got {_BRIEF.repr(first['input'])}"
 
 
-def _fields(kind: Any) -> list[str]:
-    """Every key name that a section and its sub-sections know."""
-    names: list[str] = []
-    for name, field in getattr(kind, "model_fields", {}).items():
-        names.append(field.alias or name)
-        names += _fields(field.annotation)
-    return names
+_UNKNOWN = "extra_forbidden"
+
+
+def _rule(error: ErrorDetails) -> str:
+    """What pydantic expects, to be read after "must"."""
+    if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        return "be a mapping of keys"
+    rule = re.sub(r"^(Value error,|\w+ should be)", "be", error["msg"])
+    return re.sub(r"^\w+ should ", "", rule)
+
+
+def _keys(value: object, error: ErrorDetails) -> list[int | str]:
+    """Where an error is: pydantic's location without its names for the types of a union."""
+    kept: list[int | str] = []
+    for part in error["loc"]:
+        inner = isinstance(value, Mapping) and part in value
+        if inner or (isinstance(value, list) and isinstance(part, int)):
+            kept.append(part)
+            value = value[part]  # type: ignore[index]
+        elif error["type"] == "missing" and part == error["loc"][-1]:
+            kept.append(part)
+    return kept
+
+
+def _names(kind: Any, location: Sequence[int | str]) -> list[str]:
+    """The keys that a section knows, which lies at pydantic's location in ``kind``."""
+    found = list(_sections(kind))
+    for part in location:
+        fields = [(field.alias or n, field) for s in found for n, field in s.model_fields.items()]
+        inner = [s for n, field in fields if n == part for s in _sections(field.annotation)]
+        found = inner or [s for s in found if part in _tags(s)] or found
+    return [field.alias or name for one in found for name, field in one.model_fields.items()]
+
+
+def _tags(section: type[Section]) -> tuple[Any, ...]:
+    """What tells a section from others that may stand in its place: its ``kind``."""
+    field = section.model_fields.get("kind")
+    return get_args(field.annotation) if field else ()
+
+
+def _sections(kind: Any) -> Iterator[type[Section]]:
+    """The sections that an annotation holds, not those within them."""
+    if isinstance(kind, type) and issubclass(kind, Section):
+        yield kind
+    for argument in get_args(kind):
+        yield from _sections(argument)

@@ -1,14 +1,26 @@
 """From an utterance to clips: silence trimmed off its ends, long ones cut.
 
-Pure functions on samples, called by `pipeline.prepare`.
+Pure functions on samples, called by `pipeline.prepare`, and the parameters that they follow.
 """
 
+from typing import Annotated, Literal
+
 import numpy as np
+from pydantic import Field
 
 from pipeline.audio import MIN_SAMPLES, Samples
+from pipeline.params import Section
 
 FRAME_SAMPLES = 400
 HOP_SAMPLES = 160
+
+
+class Cutting(Section):
+    """The part of ``preprocess`` that decides which clips an utterance becomes."""
+
+    max_clip_s: Annotated[float, Field(ge=0.025)]
+    last_clip: Literal["shorter", "overlapped"]
+    trim_db: Annotated[float, Field(gt=0)] | None
 
 
 def speech_part(samples: Samples, trim_db: float | None) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline import files
 from pipeline.errors import PipelineError
@@ -19,6 +19,16 @@ class Task(Section):
 
     classes: Annotated[list[str], Field(min_length=2)]
     merge: dict[str, str]
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> "Task":
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes that differ, each once")
+        if strangers := set(self.merge.values()) - set(self.classes):
+            raise ValueError(f"a merge into classes alone, not {min(strangers)!r}")
+        if merged := set(self.merge) & set(self.classes):
+            raise ValueError(f"a merge of what is no class itself, unlike {min(merged)!r}")
+        return self
 
     def label(self, clip: Clip) -> int | None:
         """The clip's class index, or None where its emotion is out of the task's scope."""

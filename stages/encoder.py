@@ -11,8 +11,7 @@ import typer
 from pydantic import Field
 
 from pipeline import files, layout
-from pipeline.errors import PipelineError
-from pipeline.frontends import FRONTENDS
+from pipeline.frontends import Frontend
 from pipeline.hub import Pin
 from pipeline.params import Section, load
 from pipeline.provenance import Provenance
@@ -32,16 +31,12 @@ class Tiny(Section):
     conv_width: Count
 
 
-KINDS: dict[str, type[Section]] = {"tiny": Tiny, "hub": Pin, **FRONTENDS}
+Encoder = Annotated[Tiny | Pin | Frontend, Field(discriminator="kind")]
 
 
 def main(name: Annotated[str, typer.Option(help="An encoder of params.yaml.")]) -> None:
     """Prepare one encoder."""
-    kind = load(f"encoder.{name}.kind", str)
-    if kind not in KINDS:
-        known = ", ".join(KINDS)
-        raise PipelineError(f"params.yaml: encoder.{name}.kind must be {known}, got {kind!r}")
-    params = load(f"encoder.{name}", KINDS[kind])
+    params: Tiny | Pin | Frontend = load(f"encoder.{name}", Encoder)  # type: ignore[arg-type]
     drawn = ["seed"] if isinstance(params, Tiny) else []
     made = Provenance.of([f"encoder.{name}", "numerics_version", *drawn], [])
     with files.publish(layout.ENCODERS / name) as out:

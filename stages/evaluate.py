@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline import active, files, folds, live, manifest, provenance, runs
-from pipeline.params import KEYS, PARAMS_FILE, Section, load, read
+from pipeline.params import KEYS, Section, load
 from pipeline.stage import run
 
 RESULTS = Path("results")
@@ -33,7 +33,7 @@ def main() -> None:
 
     corpora, adapted = load("corpora", list[str]), load("adapted", list[int])
     bootstrap = Bootstrap(load("evaluate", EvaluateParams).bootstrap, load("seed", int))
-    params = read(PARAMS_FILE.resolve())
+    params = active.checked()
     systems, regressors = active.classifiers(params), active.regressors(params)
     share_fold = load("share.fold", int)
     results = [manifest.ARTIFACTS / f / n for f, ns in active.results(params).items() for n in ns]

@@ -35,7 +35,8 @@ class Methods(Section):
 
 def main() -> None:
     """Check the active lists, prune inactive outputs, record what is active."""
-    corpora, encoders, features = (load(k, Names) for k in ("corpora", "encoders", "features"))
+    corpora, encoders = load("corpora", Names), load("encoders", Names)
+    features = load("features", Names)
     folds, adapted = load("folds", Folds), load("adapted", Folds)
     load("methods", Methods)
     share_features, share_heads = load("share.features", Names), load("share.heads", Names)

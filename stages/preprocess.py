@@ -11,6 +11,7 @@ from pipeline import audit, files, manifest, phones, prepare, progress, provenan
 from pipeline.augment import Augmentation
 from pipeline.corpora import registry
 from pipeline.params import Section, load
+from pipeline.segments import Cutting
 
 RAW = Path("data/raw")
 
@@ -32,13 +33,10 @@ class CorpusParams(Section):
     language: str
 
 
-class PreprocessParams(Section):
+class PreprocessParams(Cutting):
     """How utterances become clips, and how much damage is tolerated."""
 
-    max_clip_s: Annotated[float, Field(ge=0.025)]
-    last_clip: Literal["shorter", "overlapped"]
     max_utterance_s: Annotated[float, Field(gt=0)]
-    trim_db: Annotated[float, Field(gt=0)] | None
     augment: list[Augmentation]
     max_reject_fraction: Annotated[float, Field(ge=0, le=1)]
 

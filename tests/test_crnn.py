@@ -71,7 +71,8 @@ def test_gradients_are_finite_differences() -> None:
     targets = torch.eye(2)[[0, 1, 0]]
 
     def loss() -> Tensor:
-        return -(targets * model(frames, lengths).double().log_softmax(1)).sum()
+        log_probabilities: Tensor = model(frames, lengths).double().log_softmax(1)
+        return -(targets * log_probabilities).sum()
 
     loss().backward()
     for name, parameter in model.named_parameters():

@@ -13,55 +13,14 @@ from ruamel.yaml import YAML
 from pipeline import params, sources
 from pipeline.cli import preset
 from pipeline.errors import PipelineError
-from pipeline.finetuning import FinetuneParams
+from pipeline.hub import Pin
 from pipeline.params import load
-from pipeline.stage import Runtime
-from pipeline.task import Task
 from stages import plan
-from stages.cluster import ClusterParams
-from stages.crnn import CrnnParams
-from stages.encoder import KINDS
-from stages.evaluate import EvaluateParams
-from stages.extract import ExtractParams, FramesParams
-from stages.multitask import MultitaskParams
-from stages.plan import Methods
-from stages.preprocess import CorpusParams, PreprocessParams
-from stages.probe import ProbeParams
-from stages.retrain import RetrainParams
-from stages.share import ShareParams
-from stages.split import SplitParams
-from stages.synthesize import SynthesizeParams
+from tests.sections import ANY, declared
 
 ROOT = sources.ROOT
 BASE = (ROOT / "params.yaml").read_text("utf-8")
 NAMES = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
-SECTIONS = {
-    "seed": int,
-    "numerics_version": int,
-    "corpora": list[str],
-    "encoders": list[str],
-    "features": list[str],
-    "pretrained": str,
-    "folds": list[int],
-    "adapted": list[int],
-    "methods": Methods,
-    "task": Task,
-    "runtime": Runtime,
-    "corpus": dict[str, CorpusParams],
-    "synthesize": SynthesizeParams,
-    "preprocess": PreprocessParams,
-    "split": SplitParams,
-    "extract": ExtractParams,
-    "multitask": MultitaskParams,
-    "frames": FramesParams,
-    "cluster": ClusterParams,
-    "retrain": RetrainParams,
-    "finetune": FinetuneParams,
-    "crnn": CrnnParams,
-    "share": ShareParams,
-    "probe": ProbeParams,
-    "evaluate": EvaluateParams,
-}
 STAGES = {
     "gmp-atl": {
         "multitask@4",
@@ -88,11 +47,13 @@ def test_every_section_of_a_preset_is_valid(project: Path, name: str) -> None:
     overlay = (ROOT / "presets" / f"{name}.yaml").read_text("utf-8") if name else "{}"
     Path("params.yaml").write_text(preset.merged(BASE, overlay), "utf-8")
     params.read.cache_clear()
-    for key, kind in SECTIONS.items():
-        load(key, kind)
-    for encoder in load("encoder", dict[str, object]):
-        load(f"encoder.{encoder}", KINDS[load(f"encoder.{encoder}.kind", str)])
-    assert set(params.KEYS) == {*SECTIONS, "encoder"}
+    for pattern, kind in declared():
+        above, *below = ".".join(pattern).split(f".{ANY}", 1)
+        # Of a name that users choose: each that there is.
+        chosen = load(above, dict[str, object]) if below else [""]
+        for one in chosen:
+            if kind is not Pin or load(f"encoder.{one}.kind", str) == "hub":
+                load(f"{above}.{one}{below[0]}" if below else above, kind)
 
 
 @pytest.mark.parametrize("name", ["", *NAMES])

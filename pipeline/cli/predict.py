@@ -33,12 +33,12 @@ def main(
 
     stage.set_threads(stage.runtime().threads)
     from pipeline import judge, listening
-    from pipeline.params import load
+    from pipeline.params import load_part
+    from pipeline.segments import Cutting
 
-    settings = {key: load(f"preprocess.{key}", object) for key in listening.Cutting.model_fields}
-    cutting = listening.Cutting.model_validate(
-        settings | ({"max_clip_s": segment_s} if segment_s else {})
-    )
+    cutting = load_part("preprocess", Cutting)
+    if segment_s:
+        cutting = cutting.model_copy(update={"max_clip_s": segment_s})
     files = list(listening.audio_files(places))
     if not files:
         raise PipelineError(f"{places[0]}: no audio file below it, name one")
