@@ -75,8 +75,9 @@ class Outcome:
 
 def ours(job: Job) -> dict[int, Floats]:
     """What the stage `cluster` does: draw a sample from the file, fit every scale."""
+    total = min(job.sample, clusters.needed(job.scales))
     with Embeddings(job.path) as frames:
-        sample = clusters.draw(frames, frames.layers[0], set(frames.clips), job.sample, job.seed)
+        sample = clusters.draw(frames, frames.layers[0], set(frames.clips), total, job.seed)
     return clusters.fit(sample, job.scales, 20, job.seed, job.device)
 
 

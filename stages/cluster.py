@@ -53,13 +53,10 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     target = manifest.ARTIFACTS / "units" / str(fold)
     with Embeddings(path, f"multitask/{fold}", clips) as frames, publish(target) as out:
         trained = {clip.clip for clip in clips if roles[clip.clip] == "train"}
-        codebooks = clusters.fit(
-            clusters.draw(frames, layer, trained, params.sample, seed),
-            params.scales,
-            params.iterations,
-            seed,
-            device,
-        )
+        total = min(params.sample, clusters.needed(params.scales))
+        sample = clusters.draw(frames, layer, trained, total, seed)
+        codebooks = clusters.fit(sample, params.scales, params.iterations, seed, device)
+        del sample
         first_s = layout.FIELD_SAMPLES / 2 / manifest.SAMPLE_RATE_HZ
         spoken = phones.frames(
             phones.read(corpora), frames.clips, frames.offsets, frames.hop_s, first_s

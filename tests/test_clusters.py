@@ -67,9 +67,15 @@ def test_a_sample_costs_the_memory_of_itself_and_one_clip(tmp_path: Path) -> Non
 def test_means_are_those_of_the_members_and_empty_units_move_far_out(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
     frames = rng.standard_normal((30, 4)).astype(np.float32)
-    units = rng.integers(k, size=30)
     distances = rng.random(30).astype(np.float32)
-    found = clusters._means(frames, units, distances, k + 2)
+    sums = np.zeros((k + 2, 4))
+    before = np.full(30, -1)
+    # From no units to some, to others: what moved is all that is added up.
+    for _ in range(3):
+        units = rng.integers(k, size=30)
+        sums += clusters._sums_gained(frames, before, units, k + 2)
+        before = units
+    found = clusters._means(sums, np.bincount(units, minlength=k + 2), frames, distances)
     for unit in range(k + 2):
         members = frames[units == unit]
         if len(members):
@@ -79,21 +85,41 @@ def test_means_are_those_of_the_members_and_empty_units_move_far_out(seed: int, 
     assert np.array_equal(found[empty], frames[farthest])
 
 
-def lloyd(frames: Floats, centroids: Floats, iterations: int) -> Floats:
+def lloyd(frames: Floats, centroids: Floats, iterations: int, overstep: float = 0) -> Floats:
+    means = centroids
     for _ in range(iterations):
         units = brute_force(frames, centroids).argmin(1)
-        centroids = np.stack([frames[units == k].mean(0) for k in range(len(centroids))])
-    return centroids
+        means = np.stack([frames[units == k].mean(0) for k in range(len(centroids))])
+        centroids = means + np.float32(overstep) * (means - centroids)
+    return means
 
 
 @pytest.mark.parametrize("coarse", [1, clusters.NEAR_CELLS])
-def test_iterations_are_lloyds_where_every_cell_is_near(coarse: int) -> None:
+def test_iterations_are_over_relaxed_lloyds_where_every_cell_is_near(
+    coarse: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters, "LEAST_GAIN", -1.0)
     frames = mixture(600, 10, seed=3)
-    start = frames[:20].copy()
-    expected = lloyd(frames, start, 5)
+    start = frames[:6].copy()
+    expected = lloyd(frames, start, 5, float(clusters.OVERSTEP))
     cells = clusters._sort_by_cell(frames, frames[-coarse:].copy(), "cpu")
     found = clusters._lloyd(frames, cells, start, 5, "cpu")
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_over_relaxed_iterations_are_worth_more_than_plain_ones() -> None:
+    frames = mixture(4000, 60, seed=3, noise=0.8)
+    one = clusters.Cells(frames[:1], np.array([0, len(frames)]))
+    starts = [frames[np.random.default_rng(n).permutation(4000)[:20]] for n in range(5)]
+    ours = [inertia(frames, clusters._lloyd(frames, one, start, 6, "cpu")) for start in starts]
+    plain = [inertia(frames, lloyd(frames, start, 8)) for start in starts]
+    assert np.mean(ours) < np.mean(plain)
+
+
+def test_iterations_end_where_little_is_gained() -> None:
+    frames = mixture(3000, 30, seed=1)
+    one, two = (clusters.fit(frames.copy(), [8], n, seed=1)[8] for n in (50, 1000))
+    assert one.tobytes() == two.tobytes()
 
 
 def test_sorting_by_cell_only_reorders() -> None:
@@ -107,12 +133,48 @@ def test_sorting_by_cell_only_reorders() -> None:
         assert (truth[own].argmin(1) == cell).all()
 
 
-def test_a_scale_takes_some_frames_once_each_and_all_without_a_copy() -> None:
+def test_a_scale_takes_some_frames_and_all_without_a_copy() -> None:
     frames = mixture(500, 10, seed=3)
-    assert clusters._part(frames, 500, seed=1) is frames
-    part = clusters._part(frames, 100, seed=1)
-    assert len(np.unique(part, axis=0)) == 100
-    assert {row.tobytes() for row in part} <= {row.tobytes() for row in frames}
+    assert np.shares_memory(clusters._part(frames, 300), frames)
+    part = clusters._part(frames, 200)
+    assert np.array_equal(part, frames[[*range(0, 500, 2)]])
+    assert part.flags.c_contiguous
+
+
+def test_frames_are_thinned_within_their_cells() -> None:
+    frames = np.arange(10, dtype=np.float32)[:, None]
+    cells = clusters.Cells(frames[:4], np.array([0, 4, 4, 5, 10]))
+    thin, found = clusters._thinned(frames, cells, 5)
+    assert thin[:, 0].tolist() == [0, 2, 4, 6, 8]
+    assert found.edges.tolist() == [0, 2, 2, 3, 5]
+    assert clusters._thinned(frames, cells, 10)[0].shape == frames.shape
+
+
+@pytest.mark.parametrize(
+    ("scales", "steps"),
+    [
+        ([64, 512, 4096], [64, 512, 4096]),
+        ([64, 4096], [64, 512, 4096]),
+        ([128], [128]),
+        ([512], [64, 512]),
+        ([2, 4096], [2, 8, 64, 512, 4096]),
+        ([100_000], [24, 195, 1562, 12_500, 100_000]),
+    ],
+)
+def test_a_great_leap_has_steps_between(scales: list[int], steps: list[int]) -> None:
+    assert clusters._steps(scales) == steps
+
+
+def test_a_scale_alone_is_fitted_in_steps_and_is_all_that_comes_back() -> None:
+    frames = mixture(6000, 80, seed=1, noise=0.6)
+    alone, after = (clusters.fit(frames.copy(), s, 20, seed=1) for s in ([256], [32, 256]))
+    assert list(alone) == [256]
+    assert alone[256].tobytes() == after[256].tobytes()
+
+
+def test_no_more_frames_are_needed_than_are_fitted_on() -> None:
+    assert clusters.needed([4, 32]) == clusters.LEAST_FRAMES
+    assert clusters.needed([64, 4096]) == 256 * 4096
 
 
 @pytest.mark.parametrize("seed", range(5))
