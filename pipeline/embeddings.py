@@ -26,7 +26,7 @@ from pipeline.manifest import ARTIFACTS, SAMPLE_RATE_HZ, Clip
 
 Floats = npt.NDArray[np.float32]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ nav { display: flex; flex-wrap: wrap; gap: 0.3rem 1rem; font-size: 0.9rem; }
 a { color: var(--accent); }
 @media (max-width: 40rem) {
   /* The column that stays must leave room for those that move, and a picture its letters. */
-  th:first-child, td:first-child { max-width: 45vw; white-space: normal; overflow-wrap: anywhere; }
+  th:first-child, td:first-child { max-width: 45vw; white-space: normal; }
   figure { overflow-x: auto; }
   img { width: 32rem; max-width: none; }
 }

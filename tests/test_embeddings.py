@@ -250,7 +250,7 @@ def test_a_file_of_another_kind_or_schema_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "e.h5")
     with h5py.File(path, "r+") as file:
         file.attrs["schema_version"] = 99
-    with pytest.raises(PipelineError, match="schema version 99, expected 1"):
+    with pytest.raises(PipelineError, match="schema version 99, expected 2"):
         Embeddings(path)
     with h5py.File(path, "w") as file:
         file["x"] = [1]
