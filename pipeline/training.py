@@ -7,6 +7,7 @@ killed run resumes to the byte-identical result on the CPU. Of several processes
 launch`, `torchrun`) the main one scores dev and writes.
 """
 
+import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from pipeline import stage as stages
 from pipeline.device import autocast
 from pipeline.dropout import Draws
 from pipeline.epoch import Epoch
+from pipeline.errors import PipelineError
 from pipeline.params import load
 from pipeline.processes import Processes, join
 from pipeline.progress import say
@@ -101,7 +103,7 @@ class Fit:
         ``dev_uar`` where the score has one, else lowest ``dev_loss``); without, the last epoch's.
 
         Raises:
-            PipelineError: As `Epoch.run`.
+            PipelineError: As `Epoch.run`, or a weight or score is not finite after an epoch.
         """
         dropout.install(model, self.draws)
         trained = [p for p in model.parameters() if p.requires_grad]
@@ -116,6 +118,7 @@ class Fit:
                 group["lr"] = self.settings.rate(len(history) + 1)
             row = {"epoch": len(history) + 1, "train_loss": Epoch(self, state, train).run()}
             history.append(row | (self.processes.from_main(lambda: score(dev)) if dev else {}))
+            _require_finite(history[-1], trained)
             self._say(_line(history[-1], self.settings.epochs))
             self._save(state, bool(dev) and _best(history) == len(history))
         if dev and history and self.processes.main:
@@ -147,6 +150,16 @@ class Fit:
     def _say(self, line: str) -> None:
         if self.processes.main:
             say(line)
+
+
+def _require_finite(row: Scores, trained: Sequence[torch.Tensor]) -> None:
+    """Stop where the epoch's last step diverged, which no loss of a later step tells of."""
+    weights = torch.stack([parameter.detach().isfinite().all() for parameter in trained]).all()
+    if not (weights and all(math.isfinite(value) for value in row.values())):
+        raise PipelineError(
+            f"epoch {row['epoch']:.0f}: training diverged, its scores or weights are not finite, "
+            "lower learning_rate or use precision fp32; the last checkpoint is kept"
+        )
 
 
 def _best(history: Sequence[Scores]) -> int:

@@ -53,7 +53,7 @@ def main() -> None:
     _require("share.heads", share_heads, "share.model.feed_forward", heads)
     _require_data(corpora)
 
-    params = read(PARAMS_FILE.resolve())
+    params = read(PARAMS_FILE.absolute())
     systems = active.classifiers(params)
     kept = {
         "clips": corpora,
