@@ -29,6 +29,10 @@ def stopped(project: Path, command: str, limit_s: int = 60) -> str:
 @pytest.mark.parametrize(
     ("command", "overlay", "expected"),
     [
+        *(
+            (command, "task: {classes: [happy, sad, angry]}", "task.classes has 'angry', but no")
+            for command in ("multitask", "finetune --start pre", "finetune_cached", "crnn", "probe")
+        ),
         ("multitask", "multitask: {learning_rate: 1e30}", "epoch 1: training diverged"),
         ("crnn", "crnn: {model: {gru_width: 10000000}}", "crnn: out of memory, lower runtime"),
         ("split", "split: {by: random, count: 17, dev: none}", "17 random folds of 16 utterances"),
