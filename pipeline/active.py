@@ -26,7 +26,7 @@ def checked() -> dict[str, Any]:
         load(key, list[str])
     for key in ("folds", "adapted"):
         load(key, list[int])
-    return read(PARAMS_FILE.resolve())
+    return read(PARAMS_FILE.absolute())
 
 
 def classifiers(params: Mapping[str, Any]) -> dict[System, list[int]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.audio import Samples, resample
 from pipeline.manifest import SAMPLE_RATE_HZ
@@ -50,7 +50,16 @@ class Noise(Section):
     high: Annotated[float, Field(ge=-20, le=100)]
 
 
-Augmentation = Annotated[Pitch | Stretch | Noise, Field(discriminator="kind")]
+_Any = Pitch | Stretch | Noise
+
+
+def _ascends(augmentation: _Any) -> _Any:
+    if augmentation.low > augmentation.high:
+        raise ValueError("of a range with low <= high")
+    return augmentation
+
+
+Augmentation = Annotated[_Any, Field(discriminator="kind"), AfterValidator(_ascends)]
 
 
 def augmented(augmentation: Augmentation, samples: Samples, seed: int, clip: str) -> Samples:

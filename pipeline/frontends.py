@@ -32,8 +32,8 @@ class Bands(Section):
     """What front ends made of mel bands share."""
 
     bands: Annotated[int, Field(ge=1)]
-    window_ms: Annotated[float, Field(gt=0)]
-    hop_ms: Annotated[float, Field(gt=0)]
+    window_ms: Annotated[float, Field(ge=1000 / SAMPLE_RATE_HZ)]
+    hop_ms: Annotated[float, Field(ge=1000 / SAMPLE_RATE_HZ)]
     high_hz: Annotated[float, Field(gt=0, le=SAMPLE_RATE_HZ / 2)]
 
     @property

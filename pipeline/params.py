@@ -98,7 +98,7 @@ def load_part(key: str, kind: type[S], path: Path = PARAMS_FILE) -> S:
 
 
 def _find(key: str, path: Path) -> Any:
-    value: Any = read(path.resolve())
+    value: Any = read(path.absolute())
     seen: list[str] = []
     for part in key.split("."):
         if not isinstance(value, Mapping) or part not in value:
@@ -118,6 +118,8 @@ def _validated(key: str, kind: type[T], value: object, path: Path) -> T:
 @cache
 def read(path: Path) -> dict[str, Any]:
     """Return the parsed file; its top-level keys must be exactly `KEYS`."""
+    if path.exists() and not path.is_file():
+        raise PipelineError(f"{path.name}: not a file, put the project's own in its place")
     try:
         document = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
     except OSError as error:

@@ -46,8 +46,16 @@ def at_random(clips: Sequence[Clip], count: int, seed: int, dev: bool) -> list[F
 
     Scores made from them tell how well known voices are recognised, not new ones. With ``dev`` the
     next fold's test clips are dev.
+
+    Raises:
+        PipelineError: There are fewer utterances than folds.
     """
     units = _units(clips)
+    if count > len(units):
+        raise PipelineError(
+            f"params.yaml: {count} random folds of {len(units)} utterances, lower split.count or "
+            "set split.shared to 0"
+        )
     order = np.random.default_rng(derive(seed, "split")).permutation(len(units))
     parts = [{clip for i in part for clip in units[i]} for part in np.array_split(order, count)]
     following = parts[1:] + parts[:1] if dev else [set()] * count

@@ -122,7 +122,7 @@ def _beside(artefact: Path) -> Path:
 
 def _current(key: str) -> Any:
     """The value under a dotted key of ``params.yaml``, None where it has none."""
-    value: Any = read(PARAMS_FILE.resolve())
+    value: Any = read(PARAMS_FILE.absolute())
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value

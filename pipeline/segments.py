@@ -34,7 +34,7 @@ def speech_part(samples: Samples, trim_db: float | None) -> tuple[int, int]:
     padded = np.pad(samples, FRAME_SAMPLES // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME_SAMPLES)[::HOP_SAMPLES]
     energy = np.einsum("ij,ij->i", frames, frames)
-    loud = np.flatnonzero(energy > energy.max() * 10 ** (-trim_db / 10))
+    loud = np.flatnonzero(energy >= energy.max() * 10 ** (-trim_db / 10))
     return int(loud[0]) * HOP_SAMPLES, min(len(samples), int(loud[-1] + 1) * HOP_SAMPLES)
 
 

@@ -73,7 +73,11 @@ def run(main: Callable[..., None]) -> None:
         _fail(f"{_stage(main)}: {_describe(error)}", 1)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted, run it again to resume", 130)
+    except MemoryError:
+        _fail(_out_of_memory(main), 1)
     except Exception as error:
+        if "can't allocate memory" in str(error):  # torch's word for it, on the CPU
+            _fail(_out_of_memory(main), 1)
         # Typer's own usage errors know how to show themselves and their exit status.
         if refused := re.search(r"os error (\d+)", str(error)):
             # What safetensors, which knows no OSError, says of a full disk.
@@ -118,6 +122,13 @@ def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
 def _stage(main: Callable[..., None]) -> str:
     # Run by `python -m`, its module is called __main__.
     return Path(main.__code__.co_filename).stem
+
+
+def _out_of_memory(main: Callable[..., None]) -> str:
+    return (
+        f"{_stage(main)}: out of memory, lower runtime.micro_batch_s, runtime.workers or the "
+        "widths in params.yaml"
+    )
 
 
 def _describe(error: OSError) -> str:

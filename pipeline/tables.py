@@ -7,7 +7,8 @@ names its line.
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import PipelineError
@@ -20,13 +21,14 @@ def read(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str,
         PipelineError: The file is missing or malformed, or lacks a required column.
     """
     try:
-        rows = csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline=""), strict=True)
-        missing = [name for name in required if name not in (rows.fieldnames or ())]
-        if missing:
-            raise PipelineError(
-                f"{path}: line 1: missing column {missing[0]!r}, expected {', '.join(required)}"
-            )
+        text = path.read_text("utf-8-sig") if path.is_file() or not path.exists() else None
+        if text is None:  # reading a pipe or a device may never end
+            raise PipelineError(f"{path}: not a regular file, put a CSV file in its place")
+        rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        _require_columns(f"{path}: line 1", rows.fieldnames or (), required)
         for cells in rows:
+            if any("\0" in str(cell) for cell in cells.values()):
+                raise PipelineError(f"{path}: line {rows.line_num}: has a NUL byte, remove it")
             if None in cells or None in cells.values():
                 raise PipelineError(
                     f"{path}: line {rows.line_num}: expected {len(rows.fieldnames or ())} cells"
@@ -38,6 +40,19 @@ def read(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str,
         ) from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise PipelineError(f"{path}: not a UTF-8 CSV file ({error}), convert it") from None
+
+
+def _require_columns(where: str, names: Sequence[str], required: Sequence[str]) -> None:
+    found = reprlib.repr(",".join(names))
+    for name in required:
+        if name not in names:
+            raise PipelineError(
+                f"{where}: missing column {name!r}, expected {', '.join(required)}, separated by "
+                f"commas, got {found}"
+            )
+    for name in names:
+        if names.count(name) > 1:
+            raise PipelineError(f"{where}: column {name!r} stands there twice, remove one")
 
 
 def number(

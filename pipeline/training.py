@@ -8,6 +8,7 @@ killed run resumes to the byte-identical result on the CPU. Of several processes
 launch`, `torchrun`) the main one scores dev and writes.
 """
 
+import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from pipeline import stage as stages
 from pipeline.device import autocast
 from pipeline.dropout import Draws
 from pipeline.epoch import Epoch
+from pipeline.errors import PipelineError
 from pipeline.live import Curve
 from pipeline.manifest import Clip
 from pipeline.params import load
@@ -159,7 +161,7 @@ class Fit:
         last epoch's. While it trains, its curve bears the name of ``target``, its output.
 
         Raises:
-            PipelineError: As `Epoch.run`.
+            PipelineError: As `Epoch.run`, or a weight or score is not finite after an epoch.
         """
         parts = parts_of(model)
 
@@ -187,6 +189,7 @@ class Fit:
                 group["lr"] = self.settings.rate(len(history) + 1)
             row = {"epoch": len(history) + 1, **Epoch(self, state, training, train).run()}
             history.append(row | (self.processes.from_main(measure) if dev else {}))
+            _require_finite(history[-1], trained)
             self._say(_line(history[-1], self.settings.epochs))
             self._save(state, parts)
             self.curve.write(history)
@@ -235,6 +238,16 @@ class Fit:
     def _say(self, line: str) -> None:
         if self.processes.main:
             say(line)
+
+
+def _require_finite(row: Scores, trained: Sequence[Tensor]) -> None:
+    """Stop where the epoch's last step diverged, which no loss of a later step tells of."""
+    weights = torch.stack([parameter.detach().isfinite().all() for parameter in trained]).all()
+    if not (weights and all(math.isfinite(value) for value in row.values())):
+        raise PipelineError(
+            f"epoch {row['epoch']:.0f}: training diverged, its scores or weights are not finite, "
+            "lower learning_rate or use precision fp32; the last checkpoint is kept"
+        )
 
 
 def _line(row: Scores, epochs: int) -> str:

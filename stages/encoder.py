@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline import files, layout
 from pipeline.frontends import Frontend
@@ -18,6 +18,7 @@ from pipeline.provenance import Provenance
 from pipeline.stage import run
 
 Count = Annotated[int, Field(ge=1)]
+GROUPS = 16  # of HuBERT's positional convolution
 
 
 class Tiny(Section):
@@ -29,6 +30,12 @@ class Tiny(Section):
     heads: Count
     feed_forward: Count
     conv_width: Count
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Tiny":
+        if self.width % self.heads or self.width % GROUPS:
+            raise ValueError(f"of a width that is a multiple of heads and of {GROUPS}")
+        return self
 
 
 Encoder = Annotated[Tiny | Pin | Frontend, Field(discriminator="kind")]

@@ -52,7 +52,7 @@ def main() -> None:
     _require("share.heads", share_heads, "share.model.feed_forward", heads)
     _require_data(corpora)
 
-    params = read(PARAMS_FILE.resolve())
+    params = read(PARAMS_FILE.absolute())
     results = active.results(params)
     embeddings = [f"{name}/{corpus}.h5" for name, corpus in product(features, corpora)]
     for folder, names in {"clips": corpora, "embeddings": embeddings, **results}.items():

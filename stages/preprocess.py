@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline import audit, files, manifest, phones, prepare, progress, provenance, published, stage
 from pipeline.augment import Augmentation
@@ -39,6 +39,13 @@ class PreprocessParams(Cutting):
     max_utterance_s: Annotated[float, Field(gt=0)]
     augment: list[Augmentation]
     max_reject_fraction: Annotated[float, Field(ge=0, le=1)]
+
+    @field_validator("augment")
+    @classmethod
+    def _differ(cls, augment: list[Augmentation]) -> list[Augmentation]:
+        if len({one.name for one in augment}) < len(augment):
+            raise ValueError("of names that differ")
+        return augment
 
 
 def main(

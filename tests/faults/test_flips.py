@@ -18,8 +18,10 @@ from pipeline import (
     classifier,
     crnn,
     encoder,
+    features,
     files,
     folds,
+    linear,
     manifest,
     regression,
     scores,
@@ -74,6 +76,14 @@ def network(path: Path) -> Any:
     return [found.state_dict(), scale.mean, scale.deviation]
 
 
+def planes(path: Path) -> Any:
+    return linear.load(path)(np.eye(24, dtype=np.float32))
+
+
+def used(path: Path) -> Any:
+    return vars(features.Features.read(path.parent))
+
+
 def regressors(path: Path) -> Any:
     found, scale = regression.read(path.parent)
     return [{name: one.state_dict() for name, one in found.items()}, scale.mean, scale.deviation]
@@ -107,6 +117,13 @@ ARTEFACTS: dict[str, tuple[Reader, str]] = {
     f"{LORA}/classifier.json": (trained, ""),
     f"{LORA}/adapter_model.safetensors": (trained, ""),
     f"{chain.CLASSIFIERS}/fbank/crnn/0/model.safetensors": (network, ""),
+    f"{chain.CLASSIFIERS}/fbank/crnn/0/crnn.json": (network, ""),
+    f"{chain.CLASSIFIERS}/fbank/linear/0/model.safetensors": (planes, ""),
+    f"{chain.CLASSIFIERS}/fbank/linear/0/features.json": (used, ""),
+    "artifacts/units/0/report.json": (files.read_json, "evaluate"),
+    "artifacts/probes/fbank/layers.csv": (files.read_csv, "evaluate"),
+    "artifacts/probes/fbank/places.csv": (files.read_csv, "evaluate"),
+    f"{chain.SHARE}/config.json": (regressors, ""),
     f"{LORA}/predictions.csv": (classified, "evaluate"),
     f"{LORA}/history.csv": (scores.read_history, "evaluate"),
     f"{chain.SHARE}/model.safetensors": (regressors, ""),

@@ -179,6 +179,14 @@ def test_a_task_that_means_nothing_is_refused(
     assert any(f"params.yaml: task must be {expected}" in line for line in lines), lines
 
 
+@pytest.mark.parametrize("revision", ["main", "v1.0", "dba3bb02", "DBA3" * 10])
+def test_a_branch_is_no_revision(monkeypatch: pytest.MonkeyPatch, revision: str) -> None:
+    document: Document = YAML(typ="safe").load(BASE)
+    document["encoder"]["hubert-base"]["revision"] = revision
+    lines = told(document, ("encoder", "hubert-base"), monkeypatch)
+    assert any("encoder.hubert-base.revision must match" in line for line in lines), lines
+
+
 @pytest.mark.parametrize("key", ["methods", "methods.cached", "features", "crnn", "share.heads"])
 def test_evaluate_names_a_list_that_is_none(copied: Path, key: str) -> None:
     above, _, name = key.rpartition(".")

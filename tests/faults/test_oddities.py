@@ -1,0 +1,100 @@
+"""Settings and inputs that are valid one by one and make no sense: one line, never a traceback."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.preset import merged
+from tests.faults import chain
+
+
+def stopped(project: Path, command: str, limit_s: int = 60) -> str:
+    """Run a stage that must stop within ``limit_s`` and change nothing; its last line."""
+    step = chain.step_of(command)
+    expected = chain.contents(project, step)
+
+    def limit() -> None:
+        signal.alarm(limit_s)
+
+    status, told = chain.run(project, step, limit)
+    assert status == 1, (status, told)
+    assert "Traceback" not in told
+    assert chain.contents(project, step) == expected
+    return told.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("command", "overlay", "expected"),
+    [
+        *(
+            (command, "task: {classes: [happy, sad, angry]}", "task.classes has 'angry', but no")
+            for command in ("multitask", "finetune --start pre", "finetune_cached", "crnn", "probe")
+        ),
+        ("multitask", "multitask: {learning_rate: 1e30}", "epoch 1: training diverged"),
+        ("crnn", "crnn: {model: {gru_width: 10000000}}", "crnn: out of memory, lower runtime"),
+        ("split", "split: {by: random, count: 17, dev: none}", "17 random folds of 16 utterances"),
+        (
+            "preprocess",
+            "preprocess: {augment: [{kind: pitch, name: a, low: 2.0, high: -2.0}]}",
+            "preprocess.augment.0 must be of a range with low <= high",
+        ),
+        (
+            "preprocess",
+            "preprocess: {augment: [{kind: pitch, name: a, low: 1.0, high: 2.0}, "
+            "{kind: noise, name: a, low: 1.0, high: 2.0}]}",
+            "preprocess.augment must be of names that differ",
+        ),
+        ("encoder --name fbank", "encoder: {fbank: {hop_ms: 0.001}}", "fbank.hop_ms must be"),
+        ("encoder --name tiny", "encoder: {tiny: {heads: 3}}", "multiple of heads and of 16"),
+        ("encoder --name tiny", "encoder: {tiny: {width: 18}}", "multiple of heads and of 16"),
+    ],
+)
+def test_settings_that_make_no_sense_are_one_line(
+    copied: Path, command: str, overlay: str, expected: str
+) -> None:
+    path = copied / "params.yaml"
+    path.write_text(merged(path.read_text("utf-8"), overlay), "utf-8")
+    assert expected in stopped(copied, command)
+
+
+def test_a_threshold_of_almost_nothing_keeps_the_loudest_frame(copied: Path) -> None:
+    path = copied / "params.yaml"
+    path.write_text(merged(path.read_text("utf-8"), "preprocess: {trim_db: 1e-9}"), "utf-8")
+    status, told = chain.run(copied, chain.step_of("preprocess"))
+    assert status in (0, 1)  # what is left may be too short
+    assert "Traceback" not in told
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def endless(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("replace", [pipe, endless])
+@pytest.mark.parametrize("name", ["params.yaml", "data/raw/demo/labels.csv"])
+def test_what_never_ends_is_not_read(
+    copied: Path, name: str, replace: Callable[[Path], None]
+) -> None:
+    replace(copied / name)
+    assert Path(name).name in stopped(copied, "preprocess", limit_s=20)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_named_like_a_recording_and_is_none_is_a_reject(copied: Path, kind: str) -> None:
+    path = copied / "data/raw/demo/wav/3.wav"
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        os.mknod(path, 0o20666, os.makedev(1, 5))
+    assert "1 missing; first wav/3.wav" in stopped(copied, "preprocess", limit_s=20)
