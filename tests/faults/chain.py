@@ -70,6 +70,7 @@ class Step:
         return self.command.replace("--", "").replace(" ", "-")
 
 
+FOLDS = "artifacts/folds.csv"
 CLASSIFIERS = "artifacts/classifiers"
 SHARE = "artifacts/share/fbank/cnn-lstm-attention"
 RESULTS = ("tables", "plots", "scores.json", "report.html", "metrics.json")
@@ -78,7 +79,7 @@ STEPS = [
     Step("preprocess --corpus demo", ("artifacts/clips/demo",)),
     Step("encoder --name tiny", ("artifacts/encoders/tiny",)),
     Step("encoder --name fbank", ("artifacts/encoders/fbank",)),
-    Step("split", ("artifacts/folds.csv", "artifacts/folds.csv.sha256")),
+    Step("split", tuple(f"{FOLDS}{end}" for end in ("", ".sha256", ".provenance.json"))),
     Step("extract --encoder fbank --corpus demo", ("artifacts/embeddings/fbank/demo.h5",)),
     Step("multitask --fold 0", ("artifacts/multitask/0",)),
     Step("extract --fold 0", ("artifacts/frames/0.h5",)),
