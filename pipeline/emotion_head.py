@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -59,7 +60,13 @@ class Design(Section):
     @classmethod
     def read(cls, folder: Path) -> "Design":
         """The design of the classifier in ``folder``."""
-        return cls(**files.read_json(folder / DESIGN))
+        path = folder / DESIGN
+        try:
+            return cls(**files.read_json(path))
+        except (TypeError, ValidationError):
+            raise PipelineError(
+                f"{path}: damaged or not written by this version, run `dvc repro`"
+            ) from None
 
     def write(self, folder: Path) -> None:
         """Write ``classifier.json`` into an existing folder."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 
 from pipeline import crnn, layout
 from pipeline import features as cached
@@ -40,6 +41,16 @@ def load(folder: Path) -> Judge:
         PipelineError: The folder is no classifier's, incomplete or damaged, or its encoder is
             missing or another one.
     """
+    try:
+        return _load(folder)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise PipelineError(
+            f"{folder}: damaged or not written by this version ({reason}), run `dvc repro`"
+        ) from None
+
+
+def _load(folder: Path) -> Judge:
     if (folder / cached.FILE).is_file():
         features = Features.read(folder)
         if (folder / crnn.DESIGN).is_file():

@@ -107,9 +107,10 @@ def load(path: Path) -> Callable[[Vectors], Vectors]:
     """
     files.require_intact(path)
     found = load_file(path)
+    mean, scale, weight, bias = (found[name] for name in ("mean", "scale", "weight", "bias"))
 
     def planes(inputs: Vectors) -> Vectors:
-        values = (inputs - found["mean"]) / found["scale"] @ found["weight"].T + found["bias"]
+        values = (inputs - mean) / scale @ weight.T + bias
         if values.shape[1] == 1:  # two classes share one plane
             values = np.concatenate([-values / 2, values / 2], 1)
         result: Vectors = values.astype(np.float32)

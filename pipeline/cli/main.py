@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 
@@ -40,8 +41,20 @@ def app(arguments: Sequence[str] | None = None) -> None:
     try:
         cli(words)
     except PipelineError as error:
-        typer.echo(" ".join(str(error).split()), err=True)
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:
+        place = error.filename or f"ser {' '.join(found)}"
+        _fail(f"{place}: {error.strerror or error}, mend this and run it again")
+    except Exception as error:
+        # Known by its module: importing DVC takes as long as most commands.
+        if type(error).__module__ != "dvc.exceptions":
+            raise
+        _fail(f"dvc: {error}, run it in the project's root")
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(" ".join(message.split()), err=True)
+    sys.exit(1)
 
 
 def _later() -> None:

@@ -16,7 +16,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from pipeline import files
 from pipeline.errors import PipelineError
-from pipeline.params import PARAMS_FILE
+from pipeline.params import PARAMS_FILE, read
 
 PRESETS = Path("presets")
 
@@ -34,6 +34,7 @@ def main(
             f"{PARAMS_FILE}: has uncommitted edits that a preset would mix with, "
             "commit or discard them first (git checkout params.yaml)"
         )
+    read(PARAMS_FILE.absolute())  # it must be valid
     before = PARAMS_FILE.read_text("utf-8")
     after = merged(before, (PRESETS / f"{name}.yaml").read_text("utf-8"))
     lines = (before.splitlines(keepends=True), after.splitlines(keepends=True))

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.errors import PipelineError
+
 RESULTS = Path("results")
 COLUMNS = {"emotion": ("uar", "war", "f1_macro", "eer"), "share": ("rho",)}
 
@@ -23,7 +25,14 @@ def main(
         return
     from pipeline import files
 
-    metrics: dict[str, Any] = files.read_json(RESULTS / "metrics.json")
+    path = RESULTS / "metrics.json"
+    try:
+        _show(console, files.read_json(path))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise PipelineError(f"{path}: not what evaluate writes, run `dvc repro evaluate`") from None
+
+
+def _show(console: Any, metrics: dict[str, Any]) -> None:
     for task, columns in COLUMNS.items():
         if metrics[task]:
             console.print(_table(task, columns, metrics[task]))

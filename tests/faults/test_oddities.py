@@ -1,13 +1,20 @@
 """Settings and inputs that are valid one by one and make no sense: one line, never a traceback."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from pipeline import judge
+from pipeline.cli.main import app
 from pipeline.cli.preset import merged
+from pipeline.errors import PipelineError
+from pipeline.sources import ROOT
 from tests.faults import chain
 
 
@@ -98,3 +105,80 @@ def test_what_is_named_like_a_recording_and_is_none_is_a_reject(copied: Path, ki
     else:
         os.mknod(path, 0o20666, os.makedev(1, 5))
     assert "1 missing; first wav/3.wav" in stopped(copied, "preprocess", limit_s=20)
+
+
+LINEAR, CRNN, FULL = (
+    f"{chain.CLASSIFIERS}/{name}/0" for name in ("fbank/linear", "fbank/crnn", "retrained/full")
+)
+LORA = f"{chain.CLASSIFIERS}/pretrained/lora-qkv/0"
+
+
+def foreign(path: Path) -> None:
+    save_file({"x": np.zeros(3, np.float32)}, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        *(
+            (f"{folder}/{file}", harm)
+            for folder, file in (
+                (LINEAR, "model.safetensors"),
+                (CRNN, "model.safetensors"),
+                (FULL, "model.safetensors"),
+                (LORA, "adapter_model.safetensors"),
+            )
+            for harm in (Path.unlink, foreign, lambda path: path.write_bytes(b"abc" * 50))
+        ),
+        *(
+            (name, lambda path, text=text: path.write_text(text))
+            for name in (f"{LINEAR}/features.json", f"{CRNN}/crnn.json", f"{FULL}/classifier.json")
+            for text in ("{}", "[]", "null")
+        ),
+    ],
+)
+def test_a_foreign_or_damaged_classifier_is_one_line(
+    copied: Path, name: str, harm: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its checksums, as whoever copies a folder may leave them behind."""
+    monkeypatch.chdir(copied)
+    for sums in Path("artifacts").rglob("SHA256SUMS"):
+        sums.unlink()
+    judge.load(Path(name).parent)
+    harm(Path(name))
+    with pytest.raises(PipelineError, match="run `dvc repro`") as error:
+        judge.load(Path(name).parent)
+    assert str(Path(name).parent) in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"emotion": 3}', "null"])
+def test_show_names_metrics_that_are_none(
+    project: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("results").mkdir()
+    Path("results/metrics.json").write_text(text)
+    with pytest.raises(SystemExit):
+        app(["show"])
+    assert "results/metrics.json: not what evaluate writes, run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a: [\n", "params.yaml: not valid YAML"), ("- 1\n", "params.yaml: expected a mapping")],
+)
+def test_a_preset_on_an_invalid_file_is_one_line(
+    project: Path, text: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(ROOT / "presets", "presets")
+    Path("params.yaml").write_text(text)
+    with pytest.raises(SystemExit):
+        app(["preset", "gmp-atl", "--dry-run"])
+    assert expected in capsys.readouterr().err
+
+
+def test_ser_tells_what_the_system_refuses(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        app(["cache", "verify"])
+    assert "dvc: you are not inside of a DVC repository" in capsys.readouterr().err
