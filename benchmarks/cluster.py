@@ -42,7 +42,7 @@ import faiss  # noqa: E402
 from sklearn.cluster import MiniBatchKMeans  # noqa: E402
 
 from benchmarks.frames import CLIP_FRAMES, everything, speech, store, synthesise  # noqa: E402
-from pipeline import clusters  # noqa: E402
+from pipeline import clusters, sampling  # noqa: E402
 from pipeline.embeddings import Embeddings  # noqa: E402
 from pipeline.nearest import BLOCK_FRAMES, Floats, assign, nearest, pick_device  # noqa: E402
 
@@ -77,7 +77,7 @@ def ours(job: Job) -> dict[int, Floats]:
     """What the stage `cluster` does: draw a sample from the file, fit every scale."""
     total = min(job.sample, clusters.needed(job.scales))
     with Embeddings(job.path) as frames:
-        sample = clusters.draw(frames, frames.layers[0], set(frames.clips), total, job.seed)
+        sample = sampling.draw(frames, frames.layers[0], set(frames.clips), total, job.seed)
     return clusters.fit(sample, job.scales, 20, job.seed, job.device)
 
 

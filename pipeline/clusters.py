@@ -6,7 +6,7 @@ Lloyd iterations compare a frame only with the centroids near its coarse cell (a
 k-means: Philbin et al. 2007, Wang et al. 2012). Units are later assigned exactly, by `nearest`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from pipeline.embeddings import Embeddings
 from pipeline.errors import PipelineError
-from pipeline.layers import Layer
 from pipeline.nearest import Floats, Ints, nearest, nearest_few
 from pipeline.progress import say
 from pipeline.seeds import derive
@@ -41,48 +39,6 @@ OVERSTEP = np.float32(0.7)
 LEAST_GAIN = 2e-3
 # Scales are refined from 8 cells or more, and by 16 times at most: others are fitted in between.
 COARSEST, LEAP = 8, 16
-
-
-def quotas(lengths: Ints, total: int, seed: int) -> Ints:
-    """How many frames to draw from clips of ``lengths`` frames: ``total``, as equal as can be.
-
-    A clip shorter than its share gives all it has and the others make up for it; what does not
-    divide evenly goes to clips at random.
-    """
-    low, high = 0, int(lengths.max(initial=0))
-    while low < high:
-        share = (low + high + 1) // 2
-        low, high = (share, high) if np.minimum(lengths, share).sum() <= total else (low, share - 1)
-    counts = np.minimum(lengths, low)
-    longer = np.random.default_rng(derive(seed, "quotas")).permutation(
-        np.flatnonzero(lengths > low)
-    )
-    counts[longer[: total - int(counts.sum())]] += 1
-    return counts
-
-
-def draw(
-    embeddings: Embeddings, layer: Layer, clips: Collection[str], total: int, seed: int
-) -> Floats:
-    """At most ``total`` frames of ``clips``, balanced by clip, (frames, width), in file order.
-
-    A clip's frames are drawn by its own seed and read as one slice: memory holds the sample and
-    one clip.
-    """
-    names = [clip for clip in embeddings.clips if clip in clips]
-    lengths = np.array([embeddings.length(clip) for clip in names], np.int64)
-    counts = quotas(lengths, total, seed)
-    sample = np.empty((int(counts.sum()), embeddings.width), np.float32)
-    filled = 0
-    for clip, length, count in zip(names, lengths, counts, strict=True):
-        if count:
-            own = embeddings.frames(clip, layer)
-            if count < length:
-                rng = np.random.default_rng(derive(seed, "sample", clip))
-                own = own[np.sort(rng.choice(length, count, replace=False))]
-            sample[filled : filled + count] = own
-            filled += count
-    return sample
 
 
 def fit(

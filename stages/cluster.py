@@ -36,7 +36,7 @@ class ClusterParams(Section):
 
 def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) -> None:
     """Fit one fold's codebooks and write the units of its train and dev clips."""
-    from pipeline import clusters, nearest
+    from pipeline import clusters, nearest, sampling
     from pipeline.embeddings import Embeddings
     from pipeline.tally import Tally
     from pipeline.units import save_codebooks, write
@@ -54,7 +54,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     with Embeddings(path, f"multitask/{fold}", clips) as frames, publish(target) as out:
         trained = {clip.clip for clip in clips if roles[clip.clip] == "train"}
         total = min(params.sample, clusters.needed(params.scales))
-        sample = clusters.draw(frames, layer, trained, total, seed)
+        sample = sampling.draw(frames, layer, trained, total, seed)
         codebooks = clusters.fit(sample, params.scales, params.iterations, seed, device)
         del sample
         first_s = layout.FIELD_SAMPLES / 2 / manifest.SAMPLE_RATE_HZ

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
-from pipeline import clusters
+from pipeline import clusters, sampling
 from pipeline.embeddings import Embeddings
 from pipeline.errors import PipelineError
 from pipeline.nearest import Floats
@@ -22,7 +22,7 @@ def inertia(frames: Floats, centroids: Floats) -> float:
     st.lists(st.integers(0, 50), min_size=1, max_size=20), st.integers(1, 600), st.integers(0, 9)
 )
 def test_quotas_are_as_equal_as_lengths_allow(lengths: list[int], total: int, seed: int) -> None:
-    counts = clusters.quotas(np.array(lengths), total, seed)
+    counts = sampling.quotas(np.array(lengths), total, seed)
     assert counts.sum() == min(total, sum(lengths))
     assert (counts <= lengths).all()
     # Whoever has frames left gives as many as anyone, to within the indivisible remainder.
@@ -37,10 +37,10 @@ def test_the_sample_is_balanced_and_of_the_named_clips_only(tmp_path: Path) -> N
     }
     write_frames(tmp_path / "0.h5", [clip(name[5:], "s") for name in lengths], frames)
     with Embeddings(tmp_path / "0.h5") as file:
-        sample = clusters.draw(file, -3, {"demo/a", "demo/b", "demo/d"}, 45, seed=1)
-        again = clusters.draw(file, -3, {"demo/d", "demo/b", "demo/a"}, 45, seed=1)
-        other = clusters.draw(file, -3, {"demo/a", "demo/b", "demo/d"}, 45, seed=2)
-        everything = clusters.draw(file, -3, {"demo/b", "demo/c"}, 1000, seed=1)
+        sample = sampling.draw(file, -3, {"demo/a", "demo/b", "demo/d"}, 45, seed=1)
+        again = sampling.draw(file, -3, {"demo/d", "demo/b", "demo/a"}, 45, seed=1)
+        other = sampling.draw(file, -3, {"demo/a", "demo/b", "demo/d"}, 45, seed=2)
+        everything = sampling.draw(file, -3, {"demo/b", "demo/c"}, 1000, seed=1)
     of_clip = sample[:, 0] // 1000
     assert [(of_clip == i).sum() for i in range(4)] == [20, 5, 0, 20]
     assert len(np.unique(sample)) == 45
@@ -56,7 +56,7 @@ def test_a_sample_costs_the_memory_of_itself_and_one_clip(tmp_path: Path) -> Non
     total_bytes, clip_bytes = 200 * 300 * 64 * 4, 300 * 64 * 4
     with Embeddings(tmp_path / "0.h5") as file:
         tracemalloc.start()
-        sample = clusters.draw(file, -3, set(names), 4000, seed=1)
+        sample = sampling.draw(file, -3, set(names), 4000, seed=1)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < sample.nbytes + 3 * clip_bytes + 100_000 < total_bytes / 10

@@ -21,7 +21,7 @@ DATA = """
 """
 MODEL = """
     layers layout batches device dropout processes encoder hub frontends hdf5 embeddings
-    embeddings_writer embedder extraction nearest clusters units heads losses masking lora
+    embeddings_writer embedder extraction nearest sampling clusters units heads losses masking lora
     cnn_lstm finetuning features
 """
 WORK = """
