@@ -124,13 +124,19 @@ class Fit:
 
     def mean_loss(self, model: Any, found: Sequence[Any]) -> float:
         """The model's loss per item over ``found``, without gradients or dropout."""
-        model.eval()
-        total, weight = 0.0, 0
+        return self._mean_losses({"": model}, found)[""]
+
+    def _mean_losses(self, parts: Mapping[str, Any], found: Sequence[Any]) -> dict[str, float]:
+        """As `mean_loss`, of several models in one pass over ``found``."""
+        totals = {end: np.zeros(2) for end in parts}
+        for part in parts.values():
+            part.eval()
         with torch.inference_mode(), autocast(self.device, self.settings.precision):
             for batch in self.batches(found):
-                loss, items = model.loss(batch)
-                total, weight = total + float(loss), weight + items
-        return total / max(weight, 1)
+                for end, part in parts.items():
+                    loss, items = part.loss(batch)
+                    totals[end] += float(loss), items
+        return {end: float(loss / max(items, 1)) for end, (loss, items) in totals.items()}
 
     def outputs(
         self, compute: Callable[[Any], Tensor], found: Sequence[Item]
@@ -168,7 +174,8 @@ class Fit:
         def measure() -> Scores:
             if score:
                 return score()
-            return {f"dev_loss{end}": self.mean_loss(part, dev) for end, part in training.items()}
+            losses = self._mean_losses(training, dev)
+            return {f"dev_loss{end}": loss for end, loss in losses.items()}
 
         dropout.install(model, self.draws)
         trained = [p for p in model.parameters() if p.requires_grad]
