@@ -136,8 +136,10 @@ class Timed(ScaledFrames):
         """As `ScaledFrames.batches`."""
         self.watch.start()
         for batch in super().batches(groups, device, epoch):
-            yield batch
-            self.watch.lap(batch.frames.shape[0] * batch.frames.shape[1])
+            try:
+                yield batch
+            finally:  # the loop asks for no batch after the last
+                self.watch.lap(batch.frames.shape[0] * batch.frames.shape[1])
 
 
 def synthesize(setting: Setting) -> None:
