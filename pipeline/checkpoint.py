@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline import files
 from pipeline.errors import PipelineError
@@ -35,58 +35,36 @@ class State:
     steps: list[list[list[float]]] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint, atomically."""
+        """Write ``path``. A kill leaves the previous file or this one."""
+        tensors = {f"model/{key}": value for key, value in self.model.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
         progress = {"history": self.history, "steps": self.steps}
-        save(path, {"model": self.model}, self.optimizer, progress)
+        keep(path, tensors, {"progress": progress, "beside": [one.name for one in _beside(path)]})
 
     def restore(self, path: Path) -> None:
-        """Go on from the checkpoint at ``path``, where there is a usable one."""
-        progress = restore(path, {"model": self.model}, self.optimizer)
-        if progress:
-            self.history = progress["history"]
-            self.steps = progress["steps"]
+        """Go on from the checkpoint at ``path``, where there is a usable one.
 
-
-def save(
-    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: Any
-) -> None:
-    """Write ``path``; ``progress`` is JSON data. A kill leaves the previous file or this one."""
-    tensors = {
-        f"{name}/{key}": value
-        for name, module in modules.items()
-        for key, value in module.state_dict().items()
-    }
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
-    keep(path, tensors, {"progress": progress, "beside": [one.name for one in _beside(path)]})
-
-
-def restore(
-    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
-) -> Any | None:
-    """Load what `save` wrote into modules and optimiser; None where there is no usable file.
-
-    Nor is it usable where a file is damaged or missing that lay beside it: `progress` counts on the
-    best weights, and a kill may have come while the folder was deleted.
-    """
-    if not path.is_file():
-        return None
-    found = _read(path)
-    beside = found[1]["beside"] if found else []
-    lost = [one for one in map(path.with_name, beside) if _read(one) is None]
-    if not found or lost:
-        say(f"{lost[0] if lost else path}: damaged or missing, training starts anew")
-        return None
-    tensors, progress = found[0], found[1]["progress"]
-    for name, module in modules.items():
-        module.load_state_dict(under(f"{name}/", tensors))
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in under("optimizer/", tensors).items():
-        index, key = name.split("/")
-        state.setdefault(int(index), {})[key] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-    return progress
+        It is none where a file is damaged or missing that lay beside it: the history counts on the
+        best weights, and a kill may have come while the folder was deleted.
+        """
+        if not path.is_file():
+            return
+        found = _read(path)
+        beside = found[1]["beside"] if found else []
+        lost = [one for one in map(path.with_name, beside) if _read(one) is None]
+        if not found or lost:
+            say(f"{lost[0] if lost else path}: damaged or missing, training starts anew")
+            return
+        tensors, progress = found[0], found[1]["progress"]
+        self.model.load_state_dict(under("model/", tensors))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in under("optimizer/", tensors).items():
+            index, key = name.split("/")
+            state.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.history, self.steps = progress["history"], progress["steps"]
 
 
 def keep(path: Path, tensors: dict[str, Tensor], progress: Any = None) -> None:

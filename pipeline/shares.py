@@ -4,7 +4,6 @@ Stands between the manifests with their ``share_<emotion>`` columns and the regr
 `pipeline.regression`, and writes what `evaluate` reads.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,34 +106,24 @@ def write(out: Path, emotions: Sequence[str], found: Sequence[Sample], predicted
         for name in sorted(rows)
     ]
     columns = _columns(emotions, "true", "predicted")
-    table = [["utterance", "corpus", "speaker", "role", *columns]]
+    header, table = ["utterance", "corpus", "speaker", "role", *columns], []
     for sample, values in utterances:
         pairs = zip(_texts(sample.shares), _texts(values), strict=True)
         clip = sample.clip
         known = [clip.utterance, clip.corpus, clip.speaker, sample.role]
         table.append([*known, *(text for pair in pairs for text in pair)])
-    _write_csv(out / "predictions.csv", table)
+    files.write_csv(out / "predictions.csv", header, table)
     masked = [(s, values) for s, values in utterances if np.isnan(s.shares).all()]
     if masked:
-        _write_csv(out / "submission.csv", _submission(emotions, masked))
+        # The form of the ComParE 2023 challenge's own label files.
+        header = ["filename", *(emotion.capitalize() for emotion in emotions)]
+        submitted = ([Path(s.clip.source).name, *_texts(values)] for s, values in masked)
+        files.write_csv(out / "submission.csv", header, submitted)
 
 
 def _columns(emotions: Sequence[str], *kinds: str) -> list[str]:
     return [f"{kind}_{emotion}" for emotion in emotions for kind in kinds]
 
 
-def _submission(
-    emotions: Sequence[str], masked: Sequence[tuple[Sample, npt.NDArray[np.float64]]]
-) -> list[list[str]]:
-    """The form of the ComParE 2023 challenge's own label files: file name, then one column each."""
-    table = [["filename", *(emotion.capitalize() for emotion in emotions)]]
-    return table + [[Path(s.clip.source).name, *_texts(values)] for s, values in masked]
-
-
 def _texts(values: Sequence[float] | npt.NDArray[np.float64]) -> list[str]:
     return ["" if np.isnan(value) else f"{value:.9g}" for value in values]
-
-
-def _write_csv(path: Path, table: Sequence[Sequence[str]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(table)
