@@ -38,7 +38,6 @@ from pipeline.stage import set_threads
 
 set_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
-import faiss  # noqa: E402
 from sklearn.cluster import MiniBatchKMeans  # noqa: E402
 
 from benchmarks.frames import CLIP_FRAMES, everything, speech, store, synthesise  # noqa: E402
@@ -82,7 +81,9 @@ def ours(job: Job) -> dict[int, Floats]:
 
 
 def faiss_default(job: Job) -> dict[int, Floats]:
-    """faiss.Kmeans as it comes, with 20 iterations."""
+    """faiss.Kmeans as it comes, with 20 iterations; its BLAS knows the CPU, as `nearest` has it."""
+    import faiss
+
     frames, k = everything(job.path), job.scales[-1]
     gpu = job.device != "cpu"
     kmeans = faiss.Kmeans(frames.shape[1], k, niter=20, seed=job.seed, gpu=gpu)
@@ -172,6 +173,8 @@ def rates(width: int, scales: Sequence[int], device: str) -> dict[int, float]:
 
 def halves(width: int, k: int, device: str) -> None:
     """Print what float16 would cost on a GPU: how many frames change their unit, inertia."""
+    import faiss
+
     rng = np.random.default_rng(0)
     frames, centroids = (rng.standard_normal((n, width), np.float32) for n in (BLOCK_FRAMES, k))
     config = faiss.GpuIndexFlatConfig()

@@ -43,8 +43,9 @@ class ClipDropout(nn.Module):
         """Drop each value with probability ``p`` in training, and scale up the others."""
         if not self.training or self.p == 0:
             return values
-        dropped = self._hashed(values) < int(self.p * 2**32) - 2**31
-        return values.masked_fill(dropped, 0.0) / (1 - self.p)
+        kept = self._hashed(values) >= int(self.p * 2**32) - 2**31
+        # Not masked_fill, which on a CPU branches at every value and takes twice as long.
+        return values * kept / (1 - self.p)
 
     def _hashed(self, values: Tensor) -> Tensor:
         """Uniform int32 of the shape of ``values``; a frame's are independent of padding."""

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -23,6 +26,24 @@ def test_nearest_is_the_brute_force_minimum(seed: int, n: int, k: int, width: in
     chosen = truth[np.arange(n), numbers]
     np.testing.assert_allclose(chosen, truth.min(1), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(distances, truth.min(1), rtol=1e-4, atol=1e-4)
+
+
+def test_the_blas_of_faiss_knows_the_cpu_and_no_child_is_told() -> None:
+    code = (
+        "import os, pipeline.nearest, threadpoolctl\n"
+        "assert 'OPENBLAS_CORETYPE' not in os.environ\n"
+        "for found in threadpoolctl.threadpool_info():\n"
+        "    if 'faiss' in found['filepath'] and found['user_api'] == 'blas':\n"
+        "        print(found['architecture'])"
+    )
+    told = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=told, capture_output=True, text=True, check=True
+    ).stdout.split()
+    flags = Path("/proc/cpuinfo").read_text("utf-8").split()
+    if "avx2" not in flags:
+        pytest.skip("this CPU has no AVX2")
+    assert found == ["SkylakeX" if "avx512vl" in flags else "Haswell"]
 
 
 def test_streamed_units_are_the_nearest_centroids(
