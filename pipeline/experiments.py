@@ -77,12 +77,16 @@ class Experiment:
 
 def every() -> list[Experiment]:
     """All experiments of the repository, in the order of `dvc exp list`."""
-    from dvc.exceptions import DvcException
+    from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
 
     try:
         with Repo() as repo:
             found = repo.experiments.ls(all_commits=True)
+    except NotDvcRepoError:
+        raise PipelineError(
+            f"experiments: {Path.cwd()} is in no DVC repository, change into your clone"
+        ) from None
     except DvcException as error:  # such as its lock, while experiments run
         raise PipelineError(f"experiments: {error}, wait until the others are done") from None
     return [Experiment(name) for named in found.values() for name, *_ in named]

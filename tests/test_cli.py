@@ -171,6 +171,8 @@ def test_experiments_become_the_tables_of_the_ablation_study(
         for made in (given / "artifacts/classifiers").iterdir():
             shutil.move(made, given / made.name)
         shutil.rmtree(given / "artifacts")
+    assert run("ablation") == 1
+    assert "is in no DVC repository" in capsys.readouterr().err
     for words in (("git", "init", "-q"), ("dvc", "init", "-q"), ("git", "add", ".")):
         shell(project, *words)
     shell(project, "git", "config", "user.email", "someone@example.org")
