@@ -167,7 +167,8 @@ class Fit:
         last epoch's. While it trains, its curve bears the name of ``target``, its output.
 
         Raises:
-            PipelineError: As `Epoch.run`, or a weight or score is not finite after an epoch.
+            PipelineError: As `Epoch.run`, or a weight or score is not finite after an epoch, or
+                processes on several nodes do not see the same checkpoint.
         """
         parts = parts_of(model)
 
@@ -182,6 +183,7 @@ class Fit:
         optimizer = torch.optim.Adam(trained, self.settings.learning_rate, fused=True)
         state = checkpoint.State(model, optimizer)
         state.restore(self.folder / checkpoint.LAST)
+        self._require_same_start(state)
         history = state.history
         if self.processes.main:
             self.curve = Curve(target)
@@ -217,6 +219,17 @@ class Fit:
         groups = batches.by_budget(range(len(found)), lengths, self.micro_batch_s)
         members = ([found[index] for index in group] for group in groups)
         return self.source.batches(members, self.device, 0)
+
+    def _require_same_start(self, state: checkpoint.State) -> None:
+        """Stop where nodes share no scratch folder: the first one alone writes checkpoints."""
+        here = len(state.history), len(state.steps)
+        first = self.processes.from_main(lambda: here)
+        if here != first:
+            raise PipelineError(
+                f"{self.folder}: has a checkpoint of epoch {here[0]}, step {here[1]}, but the "
+                f"first node has one of epoch {first[0]}, step {first[1]}, let SER_SCRATCH be "
+                "a folder that all nodes share"
+            )
 
     def _exhausted(self, history: list[Scores], end: str) -> bool:
         best = self._best(history, end)

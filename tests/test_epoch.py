@@ -2,8 +2,12 @@
 
 import csv
 import os
+import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from pipeline.classifier import Classifier
 from pipeline.cli.preset import merged
 from pipeline.epoch import Epoch
 from pipeline.errors import PipelineError
+from pipeline.processes import Processes
 from pipeline.task import Example, of_role
 from pipeline.waves import Batch
 from stages import multitask
@@ -160,8 +165,11 @@ def test_a_log_shows_progress_within_an_epoch(
     assert inside[-1].endswith("0 s left")
 
 
-def test_two_processes_train_as_one(found: list[Example]) -> None:
-    """The last batch has one clip: one of the processes gets none."""
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_two_processes_train_as_one(
+    found: list[Example], nodes: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The last batch has one clip: one of the processes gets none. Nodes share no folder."""
     overlay = (
         "{pretrained: x, corpora: [tones], task: {classes: [angry, sad], merge: {}}, "
         "multitask: {batch: 17, epochs: 2}}"
@@ -171,32 +179,67 @@ def test_two_processes_train_as_one(found: list[Example]) -> None:
     small_encoder(layout.ENCODERS / "x")
     manifest.write(manifest.CLIPS / "tones" / "manifest.csv", [e.clip for e in found])
     folds.write(folds.FOLDS, [{e.clip.clip: e.role for e in found}])
-
-    def result() -> tuple[list[float], dict[str, Tensor]]:
-        out = Path("artifacts/multitask/0")
-        with (out / "history.csv").open() as file:
-            losses = [float(v) for row in csv.DictReader(file) for v in row.values() if v]
-        return losses, load_file(out / "model.safetensors")
+    homes = [Path.cwd(), *(tmp_path_factory.mktemp("node") for _ in range(1, nodes))]
+    for home in homes[1:]:
+        shutil.copytree(homes[0], home, dirs_exist_ok=True)
 
     multitask.main(0)
-    losses, one = result()
-    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    done = subprocess.run(
-        [sys.executable, "-m", *launch, "stages.multitask", "--fold", "0"],
-        env={**os.environ, "PYTHONPATH": str(sources.ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("epoch 1/2: train_loss") == 1  # the main process alone speaks
-    same_losses, two = result()
+    losses, one = published()
+    done = launch(homes)
+    assert [node.returncode for node in done] == [0] * nodes, [node.stderr for node in done]
+    assert [node.stderr.count("epoch 1/2: train_loss") for node in done] == [1, 0][:nodes]
+    same_losses, two = published()
     assert same_losses == pytest.approx(losses, rel=1e-4)
     assert any(not torch.equal(value, two[name]) for name, value in one.items())
     for name, value in one.items():
         # A key's bias moves no attention: its gradient is rounding, whose sign Adam follows.
         if not name.endswith("k_proj.bias"):
             torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4, msg=name)
+    assert not any(Path(home, "artifacts/multitask").exists() for home in homes[1:])
+
+
+def launch(homes: Sequence[Path]) -> list[subprocess.CompletedProcess[str]]:
+    """Train with two processes: both in one folder, or one in each, as nodes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    each = str(2 // len(homes))
+    words = ["torch.distributed.run", "--nnodes", str(len(homes)), "--nproc-per-node", each]
+    words += ["--master-addr", "127.0.0.1", "--master-port", str(port), "--node-rank"]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", *words, str(rank), "-m", "stages.multitask", "--fold", "0"],
+            cwd=home, env={**os.environ, "PYTHONPATH": str(sources.ROOT)}, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )
+        for rank, home in enumerate(homes)
+    ]  # fmt: skip
+    said = [node.communicate()[1] for node in started]
+    return [
+        subprocess.CompletedProcess([], node.returncode, "", text)
+        for node, text in zip(started, said, strict=True)
+    ]
+
+
+def published() -> tuple[list[float], dict[str, Tensor]]:
+    """Losses and weights that multitask training has left."""
+    out = Path("artifacts/multitask/0")
+    with (out / "history.csv").open() as file:
+        losses = [float(v) for row in csv.DictReader(file) for v in row.values() if v]
+    return losses, load_file(out / "model.safetensors")
+
+
+def test_nodes_that_resume_from_different_checkpoints_stop(
+    found: list[Example], base: Path
+) -> None:
+    class Second(Processes):
+        def from_main(self, compute: Callable[[], Any]) -> Any:
+            return 3, 5
+
+    model = classifier(base)
+    fit = replace(fit_of(model), processes=Second(1, 2))
+    with pytest.raises(PipelineError, match=r"epoch 0, step 0, but the first node has .* 3"):
+        train(fit, model, found)
 
 
 def test_gradient_checkpointing_changes_no_bit(found: list[Example], base: Path) -> None:
