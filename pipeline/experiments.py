@@ -85,7 +85,7 @@ def every() -> list[Experiment]:
             found = repo.experiments.ls(all_commits=True)
     except NotDvcRepoError:
         raise PipelineError(
-            f"experiments: {Path.cwd()} is in no DVC repository, change into your clone"
+            f"experiments: {Path.cwd()} is in no DVC repository, run it in your clone"
         ) from None
     except DvcException as error:  # such as its lock, while experiments run
         raise PipelineError(f"experiments: {error}, wait until the others are done") from None

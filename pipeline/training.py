@@ -227,8 +227,8 @@ class Fit:
         if here != first:
             raise PipelineError(
                 f"{self.folder}: has a checkpoint of epoch {here[0]}, step {here[1]}, but the "
-                f"first node has one of epoch {first[0]}, step {first[1]}, let SER_SCRATCH be "
-                "a folder that all nodes share"
+                f"first node has one of epoch {first[0]}, step {first[1]}, set SER_SCRATCH to a "
+                "folder that all nodes share"
             )
 
     def _exhausted(self, history: list[Scores], end: str) -> bool:
