@@ -186,8 +186,8 @@ def test_two_processes_train_as_one(
     multitask.main(0)
     losses, one = published()
     done = launch(homes)
-    assert [node.returncode for node in done] == [0] * nodes, [node.stderr for node in done]
-    assert [node.stderr.count("epoch 1/2: train_loss") for node in done] == [1, 0][:nodes]
+    assert [status for status, _ in done] == [0] * nodes, done
+    assert [text.count("epoch 1/2: train_loss") for _, text in done] == [1, 0][:nodes]
     same_losses, two = published()
     assert same_losses == pytest.approx(losses, rel=1e-4)
     assert any(not torch.equal(value, two[name]) for name, value in one.items())
@@ -198,8 +198,8 @@ def test_two_processes_train_as_one(
     assert not any(Path(home, "artifacts/multitask").exists() for home in homes[1:])
 
 
-def launch(homes: Sequence[Path]) -> list[subprocess.CompletedProcess[str]]:
-    """Train with two processes: both in one folder, or one in each, as nodes."""
+def launch(homes: Sequence[Path]) -> list[tuple[int, str]]:
+    """Train with two processes, both in one folder or one in each, as nodes: status and stderr."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -215,10 +215,7 @@ def launch(homes: Sequence[Path]) -> list[subprocess.CompletedProcess[str]]:
         for rank, home in enumerate(homes)
     ]  # fmt: skip
     said = [node.communicate()[1] for node in started]
-    return [
-        subprocess.CompletedProcess([], node.returncode, "", text)
-        for node, text in zip(started, said, strict=True)
-    ]
+    return [(node.returncode, text) for node, text in zip(started, said, strict=True)]
 
 
 def published() -> tuple[list[float], dict[str, Tensor]]:

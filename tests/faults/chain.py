@@ -164,7 +164,6 @@ def wait(project: Path, child: int) -> tuple[int, str]:
 @cache
 def load() -> None:
     """Import before a fork all that the stages import after it: a fork then takes tenths."""
-    import faiss  # noqa: F401
     import h5py  # noqa: F401
     import peft  # noqa: F401
     import sklearn.linear_model  # noqa: F401
