@@ -68,13 +68,14 @@ def main(
     micro_batch_s: Annotated[float, typer.Option(help="Padded seconds in one pass.")] = 60.0,
 ) -> None:
     """Print seconds of audio trained per second, ours and theirs, and per stage on a GPU."""
-    _limit_memory()
+    device = select("auto")
+    if device.type == "cpu":
+        _limit_memory()
     waves = recordings(corpora, seconds)
     if lengths == "iemocap":
         waves = as_long_as_iemocap(waves)
     waves = [wave[: int(MAX_S * SAMPLE_RATE_HZ)] for wave in waves]
     settings = {"model_type": "hubert", "num_hidden_layers": blocks}
-    device = select("auto")
     print(f"{len(waves)} clips, {length_s(waves):.0f} s, {blocks} blocks, {precision}, {device}")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
