@@ -19,10 +19,10 @@ from typing import Annotated
 
 import typer
 
-from pipeline import files
-from pipeline.corpora.base import Row
-from pipeline.corpora.ravdess import CORPUS
-from pipeline.manifest import EMOTIONS
+from pipeline.corpora.entries import Row
+from pipeline.corpora.manifest import EMOTIONS
+from pipeline.corpora.parsers.ravdess import CORPUS
+from pipeline.ground import files
 
 ROLES = {"train": range(1, 15), "dev": range(15, 19), "test": range(19, 25)}
 STRENGTHS = {"strong": 1.0, "normal": 0.6}

@@ -34,16 +34,16 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from pipeline.stage import set_threads
+from pipeline.ground.stage import set_threads
 
 set_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 from sklearn.cluster import MiniBatchKMeans  # noqa: E402
 
 from benchmarks.frames import CLIP_FRAMES, everything, speech, store, synthesise  # noqa: E402
-from pipeline import clusters, sampling  # noqa: E402
-from pipeline.embeddings import Embeddings  # noqa: E402
-from pipeline.nearest import BLOCK_FRAMES, Floats, assign, nearest, pick_device  # noqa: E402
+from pipeline.embeddings.reader import Embeddings  # noqa: E402
+from pipeline.units import kmeans, sampling  # noqa: E402
+from pipeline.units.nearest import BLOCK_FRAMES, Floats, assign, nearest, pick_device  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ class Outcome:
 
 def ours(job: Job) -> dict[int, Floats]:
     """What the stage `cluster` does: draw a sample from the file, fit every scale."""
-    total = min(job.sample, clusters.needed(job.scales))
+    total = min(job.sample, kmeans.needed(job.scales))
     with Embeddings(job.path) as frames:
         sample = sampling.draw(frames, frames.layers[0], set(frames.clips), total, job.seed)
-    return clusters.fit(sample, job.scales, 20, job.seed, job.device)
+    return kmeans.fit(sample, job.scales, 20, job.seed, job.device)
 
 
 def faiss_default(job: Job) -> dict[int, Floats]:

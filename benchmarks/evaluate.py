@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from pipeline.sources import ROOT
+from pipeline.ground.code import ROOT
 from tests.results import Study, plant, plant_classifier, plant_probe, plant_share, plant_units
 
 CORPORA = ("crema-d", "ravdess", "savee", "tess")

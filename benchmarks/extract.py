@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from pipeline.sources import ROOT
-from pipeline.stage import set_threads
+from pipeline.ground.code import ROOT
+from pipeline.ground.stage import set_threads
 
 set_threads(1)
 
@@ -28,12 +28,13 @@ import torch  # noqa: E402
 
 from benchmarks.memory import peak_mib  # noqa: E402
 from benchmarks.speech import as_long_as_iemocap, clip_of, length_s, recordings  # noqa: E402
-from pipeline import encoder, layout, pool  # noqa: E402
-from pipeline.audio import Samples  # noqa: E402
-from pipeline.embedder import Embedder  # noqa: E402
-from pipeline.embeddings import Header  # noqa: E402
-from pipeline.extraction import Job, Kept  # noqa: E402
-from pipeline.manifest import SAMPLE_RATE_HZ  # noqa: E402
+from pipeline.audio.decoding import Samples  # noqa: E402
+from pipeline.corpora.manifest import SAMPLE_RATE_HZ  # noqa: E402
+from pipeline.embeddings.embedder import Embedder  # noqa: E402
+from pipeline.embeddings.extraction import Job, Kept  # noqa: E402
+from pipeline.embeddings.reader import Header  # noqa: E402
+from pipeline.encoders import encoder, layout  # noqa: E402
+from pipeline.work import pool  # noqa: E402
 
 BASE: dict[str, Any] = {"model_type": "hubert"}
 LARGE: dict[str, Any] = {

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from pipeline.stage import set_threads
+from pipeline.ground.stage import set_threads
 
 set_threads(1)
 
@@ -31,18 +31,19 @@ import torch  # noqa: E402
 
 from benchmarks.memory import peak_mib  # noqa: E402
 from benchmarks.speech import length_s, recordings  # noqa: E402
-from pipeline import classifier, emotion_head, encoder  # noqa: E402
-from pipeline.audio import Samples, write_flac  # noqa: E402
-from pipeline.cached_head import Batch, CachedHead  # noqa: E402
+from pipeline.audio.decoding import Samples, write_flac  # noqa: E402
 from pipeline.cli.parameters import SHAPES  # noqa: E402
-from pipeline.device import autocast, select  # noqa: E402
-from pipeline.emotion_head import Design  # noqa: E402
-from pipeline.finetuning import LoraParams, LossParams, ModelParams  # noqa: E402
-from pipeline.manifest import CLIPS, SAMPLE_RATE_HZ, Clip  # noqa: E402
-from pipeline.settings import Training  # noqa: E402
-from pipeline.task import Example  # noqa: E402
-from pipeline.training import Fit  # noqa: E402
-from pipeline.waves import Waves  # noqa: E402
+from pipeline.corpora.manifest import CLIPS, SAMPLE_RATE_HZ, Clip  # noqa: E402
+from pipeline.encoders import encoder  # noqa: E402
+from pipeline.methods import classifier, emotion_head  # noqa: E402
+from pipeline.methods.cached_head import Batch, CachedHead  # noqa: E402
+from pipeline.methods.emotion_head import Design  # noqa: E402
+from pipeline.methods.finetuning import LoraParams, LossParams, ModelParams  # noqa: E402
+from pipeline.splits.task import Example  # noqa: E402
+from pipeline.training.fit import Fit  # noqa: E402
+from pipeline.training.settings import Training  # noqa: E402
+from pipeline.training.waves import Waves  # noqa: E402
+from pipeline.work.device import autocast, select  # noqa: E402
 
 CLASSES = 8
 BATCH = 16

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.embeddings import Embedding, Embeddings, Floats, Header
-from pipeline.embeddings_writer import write
+from pipeline.embeddings.reader import Embedding, Embeddings, Floats, Header
+from pipeline.embeddings.writer import write
 
 CLIP_FRAMES = 200
 BLOCK_FRAMES = 8_192

@@ -20,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from pipeline import audit, augment, manifest, prepare
-from pipeline.audio import Samples, read_clip, write_flac
-from pipeline.corpora import registry
-from pipeline.manifest import SAMPLE_RATE_HZ
-from pipeline.stage import set_threads
+from pipeline.audio import augmentation
+from pipeline.audio.decoding import Samples, read_clip, write_flac
+from pipeline.corpora import audit, manifest, prepare, registry
+from pipeline.corpora.manifest import SAMPLE_RATE_HZ
+from pipeline.ground.stage import set_threads
 
 Clocks = npt.NDArray[np.float64]
 
@@ -64,9 +64,9 @@ def main(
         print(f"{same} of {len(clips)} files have librosa's soxr_hq samples")
         voices = [read_clip(clip) for clip in clips[:24]]
     for name, mine, peer in (
-        ("time stretch", lambda v: augment.time_stretch(v, 0.9),
+        ("time stretch", lambda v: augmentation.time_stretch(v, 0.9),
          lambda v: time_stretch(v, rate=0.9)),
-        ("pitch shift", lambda v: augment.pitch_shift(v, 2.0),
+        ("pitch shift", lambda v: augmentation.pitch_shift(v, 2.0),
          lambda v: pitch_shift(v, sr=SAMPLE_RATE_HZ, n_steps=2.0)),
     ):  # fmt: skip
         paired = [(_each(peer, voices), _each(mine, voices)) for _ in range(rounds)]

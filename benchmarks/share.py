@@ -37,15 +37,15 @@ import typer
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from pipeline.batches import of_epoch
-from pipeline.cached import Batch, Frames, Scale, ScaledFrames
-from pipeline.cnn_lstm import Design
-from pipeline.embeddings import Embedding, Embeddings, Header
-from pipeline.embeddings_writer import write
-from pipeline.manifest import Clip
-from pipeline.regression import untrained
-from pipeline.shares import Rated, Sample, Training
-from pipeline.training import Fit
+from pipeline.corpora.manifest import Clip
+from pipeline.embeddings.batches import of_epoch
+from pipeline.embeddings.frames import Batch, Frames, Scale, ScaledFrames
+from pipeline.embeddings.reader import Embedding, Embeddings, Header
+from pipeline.embeddings.writer import write
+from pipeline.methods.networks.cnn_lstm import Design
+from pipeline.methods.networks.regression import untrained
+from pipeline.splits.shares import Rated, Sample, Training
+from pipeline.training.fit import Fit
 
 SLOTS = 398
 FRAMES_PER_S = 50

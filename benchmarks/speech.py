@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import manifest
-from pipeline.audio import Samples, decode, write_flac
-from pipeline.errors import PipelineError
-from pipeline.manifest import SAMPLE_RATE_HZ, Clip
+from pipeline.audio.decoding import Samples, decode, write_flac
+from pipeline.corpora import manifest
+from pipeline.corpora.manifest import SAMPLE_RATE_HZ, Clip
+from pipeline.ground.errors import PipelineError
 
 # Utterances of IEMOCAP: mean and deviation, about; the shortest and the longest.
 IEMOCAP_S = (4.5, 3.2)

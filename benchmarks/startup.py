@@ -21,7 +21,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from pipeline.cli.preset import merged
-from pipeline.sources import ROOT, closure
+from pipeline.ground.code import ROOT, closure
 
 LARGE = """
 corpora: [crema-d, emodb, ravdess, savee, tess]
@@ -84,7 +84,7 @@ def children_s() -> float:
 def imports(stage: str) -> list[str]:
     """A command that imports all of the project that a stage runs on."""
     names = [re.sub(r"\.py$", "", str(path)).replace("/", ".") for path in closure(stage)]
-    return [sys.executable, "-c", f"import pipeline.stage, {', '.join(names)}"]
+    return [sys.executable, "-c", f"import pipeline.ground.stage, {', '.join(names)}"]
 
 
 def main() -> None:
@@ -98,7 +98,11 @@ def main() -> None:
     print(f"ser --help: {seconds(['ser', '--help'])}")
     for path in sorted((ROOT / "stages").glob("[a-z]*.py")):
         stage = f"stages.{path.stem}"
-        kind = "with an encoder" if Path("pipeline/encoder.py") in closure(stage) else "without"
+        kind = (
+            "with an encoder"
+            if Path("pipeline/encoders/encoder.py") in closure(stage)
+            else "without"
+        )
         shown = seconds([sys.executable, "-m", stage, "--help"])
         print(f"{stage}: --help {shown}, imports {kind} {seconds(imports(stage))}")
 

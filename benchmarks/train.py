@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from pipeline.stage import set_threads
+from pipeline.ground.stage import set_threads
 
 set_threads(1)
 
@@ -30,21 +30,22 @@ import transformers  # noqa: E402
 
 from benchmarks.memory import peak_mib  # noqa: E402
 from benchmarks.speech import as_long_as_iemocap, clip_of, length_s, recordings  # noqa: E402
-from pipeline import dropout, encoder  # noqa: E402
-from pipeline.audio import read_clip  # noqa: E402
-from pipeline.checkpoint import State  # noqa: E402
-from pipeline.classifier import Classifier  # noqa: E402
-from pipeline.device import select  # noqa: E402
-from pipeline.emotion_head import Design  # noqa: E402
-from pipeline.epoch import Epoch  # noqa: E402
-from pipeline.manifest import SAMPLE_RATE_HZ  # noqa: E402
-from pipeline.masked_prediction import MaskedPrediction  # noqa: E402
-from pipeline.masking import Spans  # noqa: E402
-from pipeline.multitask import Multitask  # noqa: E402
-from pipeline.settings import Precision, Training  # noqa: E402
-from pipeline.task import Example  # noqa: E402
-from pipeline.training import Fit  # noqa: E402
-from pipeline.waves import Waves  # noqa: E402
+from pipeline.audio.decoding import read_clip  # noqa: E402
+from pipeline.corpora.manifest import SAMPLE_RATE_HZ  # noqa: E402
+from pipeline.encoders import encoder  # noqa: E402
+from pipeline.gmp.masked_prediction import MaskedPrediction  # noqa: E402
+from pipeline.gmp.multitask import Multitask  # noqa: E402
+from pipeline.methods.classifier import Classifier  # noqa: E402
+from pipeline.methods.emotion_head import Design  # noqa: E402
+from pipeline.splits.task import Example  # noqa: E402
+from pipeline.training import dropout  # noqa: E402
+from pipeline.training.checkpoint import State  # noqa: E402
+from pipeline.training.epoch import Epoch  # noqa: E402
+from pipeline.training.fit import Fit  # noqa: E402
+from pipeline.training.masking import Spans  # noqa: E402
+from pipeline.training.settings import Precision, Training  # noqa: E402
+from pipeline.training.waves import Waves  # noqa: E402
+from pipeline.work.device import select  # noqa: E402
 
 CLASSES = ["angry", "happy", "neutral", "sad"]
 SCALES = [64, 512, 4096]

@@ -9,12 +9,15 @@ from typing import Annotated
 import typer
 from pydantic import Field, field_validator
 
-from pipeline import folds, layout, manifest, phones
-from pipeline.files import publish, write_json
-from pipeline.layers import Layer
-from pipeline.params import Section, load
-from pipeline.provenance import Provenance
-from pipeline.stage import run, runtime
+from pipeline.corpora import manifest
+from pipeline.encoders import layout
+from pipeline.encoders.layers import Layer
+from pipeline.ground.files import publish, write_json
+from pipeline.ground.params import Section, load
+from pipeline.ground.provenance import Provenance
+from pipeline.ground.stage import run, runtime
+from pipeline.splits import folds
+from pipeline.units import phones
 
 Scale = Annotated[int, Field(ge=2, le=1_000_000)]
 
@@ -36,10 +39,10 @@ class ClusterParams(Section):
 
 def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) -> None:
     """Fit one fold's codebooks and write the units of its train and dev clips."""
-    from pipeline import clusters, nearest, sampling
-    from pipeline.embeddings import Embeddings
-    from pipeline.tally import Tally
-    from pipeline.units import save_codebooks, write
+    from pipeline.embeddings.reader import Embeddings
+    from pipeline.units import kmeans, nearest, sampling
+    from pipeline.units.codebooks import save_codebooks, write
+    from pipeline.units.tally import Tally
 
     params, seed = load("cluster", ClusterParams), load("seed", int)
     layer: Layer = load("frames.layer", Layer)  # type: ignore[arg-type]
@@ -53,9 +56,9 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     target = manifest.ARTIFACTS / "units" / str(fold)
     with Embeddings(path, f"multitask/{fold}", clips) as frames, publish(target) as out:
         trained = {clip.clip for clip in clips if roles[clip.clip] == "train"}
-        total = min(params.sample, clusters.needed(params.scales))
+        total = min(params.sample, kmeans.needed(params.scales))
         sample = sampling.draw(frames, layer, trained, total, seed)
-        codebooks = clusters.fit(sample, params.scales, params.iterations, seed, device)
+        codebooks = kmeans.fit(sample, params.scales, params.iterations, seed, device)
         del sample
         first_s = layout.FIELD_SAMPLES / 2 / manifest.SAMPLE_RATE_HZ
         spoken = phones.frames(

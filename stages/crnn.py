@@ -11,16 +11,16 @@ from typing import Annotated
 import typer
 from pydantic import Field
 
-from pipeline.errors import PipelineError
-from pipeline.features import Features
-from pipeline.finetuning import Job
-from pipeline.layers import Layer
-from pipeline.params import Section, load
-from pipeline.seeds import derive
-from pipeline.settings import Annealed
-from pipeline.specaugment import Augmentation
-from pipeline.stage import run
-from pipeline.task import digest, of_role
+from pipeline.encoders.layers import Layer
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.params import Section, load
+from pipeline.ground.stage import run
+from pipeline.methods.features import Features
+from pipeline.methods.finetuning import Job
+from pipeline.methods.networks.specaugment import Augmentation
+from pipeline.splits.task import digest, of_role
+from pipeline.training.settings import Annealed
+from pipeline.work.seeds import derive
 
 
 class ModelParams(Section):
@@ -46,11 +46,12 @@ def main(
     fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")],
 ) -> None:
     """Train a convolutional-recurrent classifier on cached frames and predict dev and test."""
-    from pipeline import adaptation, crnn
-    from pipeline.cached import Frames, Scale
-    from pipeline.embeddings import opened, paths
-    from pipeline.spectrograms import Spectrograms, balanced
-    from pipeline.training import Fit
+    from pipeline.embeddings.frames import Frames, Scale
+    from pipeline.embeddings.reader import opened, paths
+    from pipeline.methods import adaptation
+    from pipeline.methods.networks import crnn
+    from pipeline.methods.networks.spectrograms import Spectrograms, balanced
+    from pipeline.training.fit import Fit
 
     params = load("crnn", CrnnParams)
     job = Job.prepare(features, "crnn", fold)

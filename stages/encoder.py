@@ -10,12 +10,13 @@ from typing import Annotated, Literal
 import typer
 from pydantic import Field, model_validator
 
-from pipeline import files, layout
-from pipeline.frontends import Frontend
-from pipeline.hub import Pin
-from pipeline.params import Section, load
-from pipeline.provenance import Provenance
-from pipeline.stage import run
+from pipeline.encoders import layout
+from pipeline.encoders.frontends import Frontend
+from pipeline.encoders.hub import Pin
+from pipeline.ground import files
+from pipeline.ground.params import Section, load
+from pipeline.ground.provenance import Provenance
+from pipeline.ground.stage import run
 
 Count = Annotated[int, Field(ge=1)]
 GROUPS = 16  # of HuBERT's positional convolution
@@ -58,7 +59,7 @@ def main(name: Annotated[str, typer.Option(help="An encoder of params.yaml.")]) 
 
 
 def _write_tiny(params: Tiny, seed: int, out: Path) -> None:
-    from pipeline import encoder
+    from pipeline.encoders import encoder
 
     settings = {
         "model_type": "hubert",
@@ -73,7 +74,7 @@ def _write_tiny(params: Tiny, seed: int, out: Path) -> None:
 
 
 def _write_pinned(name: str, pin: Pin, out: Path) -> None:
-    from pipeline import encoder, hub
+    from pipeline.encoders import encoder, hub
 
     encoder.save(hub.load(name, pin), out)
     layout.Source(pin.repository, pin.revision, pin.file, pin.sha256).write(out)

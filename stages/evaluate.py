@@ -9,9 +9,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline import active, files, folds, live, manifest, provenance, runs
-from pipeline.params import KEYS, Section, load
-from pipeline.stage import run
+from pipeline.corpora import manifest
+from pipeline.ground import files, live, provenance, runs
+from pipeline.ground.params import KEYS, Section, load
+from pipeline.ground.stage import run
+from pipeline.scoring import active
+from pipeline.splits import folds
 
 RESULTS = Path("results")
 
@@ -27,9 +30,10 @@ class EvaluateParams(Section):
 
 def main() -> None:
     """Write results/metrics.json, scores.json, tables, plots and report.html."""
-    from pipeline import corpora_table, evaluation, protocols, report, sections, share_section
-    from pipeline.scores import Bootstrap
-    from pipeline.task import Task
+    from pipeline.report import corpora_table, page, sections, share_section
+    from pipeline.scoring import evaluation, protocols
+    from pipeline.scoring.scores import Bootstrap
+    from pipeline.splits.task import Task
 
     corpora, adapted = load("corpora", list[str]), load("adapted", list[int])
     bootstrap = Bootstrap(load("evaluate", EvaluateParams).bootstrap, load("seed", int))
@@ -61,8 +65,8 @@ def main() -> None:
         corpora_table.write(tables, clips)
     with files.publish(RESULTS / "plots") as plots:
         plots.mkdir()
-        page = report.page(sections.of(evaluated, plots))
-    files.write_text(RESULTS / "report.html", page)
+        shown = page.page(sections.of(evaluated, plots))
+    files.write_text(RESULTS / "report.html", shown)
     files.write_text(RESULTS / sections.ENVIRONMENT, sections.environment_page(runs.read()))
     files.write_json(RESULTS / "scores.json", scores)
     files.write_json(RESULTS / "metrics.json", evaluation.headline(scores))

@@ -9,12 +9,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline import embeddings, extraction, folds, layout, manifest, stage
-from pipeline.layers import Layer, Layers
-from pipeline.manifest import ARTIFACTS
-from pipeline.params import Section, load
-from pipeline.provenance import Provenance
-from pipeline.settings import Precision
+from pipeline.corpora import manifest
+from pipeline.corpora.manifest import ARTIFACTS
+from pipeline.embeddings import extraction, reader
+from pipeline.encoders import layout
+from pipeline.encoders.layers import Layer, Layers
+from pipeline.ground import stage
+from pipeline.ground.params import Section, load
+from pipeline.ground.provenance import Provenance
+from pipeline.splits import folds
+from pipeline.training.settings import Precision
 
 Dtype = Literal["float16", "float32"]
 
@@ -56,7 +60,7 @@ def _embed_corpus(encoder: str, corpus: str) -> None:
     folder = layout.ENCODERS / encoder
     made = Provenance.of(["numerics_version", "extract"], [*manifest.folders([corpus]), folder])
     job = extraction.Job.prepare(folder, encoder, kept)
-    job.run(embeddings.path_of(encoder, corpus), manifest.read([corpus]), made.text())
+    job.run(reader.path_of(encoder, corpus), manifest.read([corpus]), made.text())
 
 
 def _embed_fold(fold: int) -> None:

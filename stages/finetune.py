@@ -9,12 +9,14 @@ from typing import Annotated
 
 import typer
 
-from pipeline import files, layout, manifest
-from pipeline.finetuning import FinetuneParams, Job, Start, Trained
-from pipeline.params import load
-from pipeline.seeds import derive
-from pipeline.stage import run, runtime
-from pipeline.task import digest
+from pipeline.corpora import manifest
+from pipeline.encoders import layout
+from pipeline.ground import files
+from pipeline.ground.params import load
+from pipeline.ground.stage import run, runtime
+from pipeline.methods.finetuning import FinetuneParams, Job, Start, Trained
+from pipeline.splits.task import digest
+from pipeline.work.seeds import derive
 
 
 def main(
@@ -23,10 +25,11 @@ def main(
     fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")],
 ) -> None:
     """Train a classifier of emotions and predict dev and test."""
-    from pipeline import adaptation, classifier, encoder, summary
-    from pipeline.emotion_head import Design
-    from pipeline.training import Fit
-    from pipeline.waves import Waves
+    from pipeline.encoders import encoder
+    from pipeline.methods import adaptation, classifier, summary
+    from pipeline.methods.emotion_head import Design
+    from pipeline.training.fit import Fit
+    from pipeline.training.waves import Waves
 
     params = load("finetune", FinetuneParams)
     job = Job.prepare(start, method, fold)

@@ -10,14 +10,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline import files, layout
-from pipeline.features import Features
-from pipeline.finetuning import Cached, Job, LinearParams, Methods
-from pipeline.params import load
-from pipeline.provenance import Provenance
-from pipeline.seeds import derive
-from pipeline.stage import run
-from pipeline.task import digest
+from pipeline.encoders import layout
+from pipeline.ground import files
+from pipeline.ground.params import load
+from pipeline.ground.provenance import Provenance
+from pipeline.ground.stage import run
+from pipeline.methods.features import Features
+from pipeline.methods.finetuning import Cached, Job, LinearParams, Methods
+from pipeline.splits.task import digest
+from pipeline.work.seeds import derive
 
 
 def main(
@@ -26,7 +27,7 @@ def main(
     fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")],
 ) -> None:
     """Train a classifier of emotions on cached embeddings and predict dev and test."""
-    from pipeline.embeddings import opened, paths
+    from pipeline.embeddings.reader import opened, paths
 
     job = Job.prepare(features, method, fold)
     read = paths(features, load("corpora", list[str]))
@@ -39,7 +40,8 @@ def main(
 
 
 def _linear(params: LinearParams, job: Job, corpora: Any, made: Provenance) -> None:
-    from pipeline import linear, predictions
+    from pipeline.methods import linear
+    from pipeline.training import predictions
 
     header = corpora[0].header
     # Functionals are one frame a clip, and have no deviation.
@@ -60,9 +62,9 @@ def _linear(params: LinearParams, job: Job, corpora: Any, made: Provenance) -> N
 def _head(
     method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any, made: Provenance
 ) -> None:
-    from pipeline import adaptation, emotion_head, summary
-    from pipeline.cached_head import CachedHead, Means
-    from pipeline.training import Fit
+    from pipeline.methods import adaptation, emotion_head, summary
+    from pipeline.methods.cached_head import CachedHead, Means
+    from pipeline.training.fit import Fit
 
     methods, header = load("finetune.methods", Methods), corpora[0].header
     params = methods.frozen if method == "frozen" else methods.lora_classifier

@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 from pydantic import Field
 
-from pipeline import folds, layout, manifest
-from pipeline.params import load
-from pipeline.provenance import Provenance
-from pipeline.seeds import derive
-from pipeline.settings import Training
-from pipeline.stage import run, runtime
-from pipeline.task import Task, digest, examples
+from pipeline.corpora import manifest
+from pipeline.encoders import layout
+from pipeline.ground.params import load
+from pipeline.ground.provenance import Provenance
+from pipeline.ground.stage import run, runtime
+from pipeline.splits import folds
+from pipeline.splits.task import Task, digest, examples
+from pipeline.training.settings import Training
+from pipeline.work.seeds import derive
 
 
 class MultitaskParams(Training):
@@ -26,11 +28,11 @@ class MultitaskParams(Training):
 
 def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) -> None:
     """Train the encoder on emotion and gender with one fold's training speakers."""
-    from pipeline import encoder as encoders
-    from pipeline.continued import train_and_publish
-    from pipeline.multitask import Multitask
-    from pipeline.training import Fit
-    from pipeline.waves import Waves
+    from pipeline.encoders import encoder as encoders
+    from pipeline.gmp.continued import train_and_publish
+    from pipeline.gmp.multitask import Multitask
+    from pipeline.training.fit import Fit
+    from pipeline.training.waves import Waves
 
     params = load("multitask", MultitaskParams)
     task = load("task", Task)

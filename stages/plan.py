@@ -13,12 +13,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline import active, files
-from pipeline.errors import PipelineError
-from pipeline.finetuning import Cached, Trained
-from pipeline.manifest import ARTIFACTS
-from pipeline.params import PARAMS_FILE, Section, load, read
-from pipeline.stage import run
+from pipeline.corpora.manifest import ARTIFACTS
+from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.params import PARAMS_FILE, Section, load, read
+from pipeline.ground.stage import run
+from pipeline.methods.finetuning import Cached, Trained
+from pipeline.scoring import active
 
 RAW = Path("data/raw")
 Names = list[str]

@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 import typer
 from pydantic import Field, field_validator
 
-from pipeline import audit, files, manifest, phones, prepare, progress, provenance, published, stage
-from pipeline.augment import Augmentation
-from pipeline.corpora import registry
-from pipeline.params import Section, load
-from pipeline.segments import Cutting
+from pipeline.audio.augmentation import Augmentation
+from pipeline.audio.segments import Cutting
+from pipeline.corpora import audit, manifest, prepare, published, registry
+from pipeline.ground import files, progress, provenance, stage
+from pipeline.ground.params import Section, load
+from pipeline.units import phones
 
 RAW = Path("data/raw")
 

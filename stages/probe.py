@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 from pydantic import Field
 
-from pipeline import files, folds, manifest
-from pipeline.layers import Layer
-from pipeline.manifest import ARTIFACTS
-from pipeline.params import Section, load
-from pipeline.provenance import Provenance
-from pipeline.stage import run
+from pipeline.corpora import manifest
+from pipeline.corpora.manifest import ARTIFACTS
+from pipeline.encoders.layers import Layer
+from pipeline.ground import files
+from pipeline.ground.params import Section, load
+from pipeline.ground.provenance import Provenance
+from pipeline.ground.stage import run
+from pipeline.splits import folds
 
 
 class ProbeParams(Section):
@@ -30,10 +32,10 @@ def main(
     features: Annotated[str, typer.Option(help="The encoder whose embeddings are read.")],
 ) -> None:
     """Probe every cached layer of an encoder, and place the clips in two dimensions."""
-    from pipeline import probes
-    from pipeline.embeddings import opened, paths
-    from pipeline.seeds import derive
-    from pipeline.task import Task, examples
+    from pipeline.embeddings.reader import opened, paths
+    from pipeline.scoring import probes
+    from pipeline.splits.task import Task, examples
+    from pipeline.work.seeds import derive
 
     params, task = load("probe", ProbeParams), load("task", Task)
     names = load("corpora", list[str])

@@ -8,13 +8,16 @@ from typing import Annotated
 import typer
 from pydantic import Field
 
-from pipeline import files, folds, layout, manifest
-from pipeline.params import load
-from pipeline.provenance import Provenance
-from pipeline.seeds import derive
-from pipeline.settings import Training
-from pipeline.stage import run, runtime
-from pipeline.task import everything
+from pipeline.corpora import manifest
+from pipeline.encoders import layout
+from pipeline.ground import files
+from pipeline.ground.params import load
+from pipeline.ground.provenance import Provenance
+from pipeline.ground.stage import run, runtime
+from pipeline.splits import folds
+from pipeline.splits.task import everything
+from pipeline.training.settings import Training
+from pipeline.work.seeds import derive
 
 
 class RetrainParams(Training):
@@ -26,13 +29,13 @@ class RetrainParams(Training):
 
 def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) -> None:
     """Retrain the encoder on one fold's units."""
-    from pipeline import encoder as encoders
-    from pipeline.continued import train_and_publish
-    from pipeline.masked_prediction import MaskedPrediction
-    from pipeline.masking import Spans
-    from pipeline.training import Fit
-    from pipeline.units import Units
-    from pipeline.waves import Waves
+    from pipeline.encoders import encoder as encoders
+    from pipeline.gmp.continued import train_and_publish
+    from pipeline.gmp.masked_prediction import MaskedPrediction
+    from pipeline.training.fit import Fit
+    from pipeline.training.masking import Spans
+    from pipeline.training.waves import Waves
+    from pipeline.units.codebooks import Units
 
     params = load("retrain", RetrainParams)
     corpora, base = load("corpora", list[str]), layout.ENCODERS / load("pretrained", str)

@@ -10,12 +10,15 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import Field
 
-from pipeline import files, folds, manifest, predictions, shares
-from pipeline.layers import Layer
-from pipeline.params import Section, load
-from pipeline.provenance import Provenance
-from pipeline.seeds import derive
-from pipeline.stage import run
+from pipeline.corpora import manifest
+from pipeline.encoders.layers import Layer
+from pipeline.ground import files
+from pipeline.ground.params import Section, load
+from pipeline.ground.provenance import Provenance
+from pipeline.ground.stage import run
+from pipeline.splits import folds, shares
+from pipeline.training import predictions
+from pipeline.work.seeds import derive
 
 Head = Literal["cnn-lstm", "cnn-lstm-attention"]
 Count = Annotated[int, Field(ge=1)]
@@ -39,7 +42,7 @@ class ModelParams(Section):
     output: Literal["sigmoid", "relu"]
 
     def of(self, head: Head) -> dict[str, Any]:
-        """What `pipeline.cnn_lstm.Design` takes, for one head."""
+        """What `pipeline.methods.networks.cnn_lstm.Design` takes, for one head."""
         values = self.model_dump(by_alias=True)
         return values | {"feed_forward": values["feed_forward"][head]}
 
@@ -65,11 +68,11 @@ def main(
     made = _provenance(features)
     rated = shares.rated(clips, folds.read(params.fold))
 
-    from pipeline import regression
-    from pipeline.cached import Frames, Scale, ScaledFrames
-    from pipeline.cnn_lstm import Design
-    from pipeline.embeddings import opened
-    from pipeline.training import Fit
+    from pipeline.embeddings.frames import Frames, Scale, ScaledFrames
+    from pipeline.embeddings.reader import opened
+    from pipeline.methods.networks import regression
+    from pipeline.methods.networks.cnn_lstm import Design
+    from pipeline.training.fit import Fit
 
     seed = derive(load("seed", int), "share", params.fold)
     settings, train, dev = params.training, rated.of_role("train"), rated.of_role("dev")
@@ -99,7 +102,7 @@ def main(
 
 
 def _provenance(features: str) -> Provenance:
-    from pipeline.embeddings import paths
+    from pipeline.embeddings.reader import paths
 
     corpora = load("corpora", list[str])
     own = [f"share.{name}" for name in ("fold", "layer", "model", "training")]

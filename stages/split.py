@@ -6,12 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline import files, folds, manifest, partition, progress
-from pipeline.errors import PipelineError
-from pipeline.manifest import CLIPS, Clip
-from pipeline.params import Section, load
-from pipeline.provenance import Provenance
-from pipeline.stage import run
+from pipeline.corpora import manifest
+from pipeline.corpora.manifest import CLIPS, Clip
+from pipeline.ground import files, progress
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.params import Section, load
+from pipeline.ground.provenance import Provenance
+from pipeline.ground.stage import run
+from pipeline.splits import folds, partition
 
 GIVEN = Path("data/folds.csv")
 SHARED_PARTS = 5  # [paper] a test set of 20 %

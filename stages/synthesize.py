@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.files import publish
-from pipeline.params import Section, load
-from pipeline.stage import run
+from pipeline.ground.files import publish
+from pipeline.ground.params import Section, load
+from pipeline.ground.stage import run
 
 TARGET = Path("data/raw/demo")
 
@@ -25,7 +25,7 @@ class SynthesizeParams(Section):
 
 def main() -> None:
     """Write the demo corpus: recordings, labels with emotion shares, and phones."""
-    from pipeline.synthesis import write
+    from pipeline.demo.synthesis import write
 
     params = load("synthesize", SynthesizeParams)
     seed = load("seed", int)

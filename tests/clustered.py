@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import embeddings, folds, manifest
-from pipeline.embeddings import Embedding, Floats, Header
-from pipeline.embeddings_writer import write
-from pipeline.manifest import Clip
+from pipeline.corpora import manifest
+from pipeline.corpora.manifest import Clip
+from pipeline.embeddings import reader
+from pipeline.embeddings.reader import Embedding, Floats, Header
+from pipeline.embeddings.writer import write
+from pipeline.splits import folds
 
 WIDTH = 12
 
@@ -36,7 +38,7 @@ def clip(name: str, speaker: str, gender: str = "female", emotion: str = "angry"
 def write_frames(path: Path, clips: Sequence[Clip], frames: Mapping[str, Floats]) -> None:
     """Write embeddings of one layer, -3 of 12, in float32."""
     width = next(iter(frames.values())).shape[1]
-    digest = embeddings.digest(clips)
+    digest = reader.digest(clips)
     header = Header(
         f"multitask/{path.stem}", "", "", 12, width, 320, (-3,), (), "fp32", "float32", 1, digest
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stage import set_threads
+from pipeline.ground.stage import set_threads
 
 set_threads(1)
 

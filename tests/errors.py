@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.sources import ROOT
+from pipeline.ground.code import ROOT
 
 PAGE = ROOT / "docs/errors.md"
 # What a remedy begins with; where there is none, the rule itself must say what is right.

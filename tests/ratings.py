@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import embeddings, embeddings_writer, folds, manifest
-from pipeline.cached import Frames
-from pipeline.manifest import Clip
+from pipeline.corpora import manifest
+from pipeline.corpora.manifest import Clip
+from pipeline.embeddings import reader, writer
+from pipeline.embeddings.frames import Frames
+from pipeline.splits import folds
 
 WIDTH = 6
-HEADER = embeddings.Header(
+HEADER = reader.Header(
     encoder="fbank",
     revision="",
     weights_sha256="",
@@ -81,26 +83,26 @@ def write_project(
         manifest.write(folder / "manifest.csv", members)
         path = Path("artifacts/embeddings") / features / f"{corpus}.h5"
         path.parent.mkdir(parents=True, exist_ok=True)
-        header = replace(HEADER, encoder=features, clips_sha256=embeddings.digest(members))
+        header = replace(HEADER, encoder=features, clips_sha256=reader.digest(members))
         write_embeddings(path, {clip.clip: frames[clip.clip] for clip in members}, header)
     folds.write(folds.FOLDS, [roles])
 
 
 def write_embeddings(
-    path: Path, frames: dict[str, np.ndarray], header: embeddings.Header = HEADER
+    path: Path, frames: dict[str, np.ndarray], header: reader.Header = HEADER
 ) -> None:
     """Write one file of cached frames."""
     total, width = sum(map(len, frames.values())), len(next(iter(frames.values()))[0])
     header = replace(header, width=width)
-    with embeddings_writer.write(path, header, sorted(frames), total) as writer:
+    with writer.write(path, header, sorted(frames), total) as rows:
         for clip in sorted(frames):
-            embedding = embeddings.Embedding(len(frames[clip]), {"last": frames[clip]}, {})
-            writer.append(embedding, clip)
+            embedding = reader.Embedding(len(frames[clip]), {"last": frames[clip]}, {})
+            rows.append(embedding, clip)
 
 
 @contextmanager
 def cached(path: Path, frames: dict[str, np.ndarray]) -> Iterator[Frames]:
     """The frames written to a file and opened."""
     write_embeddings(path, frames)
-    with embeddings.Embeddings(path) as opened:
+    with reader.Embeddings(path) as opened:
         yield Frames([opened], "last")

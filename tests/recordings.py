@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pipeline.audio import Samples
-from pipeline.manifest import Clip
+from pipeline.audio.decoding import Samples
+from pipeline.corpora.manifest import Clip
 
 
 def tone(seconds: float, hz: float = 220.0, rate_hz: int = 16_000, level: float = 0.3) -> Samples:

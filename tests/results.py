@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import folds, manifest
-from pipeline.listeners import PERCEPTS
-from pipeline.manifest import CLIPS, EMOTIONS, Clip
+from pipeline.corpora import manifest
+from pipeline.corpora.manifest import CLIPS, EMOTIONS, Clip
+from pipeline.demo.listeners import PERCEPTS
+from pipeline.splits import folds
 
 SHARES = tuple(PERCEPTS)
 

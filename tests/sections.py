@@ -1,4 +1,4 @@
-"""What the code expects of params.yaml, read from its calls of `pipeline.params.load`.
+"""What the code expects of params.yaml, read from its calls of `pipeline.ground.params.load`.
 
 So a test of the file needs no second list of sections, and a new one is found where it is read.
 """
@@ -10,8 +10,8 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from pipeline.params import Section
-from pipeline.sources import ROOT
+from pipeline.ground.code import ROOT
+from pipeline.ground.params import Section
 
 ANY = "*"  # in a key: the name of a corpus or an encoder
 

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import encoder as encoders
-from pipeline import folds, manifest, params
-from pipeline.audio import write_flac
+from pipeline.audio.decoding import write_flac
 from pipeline.cli.preset import merged
-from pipeline.manifest import Clip
-from pipeline.task import Example
+from pipeline.corpora import manifest
+from pipeline.corpora.manifest import Clip
+from pipeline.encoders import encoder as encoders
+from pipeline.ground import params
+from pipeline.splits import folds
+from pipeline.splits.task import Example
 from stages import encoder, extract
 
 SMALL = {

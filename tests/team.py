@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cli.preset import merged
-from pipeline.sources import ROOT
+from pipeline.ground.code import ROOT
 
 SMALL = """
 corpora: [demo]

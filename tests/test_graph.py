@@ -1,37 +1,39 @@
 """dvc.yaml, params.yaml and the code tell one story."""
 
-import ast
 import subprocess
 import sys
 
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline import sources
-from pipeline.params import KEYS
+from pipeline.ground import code
+from pipeline.ground.params import KEYS
 
-ROOT = sources.ROOT
+ROOT = code.ROOT
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 MODULES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
 
-# From the bottom up; a module imports only its own layer and those before it.
-DATA = """
-    active seeds settings manifest task folds audio containers augment audit voice listeners
-    synthesis corpora tables segments pool prepare published phones partition balance store tally
-"""
-MODEL = """
-    layers layout batches device dropout processes encoder hub frontends hdf5 embeddings
-    embeddings_writer embedder extraction nearest sampling clusters units heads losses masking lora
-    cnn_lstm finetuning features
-"""
-WORK = """
-    checkpoint waves metrics training multitask masked_prediction classifier linear predictions
-    shares probes cached regression scores plots report evaluation comparison sections
-    units_section share_section probe_section experiments epoch continued adaptation cached_head
-    card corpora_table emotion_head judge listening onnx_model protocols summary crnn specaugment
-    spectrograms
-"""
-LAYERS = [sources.GROUND, DATA.split(), MODEL.split(), WORK.split(), ["cli"]]
+# In the order of the data's way: a room imports from itself and from those before it.
+ROOMS = [
+    "ground",
+    "work",
+    "audio",
+    "corpora",
+    "splits",
+    "encoders",
+    "embeddings",
+    "units",
+    "metrics",
+    "training",
+    "gmp",
+    "methods",
+    "scoring",
+    "report",
+    "inference",
+    "demo",
+    "cli",
+]
+MOST_MODULES = 12
 
 
 def module_of(stage: dict[str, object]) -> str:
@@ -48,7 +50,7 @@ def test_dvc_never_takes_plan_from_its_run_cache() -> None:
 @pytest.mark.parametrize("name", STAGES)
 def test_code_deps_are_the_import_closure(name: str) -> None:
     listed = {d for d in STAGES[name].get("deps", []) if d.endswith(".py")}
-    closure = {str(path) for path in sources.closure(module_of(STAGES[name]))}
+    closure = {str(path) for path in code.closure(module_of(STAGES[name]))}
     missing, extra = sorted(closure - listed), sorted(listed - closure)
     assert (missing, extra) == ([], [])
 
@@ -77,37 +79,31 @@ def test_only_cheap_stages_have_uncached_outputs() -> None:
         assert not uncached or name in {"plan", "evaluate"}, name
 
 
-def test_imports_point_down_only() -> None:
-    height = {module: level for level, modules in enumerate(LAYERS) for module in modules}
-    for path in sorted((ROOT / "pipeline").rglob("*.py")):
-        relative = path.relative_to(ROOT / "pipeline")
-        own = relative.parts[0].removesuffix(".py")
-        if own == "__init__":
-            continue
-        assert own in height, f"{own}: give it a layer in LAYERS"
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            for imported in _own_modules(node):
-                assert height[imported] <= height[own], f"{relative} imports {imported}"
+def test_the_library_is_folders_alone_and_the_tests_mirror_it() -> None:
+    inside = {path.name for path in (ROOT / "pipeline").iterdir() if path.name != "__pycache__"}
+    assert inside == {"__init__.py", *ROOMS}
+    mirrored = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
+    assert mirrored - {"faults", "stages", "__pycache__"} <= set(ROOMS)
 
 
-def _own_modules(node: ast.AST) -> set[str]:
-    if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("pipeline"):
-        return set()
-    parts = str(node.module).split(".")
-    return {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+def test_rooms_are_small_and_their_inits_empty() -> None:
+    for init in (ROOT / "pipeline").rglob("__init__.py"):
+        assert init.read_text("utf-8") == ""
+        modules = len(list(init.parent.glob("[a-z]*.py")))
+        assert modules <= MOST_MODULES or init.parent.name == "parsers", init.parent
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_help_works_without_heavy_imports(module: str) -> None:
     heavy = ("torch", "transformers", "librosa", "faiss", "sklearn", "matplotlib")
-    code = (
+    program = (
         f"import sys, runpy; sys.argv = ['{module}', '--help']\n"
         f"try: runpy.run_module('stages.{module}', run_name='__main__')\n"
         f"except SystemExit as e: assert not e.code, e.code\n"
         f"print([m for m in {heavy} if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout

@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import folds, manifest, params
-from pipeline.audio import write_flac
+from pipeline.audio.decoding import write_flac
 from pipeline.cli.preset import merged
-from pipeline.files import SUMS
-from pipeline.provenance import FILE
-from pipeline.task import Example
+from pipeline.corpora import manifest
+from pipeline.ground import params
+from pipeline.ground.files import SUMS
+from pipeline.ground.provenance import FILE
+from pipeline.splits import folds
+from pipeline.splits.task import Example
 from stages import (
     cluster,
     crnn,

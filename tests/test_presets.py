@@ -10,15 +10,15 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
-from pipeline import params, sources
 from pipeline.cli import preset
-from pipeline.errors import PipelineError
-from pipeline.hub import Pin
-from pipeline.params import load
+from pipeline.encoders.hub import Pin
+from pipeline.ground import code, params
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.params import load
 from stages import plan
 from tests.sections import ANY, declared
 
-ROOT = sources.ROOT
+ROOT = code.ROOT
 BASE = (ROOT / "params.yaml").read_text("utf-8")
 NAMES = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
 STAGES = {

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from pipeline import params
 from pipeline.cli.preset import merged
+from pipeline.ground import params
 from stages import crnn, encoder, extract, finetune, finetune_cached, preprocess, split
 from tests.speech import small_encoder
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import PipelineError
+from pipeline.ground.errors import PipelineError
 
 LAYER, LOSS = "frames.layer", "finetune.loss.name"
 STARTS = {"pretrained": "no", "retrained": "yes"}  # without and with pseudo-labels
@@ -25,7 +25,7 @@ def main(
     """
     from rich.console import Console
 
-    from pipeline.experiments import every
+    from pipeline.scoring.experiments import every
 
     studies = [study for study in _studies(every()) if len(study) > 1]
     if not studies:
@@ -40,7 +40,7 @@ def main(
 
 def _studies(experiments: Iterable[Any]) -> list[dict[tuple[Any, str], list[Any]]]:
     """Experiments by layer and loss, seeds together; one study for each set of other settings."""
-    from pipeline import files
+    from pipeline.ground import files
 
     studies: dict[str, dict[tuple[Any, str], list[Any]]] = {}
     for one in experiments:
@@ -93,7 +93,7 @@ def _scores(experiments: Sequence[Any], system: tuple[str, str], resamples: int)
 
     import numpy as np
 
-    from pipeline.scores import Bootstrap, Predictions, classification
+    from pipeline.scoring.scores import Bootstrap, Predictions, classification
 
     parts = []
     for one in experiments:

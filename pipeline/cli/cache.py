@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline.errors import PipelineError
+from pipeline.ground.errors import PipelineError
 
 
 def main(
@@ -40,8 +40,8 @@ def _ls() -> None:
 
 
 def _embeddings() -> Iterator[tuple[str, ...]]:
-    from pipeline.embeddings import Embeddings
-    from pipeline.manifest import ARTIFACTS
+    from pipeline.corpora.manifest import ARTIFACTS
+    from pipeline.embeddings.reader import Embeddings
 
     for path in sorted((ARTIFACTS / "embeddings").glob("*/*.h5")):
         with Embeddings(path) as found:
@@ -70,7 +70,7 @@ def _verify() -> None:
     """Re-hash every object of DVC's cache; name what is corrupt and which outputs it belongs to."""
     from dvc.repo import Repo
 
-    from pipeline import progress
+    from pipeline.ground import progress
 
     with Repo() as repo:
         cache = Path(repo.cache.local.path)
@@ -110,8 +110,8 @@ def _owners(repo: Any) -> dict[str, str]:
 
 def _gc() -> None:
     """Delete the scratch store: a stage that was interrupted starts anew, and so does its curve."""
-    from pipeline import live
-    from pipeline.files import scratch_root
+    from pipeline.ground import live
+    from pipeline.ground.files import scratch_root
 
     live.clear()
     root = scratch_root()

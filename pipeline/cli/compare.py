@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import PipelineError
+from pipeline.ground.errors import PipelineError
 
 
 def main(
@@ -23,9 +23,9 @@ def main(
     interval from a bootstrap over speakers and a sign-flip p over speakers, recalls by class.
     Predictions come from DVC's cache (`dvc pull` first, if they lie elsewhere).
     """
-    from pipeline.comparison import compare
-    from pipeline.experiments import Experiment, repetitions
-    from pipeline.scores import Bootstrap
+    from pipeline.scoring.comparison import compare
+    from pipeline.scoring.experiments import Experiment, repetitions
+    from pipeline.scoring.scores import Bootstrap
 
     group_a, group_b = (
         repetitions(name) if seeds else [Experiment(name)] for name in (experiment_a, experiment_b)

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline import files
-from pipeline.errors import PipelineError
-from pipeline.hub import Pin, describe
-from pipeline.params import PARAMS_FILE, load
+from pipeline.encoders.hub import Pin, describe
+from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.params import PARAMS_FILE, load
 
 
 def main(

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.errors import PipelineError
+from pipeline.ground.errors import PipelineError
 
 if TYPE_CHECKING:
-    from pipeline.emotion_head import Design
+    from pipeline.methods.emotion_head import Design
 
 
 def main(
@@ -25,11 +25,12 @@ def main(
     transformers loads it with `AutoModelForAudioClassification` where the head is theirs (pool,
     layer last or weighted, cross-entropy).
     """
-    from pipeline import stage
+    from pipeline.ground import stage
 
     stage.set_threads(stage.runtime().threads)
-    from pipeline import classifier, files, lora
-    from pipeline.emotion_head import DESIGN, Design
+    from pipeline.ground import files
+    from pipeline.methods import classifier, lora
+    from pipeline.methods.emotion_head import DESIGN, Design
 
     if not (folder / DESIGN).is_file():
         raise PipelineError(
@@ -46,14 +47,15 @@ def main(
         classifier.write_whole(model, staged)
         (staged / "README.md").write_text(_card(folder, model.design), "utf-8")
         if onnx:
-            from pipeline import onnx_model
+            from pipeline.inference import onnx_model
 
             onnx_model.write(model, staged / "model.onnx")
     typer.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
 
 
 def _require_encoder(folder: Path, design: "Design") -> None:
-    from pipeline import files, layout
+    from pipeline.encoders import layout
+    from pipeline.ground import files
 
     if design.method == "full":
         return
@@ -66,8 +68,10 @@ def _require_encoder(folder: Path, design: "Design") -> None:
 
 
 def _card(folder: Path, design: "Design") -> str:
-    from pipeline import card, folds, manifest
-    from pipeline.params import load
+    from pipeline.corpora import manifest
+    from pipeline.ground.params import load
+    from pipeline.inference import card
+    from pipeline.splits import folds
 
     start, method, fold = folder.parts[-3:]
     corpora = load("corpora", list[str])
@@ -83,7 +87,7 @@ def _card(folder: Path, design: "Design") -> str:
 
 
 def _measured(start: str, method: str) -> tuple[Any, Any] | None:
-    from pipeline import files
+    from pipeline.ground import files
 
     path = Path("results/scores.json")
     if not path.is_file():

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from pipeline.errors import PipelineError
+from pipeline.ground.errors import PipelineError
 
 # Sub-command: its module is `pipeline.cli.<name>`, its function `main`.
 COMMANDS = {

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import PipelineError
+from pipeline.ground.errors import PipelineError
 
 # Published shapes (Hsu et al., 2021, Table 1), for encoders that are not there yet.
 SHAPES: dict[str, dict[str, Any]] = {
@@ -29,8 +29,8 @@ def main(
     encoder: Annotated[str, typer.Argument(help="An encoder; else `pretrained`.")] = "",
 ) -> None:
     """Print the parameters of each method, block by block, as a table; nothing is loaded."""
-    from pipeline import summary
-    from pipeline.params import load
+    from pipeline.ground.params import load
+    from pipeline.methods import summary
 
     name = encoder or load("pretrained", str)
     config = _config(name)
@@ -42,7 +42,8 @@ def main(
 
 
 def _config(name: str) -> dict[str, Any]:
-    from pipeline import files, layout
+    from pipeline.encoders import layout
+    from pipeline.ground import files
 
     path = layout.ENCODERS / name / layout.CONFIG
     if not path.is_file() and name in SHAPES:
@@ -55,11 +56,11 @@ def _config(name: str) -> dict[str, Any]:
 
 def _designs(name: str, config: dict[str, Any]) -> Any:
     """Each method's design, and whether the front end is frozen in it."""
-    from pipeline import encoder as encoders
-    from pipeline.emotion_head import Design
-    from pipeline.finetuning import FinetuneParams
-    from pipeline.params import load
-    from pipeline.task import Task
+    from pipeline.encoders import encoder as encoders
+    from pipeline.ground.params import load
+    from pipeline.methods.emotion_head import Design
+    from pipeline.methods.finetuning import FinetuneParams
+    from pipeline.splits.task import Task
 
     params, shape = load("finetune", FinetuneParams), encoders.skeleton(config).config
     methods = params.methods
@@ -94,8 +95,8 @@ def _modules(config: dict[str, Any], design: Any, freeze_conv: bool) -> tuple[An
     """Encoder and head without memory for their weights."""
     import torch
 
-    from pipeline import encoder as encoders
-    from pipeline.classifier import Classifier
+    from pipeline.encoders import encoder as encoders
+    from pipeline.methods.classifier import Classifier
 
     body = encoders.skeleton(config)
     if freeze_conv:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import PipelineError
+from pipeline.ground.errors import PipelineError
 
 if TYPE_CHECKING:
-    from pipeline.listening import Heard, Opinion
+    from pipeline.inference.listening import Heard, Opinion
 
 
 def main(
@@ -29,12 +29,12 @@ def main(
     A file that cannot be read is one line on stderr; the others are judged, and the exit status
     is 1.
     """
-    from pipeline import stage
+    from pipeline.ground import stage
 
     stage.set_threads(stage.runtime().threads)
-    from pipeline import judge, listening
-    from pipeline.params import load_part
-    from pipeline.segments import Cutting
+    from pipeline.audio.segments import Cutting
+    from pipeline.ground.params import load_part
+    from pipeline.inference import judge, listening
 
     cutting = load_part("preprocess", Cutting)
     if segment_s:

@@ -14,9 +14,9 @@ import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from pipeline import files
-from pipeline.errors import PipelineError
-from pipeline.params import PARAMS_FILE, read
+from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.params import PARAMS_FILE, read
 
 PRESETS = Path("presets")
 

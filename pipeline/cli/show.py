@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import PipelineError
+from pipeline.ground.errors import PipelineError
 
 RESULTS = Path("results")
 COLUMNS = {"emotion": ("uar", "war", "f1_macro", "eer"), "share": ("rho",)}
@@ -23,7 +23,7 @@ def main(
     if experiments:
         _show_experiments(console)
         return
-    from pipeline import files
+    from pipeline.ground import files
 
     path = RESULTS / "metrics.json"
     try:
@@ -57,7 +57,7 @@ def _show_experiments(console: Any) -> None:
     """One row for each system of each group of experiments that differ in the seed alone."""
     import statistics
 
-    from pipeline.experiments import differences, every, groups
+    from pipeline.scoring.experiments import differences, every, groups
 
     found = groups([one for one in every() if one.metrics()])
     if not found:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.corpora import (
+from pipeline.corpora.entries import Corpus, OutOfScope, Reject, Row
+from pipeline.corpora.parsers import (
     crema_d,
     demo,
     emodb,
@@ -19,8 +20,7 @@ from pipeline.corpora import (
     table,
     tess,
 )
-from pipeline.corpora.base import Corpus, OutOfScope, Reject, Row
-from pipeline.errors import PipelineError
+from pipeline.ground.errors import PipelineError
 
 CORPORA: dict[str, Corpus] = {
     "demo": demo.CORPUS,

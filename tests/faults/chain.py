@@ -18,9 +18,9 @@ from typing import NoReturn
 
 import numpy as np
 
-from pipeline import params, stage
 from pipeline.cli.preset import merged
-from pipeline.sources import ROOT, closure
+from pipeline.ground import params, stage
+from pipeline.ground.code import ROOT, closure
 from tests.recordings import labelled, record
 
 OVERLAY = """

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from pipeline.sources import ROOT
+from pipeline.ground.code import ROOT
 from tests.faults import chain
 
 BUILD = "import sys; from pathlib import Path; from tests.faults import chain;"

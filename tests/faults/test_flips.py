@@ -13,22 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import (
-    audio,
-    classifier,
-    crnn,
-    encoder,
-    features,
-    files,
-    folds,
-    linear,
-    manifest,
-    regression,
-    scores,
-    units,
-)
-from pipeline.embeddings import Embeddings
-from pipeline.errors import PipelineError
+from pipeline.audio import decoding
+from pipeline.corpora import manifest
+from pipeline.embeddings.reader import Embeddings
+from pipeline.encoders import encoder
+from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
+from pipeline.methods import classifier, features, linear
+from pipeline.methods.networks import crnn, regression
+from pipeline.scoring import scores
+from pipeline.splits import folds
+from pipeline.units import codebooks
 from tests.faults import chain
 
 FLIPS = 60
@@ -58,7 +53,7 @@ def embeddings(path: Path) -> Any:
 
 
 def fold_units(path: Path) -> Any:
-    with units.Units(path) as file:
+    with codebooks.Units(path) as file:
         return [file.scales, [(clip, file.units(clip)) for clip in file.clips]]
 
 
@@ -101,7 +96,7 @@ def shared(path: Path) -> Any:
 # Each artefact, what reads it, and a stage that does so where one does.
 LORA = f"{chain.CLASSIFIERS}/pretrained/lora-qkv/0"
 ARTEFACTS: dict[str, tuple[Reader, str]] = {
-    "artifacts/clips/demo/audio/wav/3.flac": (audio.read_clip, "extract --encoder"),
+    "artifacts/clips/demo/audio/wav/3.flac": (decoding.read_clip, "extract --encoder"),
     "artifacts/clips/demo/manifest.csv": (clips, "split"),
     "artifacts/clips/demo/audit.json": (files.read_json, "evaluate"),
     "artifacts/folds.csv": (folds.read_all, "multitask"),
@@ -112,7 +107,7 @@ ARTEFACTS: dict[str, tuple[Reader, str]] = {
     "artifacts/multitask/0/model.safetensors": (weights, "extract --fold"),
     "artifacts/frames/0.h5": (embeddings, "cluster"),
     "artifacts/units/0/units.h5": (fold_units, "retrain"),
-    "artifacts/units/0/codebooks.safetensors": (units.read_codebooks, ""),
+    "artifacts/units/0/codebooks.safetensors": (codebooks.read_codebooks, ""),
     "artifacts/retrained/0/model.safetensors": (weights, "finetune --start retrained"),
     f"{LORA}/classifier.json": (trained, ""),
     f"{LORA}/adapter_model.safetensors": (trained, ""),
@@ -176,10 +171,10 @@ def test_the_stage_stops_at_a_damaged_input(copied: Path, name: str) -> None:
 
 def test_every_bit_of_the_header_of_a_clip(copied: Path) -> None:
     path = copied / "artifacts/clips/demo/audio/wav/3.flac"
-    good, expected = path.read_bytes(), audio.read_clip(path).tobytes()
+    good, expected = path.read_bytes(), decoding.read_clip(path).tobytes()
     for bit in range(8 * 42):
         path.write_bytes(flipped(good, bit))
         try:
-            assert audio.read_clip(path).tobytes() == expected, bit
+            assert decoding.read_clip(path).tobytes() == expected, bit
         except PipelineError:
             continue

@@ -17,9 +17,12 @@ import numpy as np
 import pytest
 from pydantic import JsonValue
 
-from pipeline import audio, files, folds, manifest, params, scores
-from pipeline.corpora import registry
-from pipeline.errors import PipelineError
+from pipeline.audio import decoding
+from pipeline.corpora import manifest, registry
+from pipeline.ground import files, params
+from pipeline.ground.errors import PipelineError
+from pipeline.scoring import scores
+from pipeline.splits import folds
 from tests.faults import chain
 from tests.recordings import record, tone
 
@@ -63,7 +66,7 @@ def mutated(seed: bytes, draw: random.Random) -> bytes:
 
 
 def decode(path: Path) -> object:
-    return audio.decode(path, max_s=600.0)
+    return decoding.decode(path, max_s=600.0)
 
 
 def label_file(path: Path) -> object:
@@ -99,7 +102,7 @@ def sounds(folder: Path) -> dict[Path, Read]:
     """A small file of every kind that `preprocess` decodes, and a clip."""
     stereo = np.stack([tone(0.1), tone(0.1, 300.0)], 1)
     clip = folder / "clip.flac"
-    audio.write_flac(clip, tone(0.3))
+    decoding.write_flac(clip, tone(0.3))
     return {
         record(folder / "pcm16.wav", tone(0.1)): decode,
         record(folder / "stereo24.wav", stereo, 44_100, subtype="PCM_24", format="WAVEX"): decode,
@@ -110,7 +113,7 @@ def sounds(folder: Path) -> dict[Path, Read]:
         record(folder / "a.aiff", tone(0.1)): decode,
         record(folder / "a.ogg", tone(0.3)): decode,
         record(folder / "a.mp3", tone(0.3)): decode,
-        clip: audio.read_clip,
+        clip: decoding.read_clip,
     }
 
 

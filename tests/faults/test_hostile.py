@@ -11,10 +11,12 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline import audio, files, manifest, params
-from pipeline.containers import RejectedError
-from pipeline.errors import PipelineError
-from pipeline.sources import ROOT
+from pipeline.audio import decoding
+from pipeline.audio.containers import RejectedError
+from pipeline.corpora import manifest
+from pipeline.ground import files, params
+from pipeline.ground.code import ROOT
+from pipeline.ground.errors import PipelineError
 from tests.faults import chain
 from tests.recordings import record
 
@@ -71,7 +73,7 @@ def test_a_pickle_in_place_of_an_artefact_is_not_run(copied: Path, name: str, co
 
 
 def test_only_the_encoder_stage_unpickles_and_without_code() -> None:
-    """A .bin alone, after its checksum (tests/test_hub.py), by torch's restricted unpickler."""
+    """A .bin alone, after its checksum (encoders/test_hub.py), by torch's restricted unpickler."""
     found = []
     for path in [*ROOT.glob("pipeline/**/*.py"), *ROOT.glob("stages/*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -93,7 +95,7 @@ def test_a_manifest_that_leaves_its_folder_is_refused(
     unseal(copied)
     path = copied / "artifacts/clips/demo/manifest.csv"
     row = manifest.read(["demo"], path.parent.parent)[0]
-    audio.write_flac(copied.parent / "outside.flac", np.zeros(8000, np.float32))
+    decoding.write_flac(copied.parent / "outside.flac", np.zeros(8000, np.float32))
     path.write_text(path.read_text("utf-8").replace(f",{getattr(row, column)},", f",{value},", 1))
     assert value in refused(copied, "extract --encoder")
 
@@ -134,7 +136,7 @@ def test_hours_in_a_few_bytes_of_flac_are_rejected_from_the_header(tmp_path: Pat
     content[21:26] = ((content[21] >> 4 << 36) + samples).to_bytes(5, "big")  # 36 bits of them
     path.write_bytes(content)
     with pytest.raises(RejectedError, match="too_long, 115200000 samples in 8 channels"):
-        audio.decode(path, max_s=600.0)
+        decoding.decode(path, max_s=600.0)
 
 
 def test_aliases_that_multiply_are_told_in_one_short_line(project: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.sources import ROOT
+from pipeline.ground.code import ROOT
 from tests.faults import chain
 from tests.faults.chain import STEPS, Step
 from tests.faults.test_kills import Prepare, at_write

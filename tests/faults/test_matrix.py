@@ -3,7 +3,7 @@
 import ast
 import re
 
-from pipeline.sources import ROOT
+from pipeline.ground.code import ROOT
 from tests import faults
 
 TABLE = str(faults.__doc__)

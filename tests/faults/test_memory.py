@@ -13,13 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import embeddings, files, folds, manifest
-from pipeline.audio import write_flac
+from pipeline.audio.decoding import write_flac
 from pipeline.cli.preset import merged
-from pipeline.embeddings import Embedding, Header
-from pipeline.embeddings_writer import write
-from pipeline.manifest import Clip
-from pipeline.sources import ROOT
+from pipeline.corpora import manifest
+from pipeline.corpora.manifest import Clip
+from pipeline.embeddings import reader
+from pipeline.embeddings.reader import Embedding, Header
+from pipeline.embeddings.writer import write
+from pipeline.ground import files
+from pipeline.ground.code import ROOT
+from pipeline.splits import folds
 from tests.recordings import clip
 
 OVERLAY = """
@@ -72,7 +75,7 @@ def manifest_of(count: int) -> list[Clip]:
 
 def frames_of(path: Path, clips: list[Clip], encoder: str) -> None:
     """Embeddings of ``FRAMES`` frames a clip, 2 MB each as they are stored, 4 MB in float32."""
-    digest = embeddings.digest(clips)
+    digest = reader.digest(clips)
     header = Header(encoder, "", "", 0, WIDTH, 160, ("last",), (), "fp32", "float16", 1, digest)
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(0).standard_normal((FRAMES, WIDTH)).astype(np.float16)
@@ -103,7 +106,7 @@ def for_cluster(count: int) -> None:
 
 
 def for_share(count: int) -> None:
-    frames_of(embeddings.path_of("fbank", "demo"), manifest_of(count), "fbank")
+    frames_of(reader.path_of("fbank", "demo"), manifest_of(count), "fbank")
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from pipeline import judge
 from pipeline.cli.main import app
 from pipeline.cli.preset import merged
-from pipeline.errors import PipelineError
-from pipeline.sources import ROOT
+from pipeline.ground.code import ROOT
+from pipeline.ground.errors import PipelineError
+from pipeline.inference import judge
 from tests.faults import chain
 
 

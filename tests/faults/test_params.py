@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline import params
 from pipeline.cli.preset import merged
-from pipeline.errors import PipelineError
-from pipeline.sources import ROOT
+from pipeline.ground import params
+from pipeline.ground.code import ROOT
+from pipeline.ground.errors import PipelineError
 from tests.faults import chain
 from tests.sections import declared, field_of, keys, matches, out_of_range
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.sources import ROOT
+from pipeline.ground.code import ROOT
 from tests.recordings import record, tone
-from tests.test_stage_preprocess import command, configure, contents, run, toy
+from tests.stages.test_preprocess import command, configure, contents, run, toy
 
 AUGMENT = "[{kind: pitch, name: shifted, low: -2.0, high: 2.0}]"
 

@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.cli.preset import merged
-from pipeline.sources import ROOT
+from pipeline.ground.code import ROOT
 from tests.faults import chain
 from tests.faults.chain import Step, step_of
 

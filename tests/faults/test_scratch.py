@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import checkpoint
-from pipeline.errors import PipelineError
+from pipeline.ground.errors import PipelineError
+from pipeline.training import checkpoint
 from tests.faults import chain
 from tests.faults.test_flips import FLIPS, flipped
 from tests.faults.test_kills import Prepare

@@ -1,0 +1,137 @@
+"""The audit of a corpus: what was found, kept and refused, against what its authors published.
+
+`preprocess` builds it from what `pipeline.corpora` parsed and `pipeline.corpora.prepare` made,
+before anything is embedded, and stops on a damaged corpus.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.corpora.entries import Corpus, Reject
+from pipeline.corpora.prepare import Prepared
+from pipeline.corpora.registry import Parsed
+from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
+
+# Above this share of samples at full scale a recording is reported as clipped.
+CLIPPED_SHARE = 1e-3
+COUNTED = ("emotion", "speaker", "gender", "session", "intensity", "role")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a corpus came to: the utterances kept, every reject, groups of equal audio."""
+
+    parsed: Parsed
+    kept: list[Prepared]
+    refused: list[Prepared]
+    rejects: list[Reject]
+    duplicates: list[list[str]]
+
+
+def settle(parsed: Parsed, prepared: Sequence[Prepared]) -> Outcome:
+    """Divide what was prepared into kept and rejected.
+
+    Equal audio under one speaker and emotion is kept and reported. Where these contradict each
+    other, none of the group can be trusted and all of it is rejected.
+    """
+    duplicates = _duplicates(prepared)
+    rejects = [
+        *parsed.rejects,
+        *(Reject(p.row.source, p.code, p.detail) for p in prepared if p.code),
+    ]
+    refused: list[Prepared] = []
+    for group in duplicates:
+        if len({(p.row.speaker, p.row.emotion) for p in group}) > 1:
+            for one, other in zip(group, group[1:] + group[:1], strict=True):
+                detail = f"the audio of {other.row.source} under another speaker or emotion"
+                rejects.append(Reject(one.row.source, "contradiction", detail))
+            refused += group
+    names = {p.row.utterance for p in refused}
+    return Outcome(
+        parsed=parsed,
+        kept=[p for p in prepared if not p.code and p.row.utterance not in names],
+        refused=refused,
+        rejects=sorted(rejects, key=lambda reject: (reject.source, reject.code)),
+        duplicates=[[p.row.source for p in group] for group in duplicates],
+    )
+
+
+def report(name: str, corpus: Corpus, outcome: Outcome) -> dict[str, Any]:
+    """The audit as JSON-like data."""
+    segments = [segment for p in outcome.kept for segment in p.segments]
+    sources = [(p.row, p.source) for p in outcome.kept if p.source]
+    counts = {c: _tally(getattr(p.row, c) for p in outcome.kept) for c in COUNTED}
+    found = len(outcome.kept) + len(outcome.rejects) + len(outcome.parsed.out_of_scope)
+    return {
+        "corpus": name,
+        "found": found,
+        "kept": len(outcome.kept),
+        "out_of_scope": _tally(o.reason for o in outcome.parsed.out_of_scope),
+        "rejected": _tally(reject.code for reject in outcome.rejects),
+        "clips": len(segments),
+        "duration_s": round(sum(s.duration_s for s in segments if s.parent is None), 3),
+        "counts": counts,
+        "published": {column: dict(values) for column, values in corpus.counts.items()},
+        "sample_rates_hz": _tally(str(source.sample_rate_hz) for _, source in sources),
+        "channels": _tally(str(source.channels) for _, source in sources),
+        "clipped": [row.source for row, source in sources if source.clipped > CLIPPED_SHARE],
+        "duplicates": outcome.duplicates,
+        "warnings": list(_warnings(corpus.counts, counts, outcome)),
+    }
+
+
+def require_sound(folder: Path, outcome: Outcome, max_reject_fraction: float) -> None:
+    """Stop on a damaged corpus.
+
+    Raises:
+        PipelineError: More than ``max_reject_fraction`` of the utterances was rejected.
+    """
+    total = len(outcome.kept) + len(outcome.rejects)
+    if len(outcome.rejects) <= max_reject_fraction * total and outcome.kept:
+        return
+    codes = Counter(reject.code for reject in outcome.rejects)
+    listed = ", ".join(f"{count} {code}" for code, count in codes.most_common())
+    first = outcome.rejects[0]
+    raise PipelineError(
+        f"{folder}: {len(outcome.rejects)} of {total} utterances rejected ({listed}; first "
+        f"{first.source}: {first.detail}), at most {max_reject_fraction:.1%} is allowed, mend "
+        "them or raise preprocess.max_reject_fraction"
+    )
+
+
+def write(folder: Path, rejects: Iterable[Reject], audited: Mapping[str, Any]) -> None:
+    """Write ``rejects.csv`` and ``audit.json``."""
+    files.write_json(folder / "audit.json", audited)
+    rows = ([reject.source, reject.code, reject.detail] for reject in rejects)
+    files.write_csv(folder / "rejects.csv", ["source", "code", "detail"], rows)
+
+
+def _duplicates(prepared: Iterable[Prepared]) -> list[list[Prepared]]:
+    """Groups of utterances whose decoded samples are equal, in order of source."""
+    groups: dict[tuple[str, ...], list[Prepared]] = defaultdict(list)
+    for p in prepared:
+        if p.segments:
+            groups[tuple(s.sha256 for s in p.segments if s.parent is None)].append(p)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _tally(values: Iterable[str]) -> dict[str, int]:
+    """How often each value occurs, in order of value; the empty one is left out."""
+    return {value: count for value, count in sorted(Counter(values).items()) if value}
+
+
+def _warnings(
+    published: Mapping[str, Mapping[str, int]],
+    counts: Mapping[str, Mapping[str, int]],
+    outcome: Outcome,
+) -> Iterator[str]:
+    for column, expected in published.items():
+        for value, told in sorted(expected.items()):
+            if (held := counts[column].get(value, 0)) != told:
+                yield f"{column} {value}: {held} utterances kept, {told} published"
+    for group in outcome.duplicates:
+        yield f"the same audio: {', '.join(group)}"

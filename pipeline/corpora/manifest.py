@@ -1,0 +1,136 @@
+"""The manifest: one row per clip, the contract between `preprocess` and everything after it."""
+
+import csv
+import io
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
+
+SAMPLE_RATE_HZ = 16_000
+ARTIFACTS = Path("artifacts")
+CLIPS = ARTIFACTS / "clips"
+EMOTIONS = ("angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+SHARE_PREFIX = "share_"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One mono 16 kHz segment of an utterance.
+
+    ``clip`` is ``<corpus>/<utterance>[#segment][~augmentation]``, ``utterance`` the same without
+    the last two parts. ``path`` is relative to the manifest, ``source`` to the raw corpus.
+    ``speaker`` is ``<corpus>/<speaker>``, empty where unknown; ``gender`` is female, male or
+    unknown; ``emotion`` is canonical or the corpus's own, empty where there is none. ``sha256`` is
+    that of the decoded 16-bit samples.
+    """
+
+    clip: str
+    utterance: str
+    corpus: str
+    path: str
+    source: str
+    speaker: str
+    gender: str
+    session: str
+    emotion: str
+    intensity: str
+    language: str
+    duration_s: float
+    start_s: float
+    augmented_from: str
+    sha256: str
+    shares: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def file(self) -> Path:
+        """Where the audio lies, relative to the project's root."""
+        return CLIPS / self.corpus / self.path
+
+
+COLUMNS = tuple(f.name for f in fields(Clip) if f.name != "shares")
+_FLOATS = ("duration_s", "start_s")
+
+
+def write(path: Path, clips: Iterable[Clip]) -> None:
+    """Write ``manifest.csv`` sorted by clip (not atomic: the caller publishes the folder)."""
+    rows = sorted(clips, key=lambda clip: clip.clip)
+    shares = sorted({name for clip in rows for name in clip.shares})
+    table = [
+        [
+            *(getattr(clip, name) for name in COLUMNS),
+            *(clip.shares.get(name, "") for name in shares),
+        ]
+        for clip in rows
+    ]
+    files.write_csv(path, [*COLUMNS, *(SHARE_PREFIX + name for name in shares)], table)
+
+
+def read(corpora: Sequence[str], root: Path = CLIPS) -> list[Clip]:
+    """The clips of the named corpora, sorted by clip; no folder is ever listed.
+
+    Raises:
+        PipelineError: A manifest is missing or damaged, a path leaves its folder, an id repeats.
+    """
+    clips = [clip for corpus in corpora for clip in _read_one(root / corpus / "manifest.csv")]
+    clips.sort(key=lambda clip: clip.clip)
+    for before, after in itertools.pairwise(clips):
+        if before.clip == after.clip:
+            raise PipelineError(f"{root}: clip {after.clip!r} is listed twice, rename its source")
+    return clips
+
+
+def folders(corpora: Sequence[str]) -> list[Path]:
+    """Where `preprocess` puts the clips of each corpus."""
+    return [CLIPS / corpus for corpus in corpora]
+
+
+def _read_one(path: Path) -> list[Clip]:
+    try:
+        files.require_intact(path)
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise PipelineError(f"{path}: {error.strerror}, run `dvc repro preprocess`") from None
+    except UnicodeDecodeError:
+        raise PipelineError(f"{path}: not UTF-8, delete its folder and run `dvc repro`") from None
+    rows = csv.DictReader(io.StringIO(text))
+    missing = set(COLUMNS) - set(rows.fieldnames or ())
+    if missing:
+        raise PipelineError(f"{path}: missing column {min(missing)!r}, run `dvc repro preprocess`")
+    return [_parse(path, row) for row in rows]
+
+
+def _parse(path: Path, row: dict[str, str]) -> Clip:
+    try:
+        known = {name: row[name] for name in COLUMNS if name not in _FLOATS}
+        numbers = {name: float(row[name]) for name in _FLOATS}
+        shares = {
+            name.removeprefix(SHARE_PREFIX): float(value)
+            for name, value in row.items()
+            if name.startswith(SHARE_PREFIX) and value
+        }
+        clip = Clip(**known, **numbers, shares=shares)  # type: ignore[arg-type]
+    except (TypeError, ValueError, AttributeError):
+        raise PipelineError(
+            f"{path}: malformed row of clip {row.get('clip')!r}, run `dvc repro preprocess`"
+        ) from None
+    if Path(clip.path).is_absolute() or ".." in Path(clip.path).parts:
+        raise PipelineError(
+            f"{path}: path {clip.path!r} leaves the folder, delete it and run `dvc repro`"
+        )
+    if clip.corpus != path.parent.name:
+        raise PipelineError(
+            f"{path}: clip {clip.clip!r} is of corpus {clip.corpus!r}, expected "
+            f"{path.parent.name!r}, delete it and run `dvc repro`"
+        )
+    return clip
+
+
+def digest(clips: Iterable[Clip]) -> str:
+    """A digest of what the clips hold and say, for provenance and scratch keys."""
+    return files.digest(
+        [(c.clip, c.sha256, c.speaker, c.gender, c.emotion, c.shares) for c in clips]
+    )

@@ -1,0 +1,70 @@
+"""CREMA-D, the Crowd-sourced Emotional Multimodal Actors Dataset (Cao et al., IEEE TAC 5(4), 2014).
+
+Layout: ``AudioWAV/AAAA_SSS_EMO_LV.wav``: actor, sentence, intended emotion, level; the actors'
+genders are in ``VideoDemographics.csv``, without which they stay unknown. Emotions are the
+intended ones, not those that raters perceived.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Row, by_name, lookup, stem
+from pipeline.corpora.tables import read
+
+EMOTIONS = {
+    "ANG": "angry",
+    "DIS": "disgust",
+    "FEA": "fear",
+    "HAP": "happy",
+    "NEU": "neutral",
+    "SAD": "sad",
+}
+# Old copies hold one file whose level is a single X.
+LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "", "X": ""}
+DEMOGRAPHICS = "VideoDemographics.csv"
+_NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{1,2})")
+
+
+def parse(folder: Path) -> Iterator[Entry]:
+    """Yield the entry of each audio file."""
+    genders = _genders(folder)
+    yield from by_name(lambda source: parse_source(source, genders))(folder)
+
+
+def parse_source(source: str, genders: dict[str, str]) -> Entry:
+    """The entry of one file, with the actors' genders."""
+    name = stem(source)
+    match = _NAME.fullmatch(name)
+    if not match:
+        return OutOfScope(source, "not named as in CREMA-D")
+    if "AudioMP3" in PurePosixPath(source).parts:
+        return OutOfScope(source, "an MP3 twin of the WAV file")
+    actor, _, emotion, level = match.groups()
+    return Row(
+        source=source,
+        utterance=name,
+        speaker=actor,
+        gender=genders.get(actor, "unknown"),
+        session=actor,
+        emotion=lookup(EMOTIONS, emotion, source, "emotion"),
+        intensity=lookup(LEVELS, level, source, "level"),
+    )
+
+
+def _genders(folder: Path) -> dict[str, str]:
+    for path in sorted(folder.rglob(DEMOGRAPHICS)):
+        rows = read(path, ("ActorID", "Sex"))
+        return {cells["ActorID"]: cells["Sex"].lower() for _, cells in rows}
+    return {}
+
+
+_FEWER = {"1002": 81, "1076": 81, "1008": 76, "1009": 76, "1019": 76}
+
+CORPUS = Corpus(
+    parse=parse,
+    counts={
+        "emotion": {name: 1087 if name == "neutral" else 1271 for name in EMOTIONS.values()},
+        "speaker": {str(actor): _FEWER.get(str(actor), 82) for actor in range(1001, 1092)},
+    },
+)

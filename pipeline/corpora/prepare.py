@@ -1,0 +1,210 @@
+"""From a corpus row to its clips: decode, trim, cut, augment and write FLAC, on all cores.
+
+`preprocess` runs `prepare_all` and makes the manifest of what it yields. Finished utterances lie in
+the scratch store, keyed by the content of their source, so that a file added to a corpus, or a
+killed run, costs only what is new.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pipeline.audio import decoding
+from pipeline.audio.augmentation import Augmentation, augmented
+from pipeline.audio.containers import RejectedError
+from pipeline.audio.segments import spans, speech_part
+from pipeline.corpora.entries import Row
+from pipeline.corpora.manifest import SAMPLE_RATE_HZ, Clip
+from pipeline.ground import files
+from pipeline.work import pool
+from pipeline.work.store import Store
+
+_PART = 4  # rows sent to a worker at a time: a row alone takes hardly longer than the sending
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How utterances become clips: the part of `preprocess`'s params that their samples obey."""
+
+    max_clip_s: float
+    last_clip: str
+    max_utterance_s: float
+    trim_db: float | None
+    augment: tuple[Augmentation, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One clip that was made: its id after the utterance's, and that of its source if augmented.
+
+    ``sha256`` is that of the 16-bit samples, ``size_bytes`` the length of the FLAC file.
+    """
+
+    suffix: str
+    parent: str | None
+    start_s: float
+    duration_s: float
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of a row: its segments, or the code and detail of its rejection."""
+
+    row: Row
+    segments: tuple[Segment, ...] = ()
+    source: decoding.Source | None = None
+    code: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where sources come from, where clips go, and the scratch folder of finished ones."""
+
+    raw: Path
+    clips: Path
+    scratch: Path
+
+
+def prepare_all(
+    rows: Sequence[Row], settings: Settings, places: Places, workers: int
+) -> Iterator[Prepared]:
+    """Write the clips of each row and yield what became of it, in order.
+
+    ``workers`` processes do the work, this one where it is 0 or 1.
+
+    Raises:
+        PipelineError: A worker was killed from outside.
+    """
+    worker = _Worker(settings, places)
+    parts = [rows[start : start + _PART] for start in range(0, len(rows), _PART)]
+    for made in pool.forked(worker.prepare_part, parts, workers):
+        yield from made
+
+
+def clips_of(prepared: Prepared, corpus: str, language: str) -> list[Clip]:
+    """The rows of the manifest that an utterance makes."""
+    return [_clip(prepared.row, segment, corpus, language) for segment in prepared.segments]
+
+
+def remove(prepared: Prepared, clips: Path) -> None:
+    """Take back the clips of an utterance that the audit refused."""
+    for segment in prepared.segments:
+        (clips / _clip_path(prepared.row.utterance + segment.suffix)).unlink()
+
+
+def _clip(row: Row, segment: Segment, corpus: str, language: str) -> Clip:
+    utterance = f"{corpus}/{row.utterance}"
+    return Clip(
+        clip=utterance + segment.suffix,
+        utterance=utterance,
+        corpus=corpus,
+        path=_clip_path(row.utterance + segment.suffix),
+        source=row.source,
+        speaker=f"{corpus}/{row.speaker}" if row.speaker else "",
+        gender=row.gender,
+        session=row.session,
+        emotion=row.emotion,
+        intensity=row.intensity,
+        language=row.language or language,
+        duration_s=segment.duration_s,
+        start_s=segment.start_s,
+        augmented_from="" if segment.parent is None else utterance + segment.parent,
+        sha256=segment.sha256,
+        shares=dict(row.shares),
+    )
+
+
+def _clip_path(name: str) -> str:
+    """A clip's path beside the manifest: its name with unusual characters percent-encoded."""
+    quoted = quote(name, safe="/ #~@+=,()'")
+    parts = [f"%2E{part[1:]}" if part.startswith(".") else part for part in quoted.split("/")]
+    return "audio/" + "/".join(parts) + ".flac"
+
+
+class _Worker:
+    """One process's share of the work: it decodes what its store does not hold."""
+
+    def __init__(self, settings: Settings, places: Places) -> None:
+        self._settings = settings
+        self._places = places
+        self._store = Store(places.scratch)
+        self._folders: set[Path] = set()
+
+    def prepare_part(self, rows: Sequence[Row]) -> list[Prepared]:
+        return [self._prepare(row) for row in rows]
+
+    def _prepare(self, row: Row) -> Prepared:
+        path = self._places.raw / row.source
+        key = files.digest([files.sha256(path), row.utterance, row.start_s, row.end_s])
+        stored = self._store.get(key)
+        if stored is None:
+            made, flacs = _make(self._settings, path, row)
+            self._store.put(key, _pack(made, flacs))
+        else:
+            made, flacs = _unpack(row, stored)
+        start = 0
+        for segment in made.segments:
+            target = self._places.clips / _clip_path(row.utterance + segment.suffix)
+            self._make_folder(target.parent)
+            target.write_bytes(flacs[start : start + segment.size_bytes])
+            start += segment.size_bytes
+        return made
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder not in self._folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._folders.add(folder)
+
+
+def _pack(prepared: Prepared, flacs: bytes) -> bytes:
+    """What the store keeps of an utterance: a line of JSON, then its FLAC files."""
+    known = {**vars(prepared), "segments": [vars(segment) for segment in prepared.segments]}
+    known |= {"row": None, "source": prepared.source and vars(prepared.source)}
+    return json.dumps(known).encode() + b"\n" + flacs
+
+
+def _unpack(row: Row, stored: bytes) -> tuple[Prepared, bytes]:
+    line, _, flacs = stored.partition(b"\n")
+    known: dict[str, Any] = json.loads(line)
+    segments = tuple(Segment(**segment) for segment in known["segments"])
+    source = decoding.Source(**known["source"]) if known["source"] else None
+    return Prepared(row, segments, source, known["code"], known["detail"]), flacs
+
+
+def _make(settings: Settings, path: Path, row: Row) -> tuple[Prepared, bytes]:
+    try:
+        samples, source = decoding.decode(path, row.start_s, row.end_s, settings.max_utterance_s)
+        decoding.require_speech(path, samples)
+    except RejectedError as error:
+        return Prepared(row, code=error.code, detail=error.detail), b""
+    start, stop = speech_part(samples, settings.trim_db)
+    segments, flacs = [], []
+    for suffix, parent, begin, part in _parts(settings, row.utterance, samples[start:stop]):
+        start_s = round(row.start_s + (start + begin) / SAMPLE_RATE_HZ, 6)
+        flac, checksum = decoding.encode_flac(part)
+        duration_s = len(part) / SAMPLE_RATE_HZ
+        segments.append(Segment(suffix, parent, start_s, duration_s, checksum, len(flac)))
+        flacs.append(flac)
+    return Prepared(row, tuple(segments), source), b"".join(flacs)
+
+
+def _parts(
+    settings: Settings, utterance: str, samples: decoding.Samples
+) -> Iterator[tuple[str, str | None, int, decoding.Samples]]:
+    """Yield (suffix, parent's suffix, first sample, samples) of each clip and augmented child."""
+    limit = round(settings.max_clip_s * SAMPLE_RATE_HZ)
+    cuts = spans(len(samples), limit, settings.last_clip)
+    for number, (start, stop) in enumerate(cuts, 1):
+        suffix = f"#{number}" if len(cuts) > 1 else ""
+        part = samples[start:stop]
+        yield suffix, None, start, part
+        for augmentation in settings.augment:
+            child = augmented(augmentation, part, settings.seed, utterance + suffix)
+            yield f"{suffix}~{augmentation.name}", suffix, start, child[:limit]

@@ -1,0 +1,44 @@
+"""The authors' own partitions: ``published.csv`` beside a corpus' manifest.
+
+`preprocess` writes it where a corpus has any, known by speaker (`pipeline.corpora`) or given per
+utterance; `split` reads it with `pipeline.splits.partition` for ``by: published``.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.corpora.entries import Corpus, Row
+from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
+
+FILE = "published.csv"
+
+
+def partitions(name: str, corpus: Corpus, rows: Sequence[Row]) -> list[dict[str, str]]:
+    """The role of each utterance id in each published fold, none where nothing was published.
+
+    Raises:
+        PipelineError: Some rows have a role and others have none.
+    """
+    if all(row.role for row in rows):
+        return [{f"{name}/{row.utterance}": row.role for row in rows}]
+    if any(row.role for row in rows):
+        bare = next(row for row in rows if not row.role)
+        raise PipelineError(f"{name}: {bare.source} has no split but others have, complete it")
+    return [
+        {
+            f"{name}/{row.utterance}": next(
+                (role for role, speakers in fold.items() if row.speaker in speakers), "train"
+            )
+            for row in rows
+        }
+        for fold in corpus.folds
+    ]
+
+
+def write(folder: Path, folds: Sequence[Mapping[str, str]]) -> None:
+    """Write ``published.csv`` (fold, utterance, role), or nothing where there are no folds."""
+    if not folds:
+        return
+    rows = ((number, *pair) for number, fold in enumerate(folds) for pair in sorted(fold.items()))
+    files.write_csv(folder / FILE, ["fold", "utterance", "role"], rows)

@@ -1,0 +1,64 @@
+"""Which clips make a batch, which of them pass the encoder together, and reading them in time."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from pipeline.work.seeds import derive
+
+# Batches are cut from pools of this many batches sorted by length: little padding, much shuffling.
+POOL_BATCHES = 16
+
+Batch = TypeVar("Batch")
+Group = TypeVar("Group")
+
+
+def of_epoch(lengths: Sequence[float], batch: int, seed: int, epoch: int) -> list[list[int]]:
+    """The epoch's batches as indices into ``lengths``: shuffled, each of similar lengths.
+
+    Every index appears once; the order depends on the seed and the epoch alone. The last batch of
+    the shuffled order may be smaller.
+    """
+    rng = np.random.default_rng(derive(seed, "batches", epoch))
+    order = rng.permutation(len(lengths))
+    batches = []
+    for start in range(0, len(order), POOL_BATCHES * batch):
+        pool = sorted(order[start : start + POOL_BATCHES * batch], key=lambda i: lengths[i])
+        batches += [[int(i) for i in pool[at : at + batch]] for at in range(0, len(pool), batch)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def by_budget(indices: Sequence[int], lengths: Sequence[float], budget: float) -> list[list[int]]:
+    """Split ``indices`` into groups whose padded length, longest times count, fits ``budget``.
+
+    Sorted from long to short, so that an out-of-memory error comes at once. A single index always
+    makes a group, however long.
+    """
+    groups: list[list[int]] = []
+    for index in sorted(indices, key=lambda i: (-lengths[i], i)):
+        longest = lengths[groups[-1][0]] if groups else 0.0
+        if groups and longest * (len(groups[-1]) + 1) <= budget:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups
+
+
+def share(indices: Sequence[int], lengths: Sequence[float], part: int, parts: int) -> list[int]:
+    """One of ``parts`` disjoint shares of ``indices``, each with its part of every length."""
+    return sorted(indices, key=lambda i: (-lengths[i], i))[part::parts]
+
+
+def read_ahead(read: Callable[[Group], Batch], groups: Iterable[Group]) -> Iterator[Batch]:
+    """Yield ``read(group)`` for each group; a thread reads one while another is in use."""
+    with ThreadPoolExecutor(1) as reader:
+        current: Future[Batch] | None = None
+        for group in groups:
+            following = reader.submit(read, group)
+            if current:
+                yield current.result()
+            current = following
+        if current:
+            yield current.result()

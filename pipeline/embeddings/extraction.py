@@ -1,0 +1,238 @@
+"""From clips to embeddings: shards of finished clips in the scratch store, then one file.
+
+A shard holds about a minute of audio and is itself an embeddings file, whose clips are named by
+the checksum of their audio. A killed run so loses the shard in work, a new clip is embedded alone,
+and the published file, assembled clip by clip, does not depend on how its shards came about.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.audio.decoding import Samples, read_clip
+from pipeline.corpora.manifest import Clip
+from pipeline.embeddings.reader import Embedding, Embeddings, Header, digest
+from pipeline.embeddings.writer import write
+from pipeline.encoders import frontends, layout
+from pipeline.encoders.frontends import Frontend
+from pipeline.encoders.layers import Layers, expand
+from pipeline.ground import files, stage
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.params import load
+from pipeline.ground.progress import say, track
+from pipeline.training.settings import Precision
+from pipeline.work import pool
+
+SHARD_S = 60.0
+OPEN_SHARDS = 8
+# On a GPU: one thread decodes and one writes while a third has the device compute.
+GPU_THREADS = 3
+
+Embed = Callable[[Sequence[Samples]], Sequence[Embedding]]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of every clip: layers as frames, layers as means, and how exactly."""
+
+    frames: Layers
+    means: Layers
+    precision: Precision
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One encoder's embeddings: what computes them, and the store of its finished clips."""
+
+    embed: Embed
+    header: Header
+    store: Path
+    workers: int
+    on_gpu: bool
+
+    @classmethod
+    def prepare(cls, folder: Path, name: str, kept: Kept) -> "Job":
+        """Load the encoder of ``folder``, called ``name``.
+
+        Raises:
+            PipelineError: The encoder is missing or damaged, or has no such layer.
+        """
+        runtime = stage.runtime()
+        embed, header, computer = embedder(folder, name, kept)
+        # The number of threads is in the last bits of a matrix product.
+        inputs = [files.read_json(folder / layout.CONFIG), computer, runtime.threads]
+        store = files.scratch(stage.resume_key("extract", asdict(header), inputs))
+        return cls(embed, header, store, runtime.workers, computer != "cpu")
+
+    def run(self, target: Path, clips: Sequence[Clip], provenance: str = "") -> None:
+        """Embed what the store lacks of ``clips``, showing progress, and publish ``target``.
+
+        The file carries ``provenance``.
+
+        Raises:
+            PipelineError: There is no clip, one is damaged or not the manifest's, or a value is
+                not finite.
+        """
+        if not clips:
+            raise PipelineError(f"{target}: no clip to embed, check corpora and split")
+        self._complete(target.stem, clips)
+        try:
+            self._publish(target, clips, provenance)
+        except PipelineError:
+            # Of a shard only what leads to its frames was read until now.
+            self.finished(to_the_end=True)
+            if not self.shards(clips):
+                raise
+            self._complete(target.stem, clips)
+            self._publish(target, clips, provenance)
+
+    def shards(self, clips: Sequence[Clip]) -> list[list[Clip]]:
+        """What is left to do: the clips whose audio the store lacks, cut into new shards."""
+        left = {clip.sha256: clip for clip in clips}
+        for key in self.finished():
+            left.pop(key, None)
+        cut: list[list[Clip]] = []
+        length_s = SHARD_S
+        for clip in left.values():
+            if length_s + clip.duration_s > SHARD_S:
+                cut.append([])
+                length_s = 0.0
+            cut[-1].append(clip)
+            length_s += clip.duration_s
+        return cut
+
+    def finished(self, to_the_end: bool = False) -> dict[str, Path]:
+        """The shard that holds a clip, by the checksum of the clip's audio.
+
+        A damaged shard is removed; ``to_the_end`` reads every frame to find one.
+        """
+        found: dict[str, Path] = {}
+        for path in sorted(self.store.glob("*.h5")):
+            try:
+                with Embeddings(path) as shard:
+                    for clip in shard.clips if to_the_end else ():
+                        shard.embedding(clip)
+                    found.update(dict.fromkeys(shard.clips, path))
+            except PipelineError:
+                say(f"{path}: damaged, its clips are embedded anew")
+                path.unlink()
+        return found
+
+    def assemble(self, target: Path, clips: Sequence[Clip], provenance: str) -> None:
+        """Write the file of ``clips``, all finished (not atomic)."""
+        shard_of = self.finished()
+        opened = lru_cache(OPEN_SHARDS)(Embeddings)
+        frames = sum(opened(shard_of[clip.sha256]).length(clip.sha256) for clip in clips)
+        header = replace(self.header, clips_sha256=digest(clips), provenance=provenance)
+        with write(target, header, [clip.clip for clip in clips], frames) as writer:
+            for clip in clips:
+                embedding = opened(shard_of[clip.sha256]).embedding(clip.sha256)
+                writer.append(embedding, clip.clip)
+
+    def discard(self) -> None:
+        """Remove the shards."""
+        shutil.rmtree(self.store)
+
+    def _complete(self, name: str, clips: Sequence[Clip]) -> None:
+        """Embed what the store lacks of ``clips``, showing progress."""
+        left = self.shards(clips)
+        total_s = sum(clip.duration_s for shard in left for clip in shard)
+        seconds = _seconds(self._embedded(left))
+        for _ in track(seconds, f"embed {name}", int(total_s), "s of audio"):
+            pass
+
+    def _publish(self, target: Path, clips: Sequence[Clip], provenance: str) -> None:
+        with files.publish(target) as staged:
+            self.assemble(staged, clips, provenance)
+
+    def _embedded(self, shards: Sequence[Sequence[Clip]]) -> Iterator[float]:
+        """Embed shards; yield the seconds of audio of each as it is done."""
+        work = partial(_shard, self.embed, self.header, self.store)
+        if self.on_gpu:
+            return pool.threaded(work, shards, GPU_THREADS)
+        return pool.forked(work, shards, self.workers)
+
+
+def embedder(folder: Path, name: str, kept: Kept) -> tuple[Embed, Header, str]:
+    """What embeds with the encoder of ``folder``, what it computes, and on which kind of device.
+
+    Raises:
+        PipelineError: The encoder is missing or damaged, or has no such layer.
+    """
+    settings = files.read_json(folder / layout.CONFIG)
+    frontend = frontends.parse(settings)
+    if frontend:
+        header = _header(folder, name, kept, 0, frontend.width, frontend.hop_samples)
+        return partial(_with_frontend, frontend, header), header, "cpu"
+    from pipeline.embeddings.embedder import Embedder
+
+    runtime = stage.runtime()
+    blocks, width = settings["num_hidden_layers"], settings["hidden_size"]
+    header = _header(folder, name, kept, blocks, width, layout.HOP_SAMPLES)
+    embed = Embedder(folder, header, runtime.device, runtime.micro_batch_s)
+    return embed, header, embed.device.type
+
+
+def _header(
+    folder: Path, name: str, kept: Kept, blocks: int, width: int, hop_samples: int
+) -> Header:
+    return Header(
+        encoder=name,
+        revision=layout.Source.read(folder).revision,
+        weights_sha256=layout.weights_sha256(folder),
+        blocks=blocks,
+        width=width,
+        hop_samples=hop_samples,
+        frames=expand(kept.frames, blocks),
+        means=expand(kept.means, blocks),
+        precision=kept.precision,
+        dtype=kept.dtype,
+        numerics_version=load("numerics_version", int),
+    )
+
+
+def _with_frontend(frontend: Frontend, header: Header, waves: Sequence[Samples]) -> list[Embedding]:
+    found = []
+    for wave in waves:
+        frames = frontend.frames(wave)
+        mean = frames.mean(0, dtype=np.float64).astype(np.float32)
+        kept = dict.fromkeys(header.frames, frames), dict.fromkeys(header.means, mean)
+        found.append(Embedding(len(frames), *kept))
+    return found
+
+
+def _shard(embed: Embed, header: Header, store: Path, clips: Sequence[Clip]) -> float:
+    """Embed clips into a new shard of ``store``; return their seconds."""
+    found = embed([_read(clip) for clip in clips])
+    keys = [clip.sha256 for clip in clips]
+    target = store / f"{files.digest(keys)}.h5"
+    staged = target.with_suffix(f".{os.getpid()}")
+    with write(staged, header, keys, sum(one.length for one in found)) as writer:
+        for clip, one in zip(clips, found, strict=True):
+            writer.append(one, clip.clip)
+    files.replace(staged, target)
+    return sum(clip.duration_s for clip in clips)
+
+
+def _read(clip: Clip) -> Samples:
+    samples = read_clip(clip.file)
+    pcm = (samples * np.float32(32768)).astype("<i2")
+    if hashlib.sha256(pcm.tobytes()).hexdigest() != clip.sha256:
+        raise PipelineError(f"{clip.file}: not the audio of the manifest, run `dvc repro`")
+    return samples
+
+
+def _seconds(done: Iterator[float]) -> Iterator[None]:
+    """One item per whole second of audio done, so that progress counts seconds."""
+    before_s = after_s = 0.0
+    for length_s in done:
+        before_s, after_s = after_s, after_s + length_s
+        yield from repeat(None, int(after_s) - int(before_s))

@@ -1,0 +1,111 @@
+"""Cached frames as batches: read from HDF5 clip by clip, so memory does not grow with the corpus.
+
+Between the embeddings that `extract` wrote and what trains on them, such as
+`pipeline.methods.networks.regression`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from pipeline.embeddings.batches import read_ahead
+from pipeline.embeddings.reader import Embeddings, Floats
+from pipeline.encoders.layers import Layer
+from pipeline.ground.errors import PipelineError
+from pipeline.splits.shares import Sample
+from pipeline.splits.task import Example
+
+# What names a clip.
+Item = Sample | Example
+
+# A feature that never changes would otherwise be divided by zero.
+MIN_VARIANCE = 1e-8
+
+
+class Frames:
+    """The cached frames of one layer over several corpora, read clip by clip."""
+
+    def __init__(self, corpora: Sequence[Embeddings], layer: Layer) -> None:
+        self.headers = [corpus.header for corpus in corpora]
+        self.width = corpora[0].width
+        self.layer = layer
+        self._corpus = {clip: corpus for corpus in corpora for clip in corpus.clips}
+
+    def read(self, sample: Item) -> Floats:
+        """The frames of the sample's clip, (frames, width)."""
+        return self._of(sample).frames(sample.clip.clip, self.layer)
+
+    def _of(self, sample: Item) -> Embeddings:
+        try:
+            return self._corpus[sample.clip.clip]
+        except KeyError:
+            raise PipelineError(
+                f"{sample.clip.clip}: its embedding is missing, run `dvc repro extract`"
+            ) from None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Each feature's mean and deviation over training frames, (width,) each."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """Standardise frames (..., width)."""
+        return (frames - self.mean) / self.deviation
+
+    @classmethod
+    def of(cls, frames: Frames, train: Sequence[Item], measured: bool) -> "Scale":
+        """Measure over the frames of ``train``, one clip in memory at a time, or change nothing."""
+        if not measured:
+            return cls(torch.zeros(frames.width), torch.ones(frames.width))
+        total, squares, count = np.zeros(frames.width), np.zeros(frames.width), 0
+        for sample in train:
+            values = frames.read(sample).astype(np.float64)
+            total += values.sum(0)
+            squares += np.square(values).sum(0)
+            count += len(values)
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, MIN_VARIANCE))
+        return cls(torch.from_numpy(mean).float(), torch.from_numpy(deviation).float())
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips that pass a network together.
+
+    ``frames`` (clips, frames, width) is zero on padding, ``lengths`` is (clips,), ``shares``
+    (clips, emotions) has NaN where a share is unknown.
+    """
+
+    examples: Sequence[Sample]
+    frames: Tensor
+    lengths: Tensor
+    shares: Tensor
+
+
+@dataclass(frozen=True)
+class ScaledFrames:
+    """The source of batches of rated clips."""
+
+    frames: Frames
+    scale: Scale
+
+    def batches(
+        self, groups: Iterable[Sequence[Sample]], device: torch.device, epoch: int
+    ) -> Iterator[Batch]:
+        """One batch per group, on ``device``; every epoch has the same."""
+
+        def read(members: Sequence[Sample]) -> Batch:
+            clips = [self.scale(torch.from_numpy(self.frames.read(sample))) for sample in members]
+            frames = pad_sequence(clips, batch_first=True)
+            lengths = torch.tensor([len(clip) for clip in clips])
+            shares = torch.tensor([sample.shares for sample in members])
+            return Batch(members, *(t.to(device) for t in (frames, lengths, shares)))
+
+        return read_ahead(read, groups)

@@ -1,0 +1,168 @@
+"""Published checkpoints: found by their pin in the hub's cache, checked, and made an encoder.
+
+Between ``encoder`` in params.yaml and ``artifacts/encoders/<name>/``. This is the one place that
+reads a ``.bin``: its checksum is compared first, and no code in it is run.
+"""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from pipeline.encoders.layout import CONFIG, PREPROCESSOR
+from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.params import Section
+from pipeline.ground.progress import say
+
+# Published files name the weight norm of the positional convolution as torch did until 2.0.
+_RENAMED = {
+    "conv.weight_g": "conv.parametrizations.weight.original0",
+    "conv.weight_v": "conv.parametrizations.weight.original1",
+}
+_MASK = "masked_spec_embed"
+_MASK_SEED = 0
+
+
+class Pin(Section):
+    """One published encoder: an exact commit, and the checksum of its weights file.
+
+    Empty where nobody has pinned it yet: such an encoder is refused.
+    """
+
+    kind: Literal["hub"]
+    repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: Annotated[str, Field(pattern=r"^([0-9a-f]{40})?$")]
+    file: Literal["model.safetensors", "pytorch_model.bin"]
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+
+
+def load(name: str, pin: Pin) -> Any:
+    """The encoder that ``pin`` names, from the hub's local cache, else from the hub.
+
+    Args:
+        name: What params.yaml calls it.
+        pin: Where it is published.
+
+    Raises:
+        PipelineError: It is not pinned, cannot be found, has another checksum, or is no encoder of
+            a known kind.
+    """
+    for key in ("revision", "sha256"):
+        if not getattr(pin, key):
+            raise PipelineError(
+                f"params.yaml: encoder.{name}.{key} is empty, an encoder that is not pinned is not "
+                f"used, fill it in: `ser encoder pin {name}`"
+            )
+    weights = _find(name, pin, pin.file)
+    checksum = files.sha256(weights)
+    if checksum != pin.sha256:
+        raise PipelineError(
+            f"{weights}: expected sha256 {pin.sha256} (encoder.{name}), got {checksum}, delete the "
+            "file from the hub's cache, and do not trust where it came from"
+        )
+    settings = files.read_json(_find(name, pin, CONFIG))
+    preprocessor = files.read_json(_find(name, pin, PREPROCESSOR))
+    return _assemble(weights, settings, bool(preprocessor.get("do_normalize", True)))
+
+
+def describe(name: str, pin: Pin) -> tuple[str, str]:
+    """Ask the hub for the commit and the checksum of the weights of ``pin``.
+
+    The commit is that of ``pin`` where it has one, else the newest.
+
+    Raises:
+        PipelineError: The hub does not answer, or does not hold the file.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        info = HfApi().model_info(
+            pin.repository, revision=pin.revision or None, files_metadata=True
+        )
+    except (OSError, ValueError) as error:
+        raise PipelineError(
+            f"encoder.{name}: the hub gives no answer about {pin.repository} "
+            f"({type(error).__name__}), check the name and go online"
+        ) from None
+    for sibling in info.siblings or ():
+        if sibling.rfilename == pin.file and sibling.lfs and info.sha:
+            return info.sha, sibling.lfs.sha256
+    raise PipelineError(
+        f"encoder.{name}: {pin.repository} has no {pin.file}, set encoder.{name}.file to one of "
+        "model.safetensors and pytorch_model.bin"
+    )
+
+
+def _find(name: str, pin: Pin, file: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    # Its retries, half a minute without a network, would be ten lines before ours.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    try:
+        return Path(hf_hub_download(pin.repository, file, revision=pin.revision))
+    except (OSError, EntryNotFoundError, ValueError) as error:
+        raise PipelineError(
+            f"encoder.{name}: {file} of {pin.repository} at {pin.revision} is not in the hub's "
+            f"cache and cannot be fetched ({type(error).__name__}), go online or copy the cache of "
+            "a machine that has it"
+        ) from None
+
+
+def _assemble(weights: Path, settings: dict[str, Any], do_normalize: bool) -> Any:
+    import torch
+
+    from pipeline.encoders import encoder
+
+    model = encoder.skeleton(settings)
+    model.do_normalize = do_normalize
+    published, expected = _read(weights), model.state_dict()
+    state = _rename(published, model.base_model_prefix)
+    known = {model.base_model_prefix, *(key.split(".")[0] for key in expected)}
+    if heads := sorted({key.split(".")[0] for key in published} - known):
+        say(f"{weights.name}: {', '.join(heads)} left out, whatever is trained gets a new head")
+    if _MASK not in state:
+        # A checkpoint that was never trained with masks; ours may be.
+        drawn = torch.Generator().manual_seed(_MASK_SEED)
+        state[_MASK] = torch.rand(expected[_MASK].shape, generator=drawn)
+    for key, tensor in expected.items():
+        if key not in state or state[key].shape != tensor.shape:
+            found = tuple(state[key].shape) if key in state else "nothing"
+            raise PipelineError(
+                f"{weights}: expected {key} of shape {tuple(tensor.shape)}, got {found}, "
+                f"it does not belong to its {CONFIG}"
+            )
+    kept = {key: state[key].to(torch.float32).contiguous() for key in expected}
+    model.load_state_dict(kept, assign=True)
+    return model
+
+
+def _read(weights: Path) -> dict[str, Any]:
+    import pickle
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if weights.suffix == ".safetensors":
+            return dict(load_file(weights))
+        state: dict[str, Any] = torch.load(weights, "cpu", weights_only=True)
+        return state
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise PipelineError(
+            f"{weights}: cannot be read ({reason}), delete it from the hub's cache"
+        ) from None
+
+
+def _rename(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Bring keys to those of the bare encoder, whatever model they were published in."""
+    prefix += "."
+    if any(key.startswith(prefix) for key in state):
+        state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    for old, new in _RENAMED.items():
+        state = {k.removesuffix(old) + new if k.endswith(old) else k: v for k, v in state.items()}
+    return state

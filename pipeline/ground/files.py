@@ -1,0 +1,233 @@
+"""Atomic outputs, checksums and the scratch store.
+
+An output appears whole or not at all: it is written under ``artifacts/.staging``, flushed to
+disk and renamed into place. With it goes the checksum of every file that has none of its own, and
+whoever reads the file compares it (`require_intact`). Unfinished work that a later run may resume
+lives in the scratch store, outside every output, under a digest of all that determines it.
+"""
+
+import csv
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.ground.errors import PipelineError
+
+STAGING = Path("artifacts/.staging")
+LOCKS = Path("artifacts/.locks")
+# The checksums of a published folder, in the format of `sha256sum`.
+SUMS = "SHA256SUMS"
+# Their formats hold checksums, and their readers look at them.
+SELF_CHECKED = (".flac", ".h5")
+
+
+@contextmanager
+def publish(target: Path) -> Iterator[Path]:
+    """Yield a temporary path; on success it becomes ``target``, on failure nothing changes.
+
+    The caller writes a file or makes a folder there. The staging folder is beside the outputs (one
+    file system, so that the rename is atomic) but inside none, so that a leftover of a killed run
+    is never taken for an output.
+    """
+    # Outside the project, where a test may write, another file system may begin.
+    outside = target.is_absolute()
+    beside = target if outside else STAGING / "+".join(target.parts)
+    # What is staged must never be taken for a file or the checksum of one.
+    staged = beside.with_name(beside.name + "~")
+    retired = staged.with_name(staged.name + "~old")
+    _remove(staged)
+    _remove(retired)
+    staged.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield staged
+        if staged.is_dir() and target.parts[0] == STAGING.parts[0]:
+            _write_sums(staged)
+        _flush(staged)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            # A folder can't be replaced in one step: the old one is moved aside first.
+            target.rename(retired)
+            staged.rename(target)
+        else:
+            staged.replace(target)
+        _fsync(target.parent)
+    finally:
+        if retired.exists() and not target.exists():  # stopped between the two renames
+            retired.rename(target)
+        _remove(staged)
+        _remove(retired)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with publish(target) as staged:
+        staged.write_text(text, "utf-8", newline="\n")
+
+
+def write_json(target: Path, value: object) -> None:
+    """Write indented JSON with a final newline, atomically; NaN is refused."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of ours.
+
+    Raises:
+        PipelineError: It is missing or damaged.
+    """
+    try:
+        require_intact(path)
+        return json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise PipelineError(f"{path}: {error.strerror}, run the stage that writes it") from None
+    except (ValueError, RecursionError):
+        raise PipelineError(f"{path}: not valid JSON, delete it and run `dvc repro`") from None
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file into a folder that the caller publishes (not atomic)."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(header)
+        table.writerows(rows)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file of ours, by column."""
+    try:
+        require_intact(path)
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise PipelineError(f"{path}: {error.strerror}, run `dvc repro`") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise PipelineError(f"{path}: damaged, delete its folder and run `dvc repro`") from None
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(path: Path) -> None:
+    """Write the checksum of a file that is published alone beside it, as `sha256sum` does."""
+    write_text(sum_of(path), f"{sha256(path)}  {path.name}\n")
+
+
+def require_intact(path: Path) -> None:
+    """Compare a published file with the checksum that its stage left; pass where it left none.
+
+    Raises:
+        PipelineError: They differ.
+        OSError: The file cannot be read.
+    """
+    # The lists of its own folder and, for an encoder in a classifier's, of the one above.
+    lists = (sum_of(path), *(folder / SUMS for folder in path.parents[:2]))
+    kept = next((one for one in lists if one.is_file()), None)
+    if kept is None:
+        return
+    line = f"{sha256(path)}  {path.relative_to(kept.parent).as_posix()}"
+    if line not in kept.read_text("utf-8", "replace").splitlines():
+        raise PipelineError(
+            f"{path}: damaged or edited, {kept} has another checksum, delete it and run `dvc repro`"
+        )
+
+
+def digest(value: object) -> str:
+    """A digest of JSON-like data: equal values give equal digests, in any process."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def scratch_root() -> Path:
+    """Where unfinished work lies: ``SER_SCRATCH``, or ``.scratch`` in the project."""
+    return Path(os.environ.get("SER_SCRATCH") or ".scratch")
+
+
+def scratch(key: object) -> Path:
+    """The folder for unfinished work that ``key`` (params, code and inputs) determines."""
+    folder = scratch_root() / digest(key)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def replace(staged: Path, target: Path) -> None:
+    """Flush ``staged`` and rename it to ``target`` in the same folder (checkpoints, shards)."""
+    _fsync(staged)
+    staged.replace(target)
+    _fsync(target.parent)
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Keep other processes from doing ``name`` at once; a killed holder keeps no one out.
+
+    Raises:
+        PipelineError: Another process does it; its number is named.
+    """
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    with (LOCKS / digest(name)).open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise PipelineError(
+                f"{name}: process {file.read() or '?'} runs it already, wait for it or stop it"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _write_sums(folder: Path) -> None:
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    lines = [
+        f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n"
+        for path in sorted(found)
+        if path.suffix not in SELF_CHECKED
+    ]
+    (folder / SUMS).write_text("".join(lines), "utf-8", newline="\n")
+
+
+def sum_of(path: Path) -> Path:
+    """Where the checksum of a file lies that is published alone."""
+    return path.with_name(path.name + ".sha256")
+
+
+def _flush(path: Path) -> None:
+    """Bring a staged output to disk, readable by whoever shares the folder.
+
+    safetensors writes files that the owner alone may read.
+    """
+    entries = [path, *path.rglob("*")] if path.is_dir() else [path]
+    for entry in entries:
+        if entry.is_file():
+            entry.chmod(entry.stat().st_mode | 0o444)
+    if path.is_dir():
+        # 0.2 s for 1440 clips, where one fsync each takes 6 s.
+        os.sync()
+    else:
+        _fsync(path)
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,141 @@
+"""What determines an artefact's bytes, carried inside it, and compared when a stage reads it.
+
+An artefact holds the parameters that its stage and those before it took, and the digests of the
+artefacts that it was made from. `Provenance.of` looks at a stage's inputs first: none may
+contradict ``params.yaml``, or what it was made from and still lies there. `dvc repro` never leaves
+such a thing; a stage run by hand does, and a folder into which two experiments were pulled.
+"""
+
+import json
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.params import PARAMS_FILE, load, read
+
+FILE = "provenance.json"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Parameters by dotted key, and the digest of each input by its path."""
+
+    params: Mapping[str, Any]
+    inputs: Mapping[str, str]
+
+    @classmethod
+    def of(cls, keys: Iterable[str], inputs: Iterable[Path]) -> "Provenance":
+        """That of what is made now, under these keys of ``params.yaml``, from these artefacts.
+
+        Raises:
+            PipelineError: An input contradicts ``params.yaml`` or its own inputs.
+        """
+        taken: dict[str, Any] = {key: load(key, object) for key in keys}
+        digests = {}
+        for path in inputs:
+            carried = require(path)
+            # What lies beside a file is no part of it: DVC would not see it change.
+            taken |= carried if path.is_dir() or path.suffix == ".h5" else {}
+            digests[str(path)] = digest(path)
+        # In one order, whatever that of params.yaml.
+        return cls(**json.loads(json.dumps({"params": taken, "inputs": digests}, sort_keys=True)))
+
+    def write(self, artefact: Path, beside: bool = False) -> None:
+        """Write it into a folder, or ``beside`` a file."""
+        files.write_json(_beside(artefact) if beside else artefact / FILE, asdict(self))
+
+    def text(self) -> str:
+        """As an attribute of an HDF5 file."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def require(artefact: Path) -> Mapping[str, Any]:
+    """Compare an artefact's provenance with ``params.yaml`` and with what it was made from.
+
+    What carries none (made by hand or by an earlier version) passes, and so does an input that is
+    not here. Returns the artefact's parameters.
+
+    Raises:
+        PipelineError: They differ.
+    """
+    found = _read(artefact)
+    for key, made in found["params"].items():
+        for name, old, new in _differences(key, made, _current(key)):
+            raise PipelineError(
+                f"{artefact}: made with {name} {_brief(old)}, {PARAMS_FILE} has {_brief(new)}, "
+                "run `dvc repro`"
+            )
+    for name, made in found["inputs"].items():
+        if digest(Path(name)) not in ("", made):
+            raise PipelineError(
+                f"{artefact}: made from another {name} than lies there, run `dvc repro`"
+            )
+    params: Mapping[str, Any] = found["params"]
+    return params
+
+
+def digest(artefact: Path) -> str:
+    """A digest of what an artefact holds, from its checksums; empty where it has none.
+
+    Its own provenance does not count: equal content stays equal.
+    """
+    if artefact.suffix == ".h5":
+        held = _attributes(artefact)
+        told = {name: held[name] for name in sorted(held) if name not in ("digest", "provenance")}
+        return files.digest(told) if told else ""
+    sums = artefact / files.SUMS if artefact.is_dir() else files.sum_of(artefact)
+    if not sums.is_file():
+        return ""
+    lines = sums.read_text("utf-8", "replace").splitlines()
+    return files.digest([line for line in lines if not line.endswith(f"  {FILE}")])
+
+
+def _read(artefact: Path) -> Any:
+    nothing: dict[str, Any] = {"params": {}, "inputs": {}}
+    if artefact.suffix == ".h5":
+        try:
+            return json.loads(_attributes(artefact).get("provenance") or json.dumps(nothing))
+        except ValueError:
+            raise PipelineError(f"{artefact}: damaged, delete it and run `dvc repro`") from None
+    path = artefact / FILE if artefact.is_dir() else _beside(artefact)
+    return files.read_json(path) if path.is_file() else nothing
+
+
+def _attributes(path: Path) -> Mapping[str, Any]:
+    """The root's attributes; none of a file that is missing or damaged, as its reader will say."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return dict(file.attrs)
+    except (OSError, KeyError, ValueError, RuntimeError):
+        return {}
+
+
+def _beside(artefact: Path) -> Path:
+    return artefact.with_name(f"{artefact.name}.{FILE}")
+
+
+def _current(key: str) -> Any:
+    """The value under a dotted key of ``params.yaml``, None where it has none."""
+    value: Any = read(PARAMS_FILE.absolute())
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The leaves in which two values differ: dotted key, old and new."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in sorted({*old, *new}):
+            yield from _differences(f"{key}.{name}", old.get(name), new.get(name))
+    elif old != new:
+        yield key, old, new
+
+
+def _brief(value: Any) -> str:
+    return "none" if value is None else reprlib.repr(value)

@@ -1,0 +1,76 @@
+"""What ran, when, how long and with which libraries: outside every output, so that it never breaks
+a cache hit.
+
+Each stage leaves one record of its last run in the scratch store; `evaluate` shows those of this
+machine in ``results/environment.html``, which is no output of DVC either.
+"""
+
+import contextlib
+import importlib.metadata
+import json
+import platform
+import resource
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.ground import files
+
+LIBRARIES = "torch transformers peft faiss-cpu faiss-gpu numpy scikit-learn h5py librosa soxr dvc"
+
+
+def record(command: str, seconds: float) -> None:
+    """Note a finished run; where the scratch store can't be written, nothing is noted."""
+    found = {
+        "command": command,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "device": _device(),
+        "versions": _versions(),
+    }
+    with contextlib.suppress(OSError):
+        path = _folder() / f"{files.digest(command)}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = path.with_name(path.name + "~")
+        staged.write_text(json.dumps({**found, "digest": files.digest(found)}), "utf-8")
+        staged.replace(path)
+
+
+def read() -> list[dict[str, Any]]:
+    """The last run of every command on this machine, oldest first; a damaged record is left out."""
+    found = [one for path in _folder().glob("*.json") if (one := _read(path))]
+    return sorted(found, key=lambda one: (one["finished"], one["command"]))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        found = json.loads(path.read_text("utf-8"))
+        if isinstance(found, dict) and found.pop("digest", None) == files.digest(found):
+            return found
+    return None
+
+
+def _folder() -> Path:
+    return files.scratch_root() / "runs"
+
+
+def _device() -> str:
+    """The GPU if torch was loaded and sees one, else the processor."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES.split():
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

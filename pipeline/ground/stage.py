@@ -1,0 +1,167 @@
+"""How every stage starts and ends: threads, signals, one-line errors.
+
+This module is imported before torch, NumPy or faiss, since OpenMP and BLAS read their thread
+settings once, when they load.
+"""
+
+import errno
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from pydantic import Field
+
+from pipeline.ground import runs
+from pipeline.ground.code import ROOT, closure
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.files import locked, sha256
+from pipeline.ground.params import Section, load
+
+
+class Runtime(Section):
+    """Where and how fast a stage runs; no stage's output is keyed by it."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    threads: Annotated[int, Field(ge=1, le=256)]
+    workers: Annotated[int, Field(ge=0, le=256)]
+    micro_batch_s: Annotated[float, Field(gt=0)]
+    gradient_checkpointing: bool
+
+
+def runtime() -> Runtime:
+    """The ``runtime`` section."""
+    return load("runtime", Runtime)
+
+
+def set_threads(threads: int) -> None:
+    """Fix the thread count of OpenMP and BLAS for this process and its children.
+
+    Waiting threads sleep: a spinning one starves its neighbours on a busy machine (measured: a
+    two-thread torch is 15 times slower with one of two cores busy).
+    """
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    os.environ["GOMP_SPINCOUNT"] = "0"
+    # cuBLAS needs a fixed workspace to give the same bytes twice.
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a stage's command: ``if __name__ == "__main__": run(main)``.
+
+    Exit status: 0 done, 1 a `PipelineError` or the operating system's refusal (one line on stderr),
+    130 interrupted, 143 terminated. Outputs are untouched unless it is 0. A second run of the same
+    command beside the first is refused.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(_with_threads(main))
+    try:
+        app(standalone_mode=False)
+    except PipelineError as error:
+        _fail(str(error), 1)
+    except OSError as error:
+        _fail(f"{_stage(main)}: {_describe(error)}", 1)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted, run it again to resume", 130)
+    except MemoryError:
+        _fail(_out_of_memory(main), 1)
+    except Exception as error:
+        if "can't allocate memory" in str(error):  # torch's word for it, on the CPU
+            _fail(_out_of_memory(main), 1)
+        # Typer's own usage errors know how to show themselves and their exit status.
+        if refused := re.search(r"os error (\d+)", str(error)):
+            # What safetensors, which knows no OSError, says of a full disk.
+            _fail(f"{_stage(main)}: {_describe(OSError(int(refused[1]), ''))}", 1)
+        if not hasattr(error, "exit_code"):
+            raise
+        getattr(error, "show", lambda: None)()
+        sys.exit(error.exit_code)
+
+
+def resume_key(stage: str, params: object, inputs: object) -> object:
+    """What determines a stage's output, as the key of its scratch folder."""
+    code = {str(file): sha256(ROOT / file) for file in closure(f"stages.{stage}")}
+    return {"stage": stage, "code": code, "params": params, "inputs": inputs}
+
+
+def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
+    import functools
+    import inspect
+
+    options = inspect.signature(main).parameters
+
+    @functools.wraps(main)
+    def command(*args: object, **kwargs: object) -> None:
+        set_threads(runtime().threads)
+        start = time.monotonic()
+        try:
+            given = [f"--{n} {v}" for n, v in kwargs.items() if v != options[n].default]
+            # Processes that torchrun started together are one run.
+            rank = os.environ.get("RANK", "0")
+            with locked(" ".join([_stage(main), *given, *([rank] if rank != "0" else [])])):
+                main(*args, **kwargs)
+            if rank == "0":
+                runs.record(" ".join([_stage(main), *given]), time.monotonic() - start)
+        except KeyboardInterrupt:
+            # Typer would turn it into a return value, and the stage would exit with 0.
+            _fail("interrupted, run it again to resume", 130)
+
+    return command
+
+
+def _stage(main: Callable[..., None]) -> str:
+    # Run by `python -m`, its module is called __main__.
+    return Path(main.__code__.co_filename).stem
+
+
+def _out_of_memory(main: Callable[..., None]) -> str:
+    return (
+        f"{_stage(main)}: out of memory, lower runtime.micro_batch_s, runtime.workers or the "
+        "widths in params.yaml"
+    )
+
+
+def _describe(error: OSError) -> str:
+    name = f"{error.filename}: " if error.filename else ""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    remedy = _REMEDIES.get(error.errno or 0, _MEND)
+    return f"{name}{reason}, old outputs are untouched: {remedy}"
+
+
+_MEND = "mend this and run it again"
+_FULL = "free some space and run it again"
+_REMEDIES = {
+    errno.ENOSPC: _FULL,
+    errno.EFBIG: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: "mend its permissions and run it again",
+    errno.EPERM: "mend its permissions and run it again",
+    errno.EROFS: "mount it writable and run it again",
+    errno.ENOENT: "run `dvc repro`, which makes what is missing",
+}
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    _say(message)
+    sys.exit(status)
+
+
+def _say(message: str) -> None:
+    line = " ".join(message.split())
+    # The place is at its beginning, the remedy at its end; between them a value may be any length.
+    shown = line if len(line) <= 1000 else f"{line[:700]} ... {line[-295:]}"
+    print(shown, file=sys.stderr, flush=True)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    _fail("terminated, run it again to resume", 143)

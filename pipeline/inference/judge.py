@@ -1,0 +1,158 @@
+"""A trained classifier of any method at work: waveforms to logits.
+
+What `ser predict` and `ser export` use. A classifier on cached embeddings computes the same
+embeddings of the waveforms first, in the precision in which they were cached.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+
+from pipeline.audio.decoding import Samples
+from pipeline.embeddings.reader import Embedding
+from pipeline.encoders import layout
+from pipeline.encoders.layers import Layer
+from pipeline.ground.errors import PipelineError
+from pipeline.methods import features as cached
+from pipeline.methods.emotion_head import DESIGN
+from pipeline.methods.features import Features
+from pipeline.methods.networks import crnn
+
+Floats = npt.NDArray[np.float32]
+Logits = Callable[[Sequence[Samples]], Floats]
+OnVectors = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The classes, and the function from clips, (samples,) each, to logits (clips, classes)."""
+
+    classes: list[str]
+    logits: Logits
+
+
+def load(folder: Path) -> Judge:
+    """The classifier in ``folder``, a stage's output; its encoder is looked for in the project.
+
+    Raises:
+        PipelineError: The folder is no classifier's, incomplete or damaged, or its encoder is
+            missing or another one.
+    """
+    try:
+        return _load(folder)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise PipelineError(
+            f"{folder}: damaged or not written by this version ({reason}), run `dvc repro`"
+        ) from None
+
+
+def _load(folder: Path) -> Judge:
+    if (folder / cached.FILE).is_file():
+        features = Features.read(folder)
+        if (folder / crnn.DESIGN).is_file():
+            return _crnn(folder, features)
+        on_vectors = _head(folder) if (folder / DESIGN).is_file() else _linear(folder)
+        embed = _embedder(folder, features)
+        return Judge(features.classes, lambda waves: on_vectors(embed(waves)))
+    if not (folder / DESIGN).is_file():
+        raise PipelineError(
+            f"{folder}: no {DESIGN}, expected the folder of a classifier, such as "
+            "artifacts/classifiers/pretrained/full/0"
+        )
+    return _live(folder)
+
+
+def _live(folder: Path) -> Judge:
+    import torch
+
+    from pipeline.ground import stage
+    from pipeline.methods import classifier
+    from pipeline.work.device import select
+
+    device = select(stage.runtime().device)
+    model = classifier.load(folder).to(device)
+
+    @torch.inference_mode()
+    def logits(waves: Sequence[Samples]) -> Floats:
+        # One by one: exact to the bit, and on a CPU also the fastest.
+        made = [model([torch.from_numpy(wave).to(device)]) for wave in waves]
+        result: Floats = torch.cat(made).cpu().numpy()
+        return result
+
+    return Judge(model.design.classes, logits)
+
+
+def _crnn(folder: Path, features: Features) -> Judge:
+    import torch
+
+    model, scale = crnn.load(folder)
+    embed, layer = _embed(folder, features, features.layers), features.layers[0]
+
+    @torch.inference_mode()
+    def logits(waves: Sequence[Samples]) -> Floats:
+        made = []
+        for one in embed(waves):
+            stored = one.frames[layer].astype(features.dtype).astype(np.float32)
+            frames = scale(torch.from_numpy(stored))[None]
+            made.append(model(frames, torch.tensor([frames.shape[1]])))
+        result: Floats = torch.cat(made).numpy()
+        return result
+
+    return Judge(features.classes, logits)
+
+
+def _embed(
+    folder: Path, features: Features, frames: Sequence[Layer]
+) -> Callable[[Sequence[Samples]], Sequence[Embedding]]:
+    """The encoder that ``features`` names, keeping frames of some layers and means of all."""
+    from pipeline.embeddings import extraction
+
+    encoder = Path(features.encoder)
+    if layout.weights_sha256(encoder) != features.weights_sha256:
+        raise PipelineError(f"{folder}: belongs to another encoder than {encoder}, run `dvc repro`")
+    kept = extraction.Kept(list(frames), features.layers, features.precision, features.dtype)
+    return extraction.embedder(encoder, encoder.name, kept)[0]
+
+
+def _embedder(folder: Path, features: Features) -> Callable[[Sequence[Samples]], Floats]:
+    """Clips to what the heads and `linear` read: (clips, layers, width or 2 width)."""
+    frames = features.layers if features.deviation else []
+    embed = _embed(folder, features, frames)
+
+    def of(waves: Sequence[Samples]) -> Iterator[Floats]:
+        for one in embed(waves):
+            means = [one.means[layer] for layer in features.layers]
+            stored = [one.frames[layer].astype(features.dtype) for layer in frames]
+            spreads = [values.astype(np.float32).std(0) for values in stored]
+            pairs = zip(means, spreads, strict=True)
+            yield np.stack([np.concatenate(pair) for pair in pairs] if spreads else means)
+
+    return lambda waves: np.stack(list(of(waves)))
+
+
+def _linear(folder: Path) -> OnVectors:
+    from pipeline.methods import linear
+
+    planes = linear.load(folder / "model.safetensors")
+    return lambda vectors: planes(vectors[:, 0])
+
+
+def _head(folder: Path) -> OnVectors:
+    import torch
+
+    from pipeline.methods import emotion_head
+
+    head = emotion_head.load(folder)
+
+    @torch.inference_mode()
+    def logits(vectors: Floats) -> Floats:
+        means = torch.from_numpy(vectors)
+        result: Floats = head.of_means(means.unbind(1)).numpy()
+        return result
+
+    return logits

@@ -1,0 +1,56 @@
+"""From a model to a published classifier: train, choose on dev, predict dev and test.
+
+What `finetune`, `finetune_cached` and `crnn` have in common, whatever their batches are made of. A
+model has ``logits`` and ``loss`` of a batch.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline.ground import files
+from pipeline.ground.progress import say
+from pipeline.methods.finetuning import Job
+from pipeline.metrics import recalls
+from pipeline.splits.task import Example, of_role
+from pipeline.training import losses, predictions
+from pipeline.training.fit import Fit
+
+
+def run(job: Job, fit: Fit, model: Any, save: Callable[[Path], None]) -> None:
+    """Train ``model`` on the job's examples and publish what ``save`` writes, and its predictions.
+
+    Raises:
+        PipelineError: As `Fit.run`.
+    """
+    say(f"a new, untrained head for {len(job.task.classes)} classes")
+    train, dev = of_role(job.found, "train"), of_role(job.found, "dev")
+    history = fit.run(model, train, dev, lambda: score(fit, model, dev), job.target)
+    if not fit.processes.main:
+        return
+    scored = logits(fit, model, job.scored)
+    with files.publish(job.target) as out:
+        out.mkdir()
+        save(out)
+        predictions.write(out, job.task.classes, job.scored, scored)
+        predictions.write_history(out, history)
+    fit.discard()
+
+
+def logits(fit: Fit, model: Any, found: Sequence[Example]) -> npt.NDArray[np.float32]:
+    """The logits of every example's clip, (clips, classes), in the order given."""
+    model.eval()
+    return fit.outputs(model.logits, found)
+
+
+def score(fit: Fit, model: Any, dev: Sequence[Example]) -> dict[str, float]:
+    """Loss per clip (no margin) and unweighted average recall over clips."""
+    scored = logits(fit, model, dev)
+    targets = np.array([example.label for example in dev])
+    loss = losses.cross_entropy_sum(torch.from_numpy(scored), torch.from_numpy(targets))
+    counts = recalls.confusion(targets, scored.argmax(-1), scored.shape[1])
+    return {"dev_loss": float(loss) / len(dev), "dev_uar": float(recalls.uar(counts))}

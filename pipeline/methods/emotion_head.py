@@ -1,0 +1,194 @@
+"""The head that makes class logits of an encoder's frames or of their cached means.
+
+`pipeline.methods.classifier` puts it on an encoder; `pipeline.methods.cached_head` trains it alone.
+Its parameters have the names of transformers' audio classifiers (``projector``, ``classifier``,
+``layer_weights``), so that what is saved loads there wherever the architecture is theirs.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from pipeline.encoders.layers import Layer
+from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.params import Section
+from pipeline.methods import lora
+from pipeline.methods.finetuning import LoraParams, LossParams, ModelParams
+from pipeline.splits.task import Example
+from pipeline.training import checkpoint, heads, losses
+
+DESIGN = "classifier.json"
+HEAD = "head.safetensors"
+
+
+class Design(Section):
+    """Everything that fixes a classifier's architecture; stored as its ``classifier.json``.
+
+    ``encoder`` is the folder of the encoder that it was trained on, ``width`` and ``blocks`` that
+    encoder's hidden size and number of transformer blocks.
+    """
+
+    method: Literal["full", "lora-qkv", "frozen", "lora-classifier"]
+    classes: list[str]
+    encoder: str
+    encoder_sha256: str
+    width: int
+    blocks: int
+    model: ModelParams
+    loss: LossParams
+    lora: LoraParams | None = None
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers that the head reads; those that transformers weights, from the bottom up."""
+        if self.model.layer == "weighted":
+            return list(range(-self.blocks - 1, 0))
+        return [self.model.layer]
+
+    @property
+    def is_transformers(self) -> bool:
+        """Whether ``AutoModelForAudioClassification`` has this architecture."""
+        model = self.model
+        plain = model.head == "pool" and not model.batch_norm and self.loss.name == "ce"
+        return plain and model.layer in ("last", "weighted")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Design":
+        """The design of the classifier in ``folder``."""
+        path = folder / DESIGN
+        try:
+            return cls(**files.read_json(path))
+        except (TypeError, ValidationError):
+            raise PipelineError(
+                f"{path}: damaged or not written by this version, run `dvc repro`"
+            ) from None
+
+    def write(self, folder: Path) -> None:
+        """Write ``classifier.json`` into an existing folder."""
+        files.write_json(folder / DESIGN, self.model_dump(mode="json"))
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that takes a single vector by the running statistics, in training too."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Map (clips, width) to the same shape."""
+        if self.training and len(vectors) > 1:
+            return super().forward(vectors)
+        return nn.functional.batch_norm(
+            vectors, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
+class EmotionHead(nn.Module):
+    """Layers to one vector a clip, then projection, optional norm and dropout, class logits."""
+
+    def __init__(self, design: Design) -> None:
+        super().__init__()
+        model, count = design.model, len(design.classes)
+        self.design = design
+        self.recurrent = model.head == "bilstm"
+        if model.layer == "weighted":
+            layers = design.blocks + 1
+            self.layer_weights = nn.Parameter(torch.full((layers,), 1 / layers))
+        if self.recurrent:
+            self.lstm = nn.LSTM(
+                design.width, model.lstm_width, batch_first=True, bidirectional=True
+            )
+        width = 2 * model.lstm_width if self.recurrent else design.width
+        self.projector = nn.Linear(width, model.projection)
+        self.norm = BatchNorm(model.projection) if model.batch_norm else nn.Identity()
+        self.dropout = nn.Dropout(model.dropout)
+        self.classifier = (
+            nn.Linear(model.projection, count)
+            if design.loss.name == "ce"
+            else losses.Cosine(model.projection, count, design.loss.scale)
+        )
+
+    def forward(self, layers: Sequence[Tensor], lengths: Tensor) -> Tensor:
+        """Map the frames of each of `Design.layers` to logits (clips, classes) in fp32.
+
+        ``pool`` is transformers' head: projecting and then averaging is the same as averaging and
+        then projecting. ``bilstm`` is GMP-ATL's (figure 1a).
+
+        Args:
+            layers: (clips, frames, width) each; what lies on padding is not read.
+            lengths: (clips,) frames of each clip.
+        """
+        if not self.recurrent:
+            return self.of_means([heads.mean_over_time(frames, lengths) for frames in layers])
+        states = heads.run_lstm(self.lstm, self._mixed(layers), lengths)
+        return self._classified(torch.relu(self.projector(heads.mean_over_time(states, lengths))))
+
+    def of_means(self, layers: Sequence[Tensor]) -> Tensor:
+        """Map the means of each layer over time, (clips, width), to logits (clips, classes)."""
+        return self._classified(self.projector(self._mixed(layers)))
+
+    def loss(self, logits: Tensor, found: Sequence[Example]) -> tuple[Tensor, int]:
+        """The loss summed over the clips, and their number; the margin is for training alone."""
+        settings = self.design.loss
+        targets = torch.tensor([example.label for example in found], device=logits.device)
+        if self.training and settings.name == "am-softmax":
+            logits = losses.with_margin(logits, targets, settings.scale * settings.margin)
+        return losses.cross_entropy_sum(logits, targets), len(found)
+
+    def _mixed(self, layers: Sequence[Tensor]) -> Tensor:
+        if self.design.model.layer != "weighted":
+            return layers[0]
+        weights = self.layer_weights.softmax(0)
+        pairs = zip(weights, layers, strict=True)
+        return torch.stack([weight * layer for weight, layer in pairs]).sum(0)
+
+    def _classified(self, vectors: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.dropout(self.norm(vectors)))
+        return logits.float()
+
+
+def build(design: Design) -> EmotionHead:
+    """An untrained head, with adapters where the method has them there.
+
+    Drawn from torch's global generator.
+    """
+    head = EmotionHead(design)
+    if design.method == "lora-classifier" and design.lora:
+        lora.adapt(head, lora.HEAD, design.lora)
+    return head
+
+
+def save(head: EmotionHead, folder: Path) -> None:
+    """Write a head that was trained alone into an existing folder (the caller publishes it).
+
+    Beside the adapters of ``lora-classifier`` lies the untrained head that they were trained on: a
+    new one would be drawn from another seed, and the adapters mean nothing on it.
+    """
+    design = head.design
+    design.write(folder)
+    checkpoint.write(folder / HEAD, lora.without(head))
+    if design.method == "lora-classifier" and design.lora:
+        lora.save(folder, lora.tensors(head), lora.HEAD, design.lora)
+
+
+def load(folder: Path) -> EmotionHead:
+    """Read the head that `save` wrote, in eval mode.
+
+    Raises:
+        PipelineError: The folder is incomplete or damaged.
+    """
+    design = Design.read(folder)
+    head = EmotionHead(design)
+    try:
+        files.require_intact(folder / HEAD)
+        head.load_state_dict(load_file(folder / HEAD))
+        if design.method == "lora-classifier" and design.lora:
+            lora.adapt(head, lora.HEAD, design.lora)
+            lora.restore(head, lora.read(folder))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise PipelineError(f"{folder}: {str(error).splitlines()[0]}, run `dvc repro`") from None
+    return head.eval()

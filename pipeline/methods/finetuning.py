@@ -1,0 +1,153 @@
+"""What the stages `finetune` and `finetune_cached` share: the ``finetune`` section, and their job.
+
+Light: the linear method depends on it, and on nothing that trains an encoder.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.corpora import manifest
+from pipeline.corpora.manifest import Clip
+from pipeline.encoders.layers import Layer
+from pipeline.ground.params import Section, load
+from pipeline.ground.provenance import Provenance
+from pipeline.splits import folds
+from pipeline.splits.task import Example, Task, examples
+from pipeline.training.settings import Optimization, Training
+
+Start = Literal["pretrained", "retrained"]
+Trained = Literal["full", "lora-qkv"]
+Cached = Literal["linear", "frozen", "lora-classifier"]
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ModelParams(Section):
+    """``model``: the head on the encoder; ``weighted`` learns a weight for each layer."""
+
+    head: Literal["pool", "bilstm"]
+    layer: Layer | Literal["weighted"]
+    projection: Count
+    lstm_width: Count
+    batch_norm: bool
+    dropout: Fraction
+
+
+class LossParams(Section):
+    """``loss``."""
+
+    name: Literal["ce", "am-softmax"]
+    scale: Annotated[float, Field(gt=0)]
+    margin: Annotated[float, Field(ge=0)]
+
+
+class LoraParams(Section):
+    """Low-rank adapters (Hu et al., 2021): ``finetune.methods.lora-qkv``."""
+
+    rank: Count
+    alpha: Annotated[float, Field(gt=0)]
+    dropout: Fraction
+
+
+class FullParams(Section):
+    """``finetune.methods.full``: everything trains, there is nothing to set."""
+
+
+class FrozenParams(Section):
+    """``finetune.methods.frozen``: a head from cached embeddings."""
+
+    model: ModelParams
+    loss: LossParams
+    training: Optimization
+
+
+class LoraClassifierParams(Section):
+    """``finetune.methods.lora-classifier``: adapters on transformers' own, untrained head."""
+
+    layer: Layer
+    projection: Count
+    lora: LoraParams
+    training: Optimization
+
+    @property
+    def model(self) -> ModelParams:
+        """The head, as `FrozenParams` has it."""
+        return ModelParams(
+            head="pool",
+            layer=self.layer,
+            projection=self.projection,
+            lstm_width=1,
+            batch_norm=False,
+            dropout=0.0,
+        )
+
+    @property
+    def loss(self) -> LossParams:
+        """Cross-entropy: the classes of another loss are no linear layer."""
+        return LossParams(name="ce", scale=1.0, margin=0.0)
+
+
+class LinearParams(Section):
+    """``finetune.methods.linear``."""
+
+    kind: Literal["logistic", "svm"]
+    layer: Layer
+    pooling: Literal["mean", "mean-std"]
+    c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+
+
+class Methods(Section):
+    """``finetune.methods``: what each method alone needs."""
+
+    full: FullParams
+    lora_qkv: Annotated[LoraParams, Field(alias="lora-qkv")]
+    frozen: FrozenParams
+    lora_classifier: Annotated[LoraClassifierParams, Field(alias="lora-classifier")]
+    linear: LinearParams
+
+
+class FinetuneParams(Section):
+    """The ``finetune`` section."""
+
+    model: ModelParams
+    loss: LossParams
+    training: Training
+    methods: Methods
+
+
+@dataclass(frozen=True)
+class Job:
+    """One classifier: what the command line names, all clips, and the fold's examples."""
+
+    start: str
+    method: str
+    fold: int
+    task: Task
+    clips: Sequence[Clip]
+    found: Sequence[Example]
+
+    @classmethod
+    def prepare(cls, start: str, method: str, fold: int) -> "Job":
+        """Read the task, the clips of every active corpus and the fold's roles."""
+        task, clips = load("task", Task), manifest.read(load("corpora", list[str]))
+        return cls(start, method, fold, task, clips, examples(task, clips, folds.read(fold)))
+
+    def provenance(self, keys: Sequence[str], inputs: Sequence[Path]) -> Provenance:
+        """That of the classifier, whose method has these keys and reads these artefacts besides."""
+        corpora = manifest.folders(load("corpora", list[str]))
+        shared = ("seed", "numerics_version", "corpora", "task")
+        return Provenance.of([*shared, *keys], [*corpora, folds.FOLDS, *inputs])
+
+    @property
+    def target(self) -> Path:
+        """The folder to write."""
+        return manifest.ARTIFACTS / "classifiers" / self.start / self.method / str(self.fold)
+
+    @property
+    def scored(self) -> list[Example]:
+        """The examples of dev and test."""
+        return [example for example in self.found if example.role != "train"]

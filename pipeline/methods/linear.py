@@ -1,0 +1,127 @@
+"""The linear method: logistic regression or a linear SVM on vectors pooled from cached embeddings.
+
+The baseline that any encoder has to beat: no gradient passes the encoder, and it fits in a second.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file, save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from pipeline.embeddings.reader import Embeddings
+from pipeline.encoders.layers import Layer
+from pipeline.ground import files
+from pipeline.splits.task import Example
+
+Vectors = npt.NDArray[np.float32]
+
+Kind = Literal["logistic", "svm"]
+
+# Logistic regression on standardised features converges well below this. An SVM with weak
+# regularisation may not, and then stays behind on dev.
+MAX_ITERATIONS = 2000
+
+
+def vectors(
+    corpora: Sequence[Embeddings], layer: Layer, found: Sequence[Example], deviation: bool
+) -> Vectors:
+    """One vector per example: the mean over time, with ``deviation`` also the standard deviation.
+
+    Args:
+        corpora: Each corpus' embeddings.
+        layer: Whose means (and frames) are read.
+        found: The examples whose clips are wanted.
+
+    Returns:
+        (examples, width) or (examples, 2 width), in the order of ``found``.
+    """
+    by_clip: dict[str, Vectors] = {}
+    wanted = {example.clip.clip for example in found}
+    for embeddings in corpora:
+        for clip, mean in zip(embeddings.clips, embeddings.means(layer), strict=True):
+            if clip in wanted:
+                spread = [embeddings.frames(clip, layer).std(0)] if deviation else []
+                by_clip[clip] = np.concatenate([mean, *spread])
+    return np.stack([by_clip[example.clip.clip] for example in found])
+
+
+def fit(
+    kind: Kind, found: Sequence[Example], inputs: Vectors, strengths: Sequence[float]
+) -> Pipeline:
+    """Fit on train; the inverse regularisation strength with the best UAR on dev is kept.
+
+    Of equals the first. Statistics for standardisation come from train alone. Without dev examples
+    the first strength is taken. Classes weigh the same, whatever their size.
+    """
+    labels = np.array([example.label for example in found])
+    roles = np.array([example.role for example in found])
+    train, dev = roles == "train", roles == "dev"
+
+    def fitted(strength: float) -> Pipeline:
+        model = make_pipeline(StandardScaler(), _classifier(kind, strength))
+        return model.fit(inputs[train], labels[train])
+
+    if not dev.any():
+        return fitted(strengths[0])
+    models = [fitted(strength) for strength in strengths]
+    return max(models, key=lambda m: balanced_accuracy_score(labels[dev], m.predict(inputs[dev])))
+
+
+def logits(model: Any, inputs: Vectors) -> Vectors:
+    """(examples, classes): log probabilities, or signed distances from an SVM's planes."""
+    if hasattr(model, "predict_log_proba"):
+        values = model.predict_log_proba(inputs)
+    else:
+        values = model.decision_function(inputs)
+        if values.ndim == 1:  # two classes share one plane
+            values = np.stack([-values / 2, values / 2], 1)
+    result: Vectors = values.astype(np.float32)
+    return result
+
+
+def save(model: Pipeline, path: Path) -> None:
+    """Write the standardisation and the planes as safetensors: all that prediction needs."""
+    scaler, planes = (step for _, step in model.steps)
+    tensors = {
+        "mean": scaler.mean_,
+        "scale": scaler.scale_,
+        "weight": planes.coef_,
+        "bias": planes.intercept_,
+        "classes": planes.classes_,
+    }
+    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
+
+
+def load(path: Path) -> Callable[[Vectors], Vectors]:
+    """What `save` wrote as a function from vectors (examples, width) to logits (examples, classes).
+
+    Their softmax is that of `logits`.
+    """
+    files.require_intact(path)
+    found = load_file(path)
+    mean, scale, weight, bias = (found[name] for name in ("mean", "scale", "weight", "bias"))
+
+    def planes(inputs: Vectors) -> Vectors:
+        values = (inputs - mean) / scale @ weight.T + bias
+        if values.shape[1] == 1:  # two classes share one plane
+            values = np.concatenate([-values / 2, values / 2], 1)
+        result: Vectors = values.astype(np.float32)
+        return result
+
+    return planes
+
+
+def _classifier(kind: Kind, strength: float) -> LogisticRegression | LinearSVC:
+    shared = {"C": strength, "class_weight": "balanced", "max_iter": MAX_ITERATIONS}
+    # liblinear visits the examples of its dual problem in a random order.
+    return (
+        LogisticRegression(**shared) if kind == "logistic" else LinearSVC(**shared, random_state=0)
+    )

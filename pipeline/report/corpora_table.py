@@ -1,0 +1,46 @@
+"""How many files of each emotion each corpus holds, from the manifests.
+
+In the form of Table 2 of "Efficient Fine-Tuning Approaches on HuBERT for Speech Emotion Recognition
+on Multiple Labels": emotion, source, count.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.corpora.manifest import Clip
+from pipeline.ground import files
+from pipeline.report.page import Section, Table
+from pipeline.scoring.evaluation import Run
+
+Row = tuple[str, str, int]
+
+
+def rows(clips: Sequence[Clip]) -> list[Row]:
+    """Emotion, corpus and utterances, sorted; augmented copies and unlabelled ones don't count."""
+    counted = [clip for clip in clips if not clip.augmented_from and clip.emotion]
+    utterances = {clip.utterance: (clip.emotion, clip.corpus) for clip in counted}
+    counts = Counter(utterances.values())
+    return [(*key, counts[key]) for key in sorted(counts)]
+
+
+def write(folder: Path, clips: Sequence[Clip]) -> None:
+    """Write ``corpora.csv`` into an existing folder."""
+    files.write_csv(folder / "corpora.csv", ["emotion", "source", "count"], rows(clips))
+
+
+def section(run: Run, _plots: Path) -> Section | None:
+    """The table, with a column for each corpus."""
+    counts = {(emotion, corpus): count for emotion, corpus, count in rows(run.clips)}
+    emotions = sorted({emotion for emotion, _ in counts})
+    if not emotions:
+        return None
+    header = ["emotion", *run.corpora, "total"]
+    lines = [[emotion, *(counts.get((emotion, c)) for c in run.corpora)] for emotion in emotions]
+    lines = [[*line, sum(n for n in line[1:] if isinstance(n, int))] for line in lines]
+    sums = [
+        sum(n for n in column if n) for column in zip(*(line[1:] for line in lines), strict=True)
+    ]
+    return Section(
+        "Files for each emotion and source", [], [Table(header, [*lines, ["total", *sums]])]
+    )

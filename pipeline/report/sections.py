@@ -1,0 +1,204 @@
+"""The sections of the report, in the order in which they are read.
+
+A section is a small function: it takes the run that `evaluate` scored and the folder for pictures
+(``results/plots``), draws its own pictures there, and returns a `Section`, or None where the run
+has nothing for it. To add one, write such a function (in a module of its own where it needs more
+than scores) and name it in `SECTIONS`.
+"""
+
+import io
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from pipeline.corpora.manifest import Clip
+from pipeline.report import corpora_table, plots, probe_section, share_section, units_section
+from pipeline.report.page import Section, Table, interval, page
+from pipeline.scoring import protocols
+from pipeline.scoring.evaluation import Run
+from pipeline.scoring.scores import Scores
+
+ENVIRONMENT = "environment.html"
+
+Make: TypeAlias = Callable[[Run, Path], Section | None]
+
+
+def protocol(run: Run, _plots: Path) -> Section:
+    """Under which protocol every score was made."""
+    about = run.protocol
+    kind = (
+        "speaker-independent: no test speaker was ever in train or dev"
+        if about["speaker_independent"]
+        else "not speaker-independent: speakers (or unnamed ones) are on both sides, so these "
+        "scores overstate what a new speaker would get"
+    )
+    folds = ", ".join(str(fold) for fold in about["folds"])
+    notes = [
+        f"Folds by {about['by']}, {kind}. Folds {folds} of {about['of']} were run, with seed "
+        f"{about['seed']}. Scores pool the test utterances of all folds; sd is over folds. "
+        "Intervals are 95 %, by a bootstrap over speakers "
+        f"({about['resamples']} resamples), and none is given below five speakers. "
+        "An utterance counts once, with the mean of its clips' logits."
+    ]
+    if "demo" in run.corpora:
+        notes.append("The corpus demo is synthetic: its scores measure the machinery, not people.")
+    return Section("Protocol", notes)
+
+
+def emotion(run: Run, folder: Path) -> Section | None:
+    """Every classifier: scores, scores by corpus, recalls, confusions, learning curves."""
+    systems = {f"{c.start} {c.method}": c.scores for c in run.classifiers}
+    if not systems:
+        return None
+    classes = run.classifiers[0].classes
+    rows = [[name, *_main(found)] for name, found in systems.items()]
+    recalls = [
+        [name, *(found["recall"].get(label) for label in classes)]
+        for name, found in systems.items()
+    ]
+    parts = [
+        [name, corpus, *_main(scores)]
+        for name, found in systems.items()
+        for corpus, scores in found["corpora"].items()
+    ]
+    return Section(
+        "Emotion",
+        [
+            "UAR: unweighted average recall. WAR: accuracy, also micro F1. EER: equal error rate, "
+            "one class against the rest, at the threshold where both errors are equal. EER at "
+            "argmax: the mean of both errors of the decisions made, as one of the papers reports "
+            "it."
+        ],
+        [
+            Table(["start, method", *MAIN], rows),
+            *([Table(["start, method", "corpus", *MAIN], parts, "By corpus")] if parts else []),
+            Table(["start, method", *classes], recalls, "Recall by class"),
+        ],
+        _draw_emotion(run, systems, folder),
+    )
+
+
+MAIN = ["UAR", "95\u00a0%", "fold mean", "fold sd", "WAR", "F1 macro", "F1 weighted", "EER"]
+MAIN += ["EER at argmax", "utterances", "speakers"]
+
+
+def _main(scores: Scores) -> Sequence[object]:
+    keys = ("uar_mean", "uar_sd", "war", "f1_macro", "f1_weighted", "eer", "eer_argmax")
+    return [
+        scores.get("uar"),
+        interval(scores, "uar"),
+        *(scores.get(key) for key in keys),
+        scores["utterances"],
+        scores["speakers"],
+    ]
+
+
+def _draw_emotion(run: Run, systems: dict[str, Scores], folder: Path) -> list[Path]:
+    drawn = [folder / "comparison.png"]
+    chance = 1 / len(run.classifiers[0].classes)
+    plots.comparison(drawn[0], "emotion: start and method", systems, chance)
+    for c in run.classifiers:
+        drawn.append(folder / f"confusion-{c.name}.png")
+        title = f"{c.start} {c.method}: test confusions"
+        plots.confusion(drawn[-1], title, np.array(c.scores["confusion"]), c.classes)
+    for c in run.classifiers:
+        if c.curves:
+            drawn.append(folder / f"learning-{c.name}.png")
+            plots.learning(drawn[-1], f"{c.start} {c.method}: learning", c.curves)
+    return drawn
+
+
+def corpora(run: Run, folder: Path) -> Section:
+    """What `preprocess` found in each corpus, and what it holds."""
+    rows, drawn = [], []
+    for name, audit in run.audits.items():
+        rows.append(
+            [
+                name,
+                audit["found"],
+                audit["kept"],
+                sum(audit["out_of_scope"].values()),
+                sum(audit["rejected"].values()),
+                audit["clips"],
+                f"{audit['duration_s'] / 60:.1f}",
+                len(audit["counts"].get("speaker", {})),
+            ]
+        )
+        drawn.append(folder / f"corpus-{name}.png")
+        title = (
+            f"{name}: {audit['kept']} of {audit['found']} files kept, "
+            f"{audit['duration_s'] / 60:.1f} minutes"
+        )
+        _draw_corpus(drawn[-1], title, [clip for clip in run.clips if clip.corpus == name])
+    header = ["corpus", "found", "kept", "out of scope", "rejected", "clips", "minutes", "speakers"]
+    warnings = [f"{n}: {w}" for n, audit in run.audits.items() for w in audit["warnings"]]
+    return Section("Corpora", warnings, [Table(header, rows)], drawn)
+
+
+def _draw_corpus(path: Path, title: str, clips: Sequence[Clip]) -> None:
+    clips = [clip for clip in clips if not clip.augmented_from]
+    classes: dict[str, Counter[str]] = {gender: Counter() for gender in plots.GENDERS}
+    for clip in {clip.utterance: clip for clip in clips}.values():
+        classes[clip.gender][plots.heard(clip)] += 1
+    present = {gender: counts for gender, counts in classes.items() if counts}
+    plots.corpus(path, title, present, [clip.duration_s for clip in clips])
+
+
+def environment(_run: Run, _plots: Path) -> Section:
+    """Where the page is that `environment_page` makes: this one must not depend on the machine."""
+    note = (
+        f"Library versions, devices and times are no part of this page, so that equal work gives "
+        f"equal bytes; they are in {ENVIRONMENT} on the machine that made it."
+    )
+    return Section("Environment", [note], beside=ENVIRONMENT)
+
+
+def environment_page(found: Sequence[Mapping[str, Any]]) -> str:
+    """A page of what ran on this machine, from the records of `pipeline.ground.runs`."""
+    rows = [
+        [one["command"], one["seconds"], one["peak_mib"], one["device"], one["finished"]]
+        for one in found
+    ]
+    header = ["command", "seconds", "peak\u00a0MiB", "device", "finished"]
+    names = dict.fromkeys(name for one in found for name in one["versions"])
+    used = {name: sorted({one["versions"].get(name, "-") for one in found}) for name in names}
+    versions = [[name, ", ".join(values)] for name, values in used.items()]
+    notes = ["The last run of each command on this machine; what came from a cache has none."]
+    libraries = Section("Libraries", tables=[Table(["library", "version"], versions)])
+    return page([libraries, Section("Runs", notes, [Table(header, rows)])], "Environment")
+
+
+def reproduce(run: Run, _plots: Path) -> Section:
+    """How to get the same again."""
+    text = io.StringIO()
+    YAML().dump(dict(run.settings), text)
+    return Section(
+        "Reproduce",
+        code="git checkout <the commit that holds this dvc.lock>\nmake demo   # or: dvc repro",
+        folded=[("The settings of this run, from params.yaml", text.getvalue())],
+    )
+
+
+SECTIONS: Sequence[Make] = (
+    protocol,
+    emotion,
+    protocols.section,
+    share_section.section,
+    probe_section.layers,
+    probe_section.places,
+    units_section.section,
+    corpora,
+    corpora_table.section,
+    environment,
+    reproduce,
+)
+
+
+def of(run: Run, folder: Path) -> list[Section]:
+    """The sections of a run; their pictures are drawn into ``folder``."""
+    made = [make(run, folder) for make in SECTIONS]
+    return [section for section in made if section]

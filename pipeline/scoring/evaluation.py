@@ -1,0 +1,234 @@
+"""From the folders of the trained systems to what ``results/`` holds.
+
+Each system is read and scored once (`pipeline.scoring.scores`); the tables, the pictures and the
+JSON files are views of it. Systems are named by the caller: no folder is ever listed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.corpora import manifest
+from pipeline.corpora.manifest import Clip
+from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
+from pipeline.metrics.recalls import Floats
+from pipeline.scoring import scores
+from pipeline.scoring.active import System
+from pipeline.scoring.scores import Bootstrap, Predictions, Scores
+from pipeline.splits import folds
+from pipeline.splits.folds import Fold
+from pipeline.splits.task import Task
+from pipeline.units import tally
+
+CLASSIFIERS = manifest.ARTIFACTS / "classifiers"
+SHARE = manifest.ARTIFACTS / "share"
+UNITS = manifest.ARTIFACTS / "units"
+
+# Columns of `dvc exp show`; DVC makes none of a list, so pairs stand beside them without crowding.
+COLUMNS = ("uar", "war", "f1_macro", "eer", "rho")
+PAIRS = {
+    "uar_95": ("uar_low", "uar_high"),
+    "uar_mean_sd": ("uar_mean", "uar_sd"),
+    "rho_95": ("rho_low", "rho_high"),
+}
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A classifier over its folds: where it starts, its method, its scores and learning curves."""
+
+    start: str
+    method: str
+    classes: list[str]
+    scores: Scores
+    curves: dict[int, dict[str, Floats]]
+
+    @property
+    def name(self) -> str:
+        """As in file names."""
+        return f"{self.start}-{self.method}"
+
+
+@dataclass(frozen=True)
+class Regressor:
+    """A share regressor: its features and head, its test predictions and scores."""
+
+    features: str
+    head: str
+    emotions: list[str]
+    tested: Predictions
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one `evaluate` has read and scored: what the report's sections are made from.
+
+    ``clips`` are those of the manifests, ``units`` is what `tally.Tally.report` says of the units
+    of each adapted fold, ``shared`` the classifiers of folds with the same speakers on both sides,
+    where others stand beside them.
+    """
+
+    clips: Sequence[Clip]
+    protocol: Scores
+    classifiers: Sequence[Classifier]
+    shares: Sequence[Regressor]
+    units: Mapping[int, Any]
+    audits: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    shared: Sequence[Classifier] = ()
+
+    @property
+    def corpora(self) -> list[str]:
+        """The active corpora."""
+        return list(self.audits)
+
+
+def score_classifiers(
+    systems: Mapping[System, Sequence[int]],
+    task: Task,
+    bootstrap: Bootstrap,
+    tests: Mapping[int, set[str]],
+) -> list[Classifier]:
+    """Read and score the classifiers of each (start, method) over its folds.
+
+    Raises:
+        PipelineError: A file of predictions is missing, damaged, or made under other folds than
+            ``tests`` has.
+    """
+    found = []
+    for (start, method), used in systems.items():
+        folders = {fold: CLASSIFIERS / start / method / str(fold) for fold in used}
+        paths = {fold: folder / "predictions.csv" for fold, folder in folders.items()}
+        tested = scores.read_classifier(paths, task.classes)
+        _require_tests(paths, tested, tests)
+        parts = {
+            corpus: scores.classification(part, task.classes, bootstrap)
+            for corpus, part in scores.by_corpus(tested).items()
+        }
+        total = {**scores.classification(tested, task.classes, bootstrap), "corpora": parts}
+        curves = {k: scores.read_history(f / "history.csv") for k, f in folders.items()}
+        curves = {fold: curve for fold, curve in curves.items() if curve}
+        found.append(Classifier(start, method, task.classes, total, curves))
+    return found
+
+
+def test_utterances(clips: Sequence[Clip], made: Mapping[int, Fold]) -> dict[int, set[str]]:
+    """The utterances in the role test, by fold."""
+    return {
+        fold: {clip.utterance for clip in clips if roles.get(clip.clip) == "test"}
+        for fold, roles in made.items()
+    }
+
+
+def _require_tests(
+    paths: Mapping[int, Path], tested: Predictions, tests: Mapping[int, set[str]]
+) -> None:
+    for fold, path in paths.items():
+        strange = set(tested.utterance[tested.fold == fold].tolist()) - tests[fold]
+        if strange:
+            raise PipelineError(
+                f"{path}: {min(strange)} is tested there, but has another role in fold {fold} of "
+                f"{folds.FOLDS}, run `dvc repro`"
+            )
+
+
+def score_shares(systems: Sequence[System], fold: int, bootstrap: Bootstrap) -> list[Regressor]:
+    """Read and score the share regressors of each (features, head)."""
+    found = []
+    for features, head in systems:
+        path = SHARE / features / head / "predictions.csv"
+        emotions, tested = scores.read_share(path, fold)
+        scored = scores.share(tested, emotions, bootstrap)
+        found.append(Regressor(features, head, emotions, tested, scored))
+    return found
+
+
+def protocol(
+    clips: Sequence[Clip], used: Sequence[int], made: Sequence[Fold], by: str, bootstrap: Bootstrap
+) -> Scores:
+    """Under which protocol every score of the run was made."""
+    return {
+        "speaker_independent": scores.speaker_independent(
+            clips, [folds.of(made, fold) for fold in used]
+        ),
+        "by": by,
+        "folds": list(used),
+        "of": len(made),
+        "seed": bootstrap.seed,
+        "resamples": bootstrap.resamples,
+    }
+
+
+def as_json(run: Run) -> Scores:
+    """All scores, nested by task, start (features) and method (head)."""
+    nested: Scores = {"protocol": run.protocol, "emotion": {}, "share": {}}
+    for c in run.classifiers:
+        nested["emotion"].setdefault(c.start, {})[c.method] = c.scores
+    for r in run.shares:
+        nested["share"].setdefault(r.features, {})[r.head] = r.scores
+    for c in run.shared:
+        nested.setdefault("speaker_shared", {}).setdefault(c.start, {})[c.method] = c.scores
+    nested["units"] = {str(fold): report for fold, report in run.units.items()}
+    return nested
+
+
+def headline(everything: Scores) -> Scores:
+    """The few figures that experiments are compared by, beside the protocol they come from."""
+    about = everything["protocol"]
+    kept: Scores = {
+        "protocol": {
+            "speaker_independent": about["speaker_independent"],
+            "folds": len(about["folds"]),
+        }
+    }
+    for task in ("emotion", "share"):
+        systems = everything[task]
+        kept[task] = {s: {m: _headline(f) for m, f in ms.items()} for s, ms in systems.items()}
+        tested = [found["speakers"] for methods in systems.values() for found in methods.values()]
+        if tested:
+            kept["protocol"][f"{task}_speakers"] = max(tested)
+    if everything["units"]:
+        means = tally.mean(list(everything["units"].values()))
+        kept["units"] = {scale: _headline_units(found["train"]) for scale, found in means.items()}
+    return kept
+
+
+def _headline_units(train: Scores) -> Scores:
+    """What the units of the frames that retraining learns from say of what multi-task taught."""
+    told = {f"nmi_{name}": train[name]["nmi"] for name in ("emotion", "gender") if train[name]}
+    return {name: round(value, 4) for name, value in {"inertia": train["inertia"], **told}.items()}
+
+
+def _headline(found: Scores) -> Scores:
+    columns = {name: found[name] for name in COLUMNS if name in found}
+    pairs = {name: [found[n] for n in both] for name, both in PAIRS.items() if both[1] in found}
+    return columns | pairs
+
+
+def write_tables(folder: Path, classifiers: Sequence[Classifier]) -> None:
+    """One ``confusion-<start>-<method>.csv`` each: counts, and their percentage of the truth."""
+    folder.mkdir()
+    for c in classifiers:
+        counts = np.array(c.scores["confusion"])
+        totals = np.maximum(counts.sum(1), 1)
+        rows = [
+            [c.classes[row], c.classes[column], count, f"{100 * count / totals[row]:.2f}"]
+            for (row, column), count in np.ndenumerate(counts)
+        ]
+        header = ["truth", "predicted", "count", "percent_of_truth"]
+        files.write_csv(folder / f"confusion-{c.name}.csv", header, rows)
+
+
+def audits(corpora: Sequence[str]) -> Mapping[str, Any]:
+    """What `preprocess` found in each corpus."""
+    return {name: files.read_json(manifest.CLIPS / name / "audit.json") for name in corpora}
+
+
+def units(adapted: Sequence[int]) -> Mapping[int, Any]:
+    """How good `cluster` found the units of each adapted fold."""
+    return {fold: files.read_json(UNITS / str(fold) / "report.json") for fold in adapted}

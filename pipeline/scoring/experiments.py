@@ -1,0 +1,123 @@
+"""Experiments of DVC: what each was set to, what it measured, and which repeat another's settings.
+
+Repetitions differ in ``seed`` alone; they are pooled by ``ser show --experiments`` and ``ser
+compare --seeds``. Everything is read from Git and from DVC's cache, nothing is checked out.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
+from pipeline.scoring import active
+from pipeline.scoring.active import System
+
+WORKSPACE = "workspace"
+REPEATED = ("seed", "runtime")  # in what repetitions may differ
+
+
+class Experiment:
+    """One revision: an experiment, a commit or the workspace.
+
+    Raises:
+        PipelineError: There is no such revision, or it has no params.yaml.
+    """
+
+    def __init__(self, name: str) -> None:
+        from dvc.api import DVCFileSystem
+        from dvc.exceptions import DvcException
+        from dvc.scm import SCMError
+        from ruamel.yaml import YAML
+
+        self.name = name
+        try:
+            self._files = DVCFileSystem(rev=None if name == WORKSPACE else name)
+            text = self._files.read_text("params.yaml", encoding="utf-8")
+        except (DvcException, SCMError, OSError) as error:
+            raise PipelineError(f"{name}: {error}, see `dvc exp list`") from None
+        self.params: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
+        self.classes: list[str] = self.params["task"]["classes"]
+        self.systems = active.classifiers(self.params)
+
+    @property
+    def seed(self) -> int:
+        """What repetitions differ in."""
+        return int(self.params["seed"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that repetitions have in common, by dotted key."""
+        return dict(_flat({k: v for k, v in self.params.items() if k not in REPEATED}))
+
+    def metrics(self) -> dict[str, Any] | None:
+        """What results/metrics.json held; None before `evaluate` has run."""
+        try:
+            found: dict[str, Any] = json.loads(self._files.read_text("results/metrics.json"))
+        except OSError:
+            return None
+        return found
+
+    def predictions(self, system: System, folder: Path) -> Any:
+        """The test predictions of one classifier over its folds, by way of an empty ``folder``."""
+        from pipeline.scoring.scores import read_classifier
+
+        paths = {}
+        for fold in self.systems[system]:
+            source = f"artifacts/classifiers/{system[0]}/{system[1]}/{fold}/predictions.csv"
+            paths[fold] = folder / f"{fold}.csv"
+            try:
+                paths[fold].write_bytes(self._files.read_bytes(source))
+            except OSError as error:
+                raise PipelineError(
+                    f"{self.name}: {source}: {error.strerror or error}, run `dvc pull --rev`"
+                ) from None
+        return read_classifier(paths, self.classes)
+
+
+def every() -> list[Experiment]:
+    """All experiments of the repository, in the order of `dvc exp list`."""
+    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.repo import Repo
+
+    try:
+        with Repo() as repo:
+            found = repo.experiments.ls(all_commits=True)
+    except NotDvcRepoError:
+        raise PipelineError(
+            f"experiments: {Path.cwd()} is in no DVC repository, run it in your clone"
+        ) from None
+    except DvcException as error:  # such as its lock, while experiments run
+        raise PipelineError(f"experiments: {error}, wait until the others are done") from None
+    return [Experiment(name) for named in found.values() for name, *_ in named]
+
+
+def groups(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
+    """Experiments whose settings are alike, by seed, each seed once."""
+    found: dict[str, dict[int, Experiment]] = {}
+    for one in experiments:
+        found.setdefault(files.digest(one.settings), {}).setdefault(one.seed, one)
+    return [[group[seed] for seed in sorted(group)] for group in found.values()]
+
+
+def repetitions(name: str) -> list[Experiment]:
+    """The named experiment and all that differ from it in the seed alone."""
+    one = Experiment(name)
+    return next(group for group in groups([one, *every()]) if one in group)
+
+
+def differences(found: Sequence[Sequence[Experiment]]) -> list[str]:
+    """For each group its settings that not every group has, ``key=value`` a line."""
+    settings = [group[0].settings for group in found]
+    shared = set.intersection(*({(k, str(v)) for k, v in s.items()} for s in settings))
+    changed = [{(k, str(v)) for k, v in s.items()} - shared for s in settings]
+    return ["\n".join(f"{k}={v}" for k, v in sorted(one)) for one in changed]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

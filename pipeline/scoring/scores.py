@@ -1,0 +1,229 @@
+"""From predictions to scores: read what training left, pool the folds, measure with intervals.
+
+Stands between the ``predictions.csv`` of classifiers and share regressors and what `evaluate`
+publishes. Only the role ``test`` is ever scored. Intervals come from a bootstrap over speakers,
+since utterances of one speaker are no independent witnesses; below five speakers there is none.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.corpora.manifest import Clip
+from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
+from pipeline.metrics import recalls
+from pipeline.metrics.recalls import Floats
+
+Scores: TypeAlias = dict[str, Any]
+
+MIN_SPEAKERS = 5
+DIGITS = 4  # of a published score: another CPU may differ behind them
+UNNAMED = ("utterance", "corpus", "speaker", "role", "label")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The test utterances of one system over its folds, one array each.
+
+    ``speaker`` is the corpus where it is unknown. ``truth`` holds class indices (utterances,) and
+    ``guess`` logits (utterances, classes); of shares both are (utterances, emotions), and masked
+    truth is NaN.
+    """
+
+    utterance: npt.NDArray[np.str_]
+    corpus: npt.NDArray[np.str_]
+    speaker: npt.NDArray[np.str_]
+    fold: npt.NDArray[np.int64]
+    truth: npt.NDArray[Any]
+    guess: Floats
+
+    def of(self, keep: npt.NDArray[np.bool_]) -> "Predictions":
+        """The utterances where ``keep`` is true."""
+        return Predictions(*(getattr(self, field.name)[keep] for field in fields(self)))
+
+    def speakers(self) -> tuple[int, npt.NDArray[np.int64]]:
+        """How many there are, and which of them speaks each utterance."""
+        names, who = np.unique(self.speaker, return_inverse=True)
+        return len(names), who
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How often speakers are resampled; every system sees the same draws."""
+
+    resamples: int
+    seed: int
+
+    def weights(self, speakers: int) -> Floats | None:
+        """How often each resample holds each speaker; None where they are too few."""
+        if speakers < MIN_SPEAKERS:
+            return None
+        return recalls.resample(speakers, self.resamples, np.random.default_rng(self.seed))
+
+
+def read_classifier(paths: Mapping[int, Path], classes: Sequence[str]) -> Predictions:
+    """The test predictions of one classifier, by fold.
+
+    Raises:
+        PipelineError: A file is missing or damaged, or has other classes than the task.
+    """
+    parts = []
+    for fold, path in paths.items():
+        rows = _test_rows(path, [*UNNAMED, *classes])
+        labels = [row["label"] for row in rows]
+        if unknown := sorted(set(labels) - set(classes)):
+            raise PipelineError(
+                f"{path}: label {unknown[0]!r} is none of task.classes, run `dvc repro`"
+            )
+        truth = np.array([classes.index(label) for label in labels], np.int64)
+        parts.append(_tested(path, fold, rows, truth, _numbers(path, rows, classes)))
+    return Predictions(
+        *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Predictions))
+    )
+
+
+def read_share(path: Path, fold: int) -> tuple[list[str], Predictions]:
+    """The emotions of one share regressor, and its test predictions.
+
+    Raises:
+        PipelineError: The file is missing or damaged.
+    """
+    rows = _test_rows(path, UNNAMED[:4])
+    emotions = [n.removeprefix("true_") for n in rows[0] if n.startswith("true_")] if rows else []
+    truth = _numbers(path, rows, [f"true_{emotion}" for emotion in emotions])
+    guess = _numbers(path, rows, [f"predicted_{emotion}" for emotion in emotions])
+    return emotions, _tested(path, fold, rows, truth, guess)
+
+
+def read_history(path: Path) -> dict[str, Floats]:
+    """A learning curve, (epochs,) for each column; empty where nothing was trained by epochs."""
+    columns = _rows(path, ["epoch"])
+    names = list(columns[0]) if columns else []
+    return dict(zip(names, _numbers(path, columns, names).T, strict=True))
+
+
+def classification(tested: Predictions, classes: Sequence[str], bootstrap: Bootstrap) -> Scores:
+    """All scores of one classifier; one that is undefined is left out.
+
+    They pool the folds' test utterances; ``uar_mean`` and ``uar_sd`` alone are over folds.
+    """
+    count, who = tested.speakers()
+    guess = tested.guess.argmax(1)
+    each = np.stack([_confusion(tested, guess, who == s, classes) for s in range(count)])
+    pooled = each.sum(0)
+    folds = [_confusion(tested, guess, tested.fold == k, classes) for k in np.unique(tested.fold)]
+    by_fold = [float(recalls.uar(counts)) for counts in folds]
+    found = {"uar": float(recalls.uar(pooled))}
+    weights = bootstrap.weights(count)
+    if weights is not None:
+        drawn = recalls.uar(np.tensordot(weights, each, 1))
+        found["uar_low"], found["uar_high"] = recalls.interval(drawn)
+    found |= {
+        "uar_mean": float(np.mean(by_fold)),
+        "uar_sd": float(np.std(by_fold, ddof=1)) if len(by_fold) > 1 else float("nan"),
+        "war": float(recalls.war(pooled)),
+        **{f"f1_{kind}": value for kind, value in recalls.f1(pooled).items()},
+        "eer": recalls.eer(tested.truth, tested.guess),
+        "eer_argmax": recalls.eer_argmax(pooled),
+    }
+    sizes = {"utterances": len(tested.truth), "speakers": count, "folds": len(by_fold)}
+    recall = dict(zip(classes, recalls.recalls(pooled).tolist(), strict=True))
+    return {**_rounded(found), **sizes, "recall": _rounded(recall), "confusion": pooled.tolist()}
+
+
+def share(tested: Predictions, emotions: Sequence[str], bootstrap: Bootstrap) -> Scores:
+    """Spearman's rho and R squared, each emotion's and their mean, where the truth is known.
+
+    Where it is undefined (rho of a constant prediction, either of a constant truth) it counts as 0.
+    """
+    known = tested.of(~np.isnan(tested.truth).any(1))
+    count, who = known.speakers()
+    scores: Scores = {"utterances": len(known.truth), "speakers": count}
+    if len(known.truth) < 2:
+        return scores
+    pairs = list(zip(known.truth.T, known.guess.T, strict=True))
+    rhos = np.nan_to_num([recalls.spearman(*pair) for pair in pairs])
+    squares = np.nan_to_num([recalls.r_squared(*pair) for pair in pairs])
+    found = {"rho": float(rhos.mean()), "r2": float(squares.mean())}
+    weights = bootstrap.weights(count)
+    if weights is not None:
+        drawn = [recalls.spearman_resamples(*pair, who, weights) for pair in pairs]
+        found["rho_low"], found["rho_high"] = recalls.interval(np.nan_to_num(drawn).mean(0))
+        drawn = [recalls.r_squared_resamples(*pair, who, weights) for pair in pairs]
+        found["r2_low"], found["r2_high"] = recalls.interval(np.nan_to_num(drawn).mean(0))
+    rho_of = _rounded(dict(zip(emotions, rhos.tolist(), strict=True)))
+    r2_of = _rounded(dict(zip(emotions, squares.tolist(), strict=True)))
+    return {**_rounded(found), **scores, "rho_of": rho_of, "r2_of": r2_of}
+
+
+def by_corpus(tested: Predictions) -> dict[str, Predictions]:
+    """The same system on each corpus; empty where there is only one."""
+    names = sorted(set(tested.corpus.tolist()))
+    return {n: tested.of(tested.corpus == n) for n in names} if len(names) > 1 else {}
+
+
+def speaker_independent(clips: Iterable[Clip], folds: Iterable[Mapping[str, str]]) -> bool:
+    """Whether no test speaker of a fold is in its train or dev; a nameless one proves nothing."""
+    speaker = {clip.clip: clip.speaker for clip in clips}
+    for roles in folds:
+        tested = {speaker[clip] for clip, role in roles.items() if role == "test"}
+        held = {speaker[clip] for clip, role in roles.items() if role != "test"}
+        if tested & held or "" in tested:
+            return False
+    return True
+
+
+def _confusion(
+    tested: Predictions,
+    guess: npt.NDArray[Any],
+    keep: npt.NDArray[np.bool_],
+    classes: Sequence[str],
+) -> recalls.Ints:
+    return recalls.confusion(tested.truth[keep], guess[keep], len(classes))
+
+
+def _test_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    return [row for row in _rows(path, columns) if row["role"] == "test"]
+
+
+def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    rows = files.read_csv(path)
+    missing = [name for name in columns if rows and name not in rows[0]]
+    if missing:
+        raise PipelineError(f"{path}: no column {missing[0]!r}, run `dvc repro`")
+    return rows
+
+
+def _numbers(path: Path, rows: Sequence[dict[str, str]], columns: Sequence[str]) -> Floats:
+    """The columns as (rows, columns); an empty field is NaN."""
+    try:
+        values = [[float(row[name] or "nan") for name in columns] for row in rows]
+    except (KeyError, TypeError, ValueError):
+        raise PipelineError(f"{path}: damaged, delete its folder and run `dvc repro`") from None
+    return np.array(values, np.float64).reshape(len(rows), len(columns))
+
+
+def _tested(
+    path: Path, fold: int, rows: Sequence[dict[str, str]], truth: npt.NDArray[Any], guess: Floats
+) -> Predictions:
+    if not rows:
+        raise PipelineError(f"{path}: no test utterance, mend split or task in params.yaml")
+    if np.isnan(guess).any():
+        raise PipelineError(f"{path}: a prediction is not a number, delete it and run `dvc repro`")
+    return Predictions(
+        utterance=np.array([row["utterance"] for row in rows]),
+        corpus=np.array([row["corpus"] for row in rows]),
+        speaker=np.array([row["speaker"] or row["corpus"] for row in rows]),
+        fold=np.full(len(rows), fold, np.int64),
+        truth=truth,
+        guess=guess,
+    )
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(v, DIGITS) for name, v in values.items() if not np.isnan(v)}

@@ -1,0 +1,195 @@
+"""How `split` divides the clips: balanced groups, published and given lists, or at random.
+
+Every function takes the clips of the active corpora (augmented ones left out) and returns folds.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.corpora import tables
+from pipeline.corpora.manifest import Clip
+from pipeline.ground.errors import PipelineError
+from pipeline.splits.balance import Group, deal
+from pipeline.splits.folds import ROLES, Fold
+from pipeline.work.seeds import derive
+
+# What a row of a list may name, the most specific first.
+SELECTORS = ("clip", "utterance", "speaker", "session")
+
+
+def by_group(clips: Sequence[Clip], by: str, count: int | None) -> list[Fold]:
+    """Folds whose test clips are whole sessions, speakers or corpora; all others are train.
+
+    The groups are dealt into ``count`` folds, balanced by gender and emotion; with None each is
+    one fold. The result depends on no seed.
+
+    Raises:
+        PipelineError: A clip's group is unknown, or there are fewer groups than folds.
+    """
+    groups = groups_of(clips, by)
+    if count is None:
+        count = len(groups)
+    if not 2 <= count <= len(groups):
+        raise PipelineError(
+            f"params.yaml: split.count must be 2 to {len(groups)} (each {by} at least once, or "
+            f"all), got {count}"
+        )
+    tests = [{clip.clip for g in dealt for clip in groups[g]} for dealt in deal(groups, count)]
+    return [_fold(clips, test) for test in tests]
+
+
+def at_random(clips: Sequence[Clip], count: int, seed: int, dev: bool) -> list[Fold]:
+    """Folds by utterance, whoever speaks: equal audio stays together, speakers don't.
+
+    Scores made from them tell how well known voices are recognised, not new ones. With ``dev`` the
+    next fold's test clips are dev.
+
+    Raises:
+        PipelineError: There are fewer utterances than folds.
+    """
+    units = _units(clips)
+    if count > len(units):
+        raise PipelineError(
+            f"params.yaml: {count} random folds of {len(units)} utterances, lower split.count or "
+            "set split.shared to 0"
+        )
+    order = np.random.default_rng(derive(seed, "split")).permutation(len(units))
+    parts = [{clip for i in part for clip in units[i]} for part in np.array_split(order, count)]
+    following = parts[1:] + parts[:1] if dev else [set()] * count
+    return [
+        _fold(clips, test) | dict.fromkeys(stopping, "dev")
+        for test, stopping in zip(parts, following, strict=True)
+    ]
+
+
+def listed(clips: Sequence[Clip], paths: Iterable[Path]) -> list[Fold]:
+    """Folds that CSV files list: columns ``fold``, ``role``, and whom a row speaks of.
+
+    That is one of ``clip``, ``utterance``, ``speaker`` and ``session``, with an optional
+    ``corpus``. Clips that no row of a fold names are left out of it.
+
+    Raises:
+        PipelineError: A file is malformed, or a row names no clip or one with another role.
+    """
+    found: dict[int, Fold] = defaultdict(dict)
+    for path in paths:
+        index: dict[str, dict[Group, list[Clip]]] = {}
+        for line, cells in tables.read(path, ("fold", "role")):
+            where = f"{path}: line {line}"
+            fold = found[int(tables.number(where, cells, "fold", 0, 999) or 0)]
+            for clip in _named(where, cells, clips, index):
+                if fold.setdefault(clip.clip, cells["role"]) != cells["role"]:
+                    raise PipelineError(f"{where}: {clip.clip} has another role above, remove one")
+    if sorted(found) != list(range(len(found))) or not found:
+        numbers = ", ".join(map(str, sorted(found))) or "none"
+        raise PipelineError(f"{path}: folds must be numbered from 0, got {numbers}")
+    return [found[number] for number in range(len(found))]
+
+
+def take_dev(clips: Sequence[Clip], folds: Sequence[Fold], by: str) -> list[Fold]:
+    """Turn one training speaker or session of each corpus to dev, another one in each fold.
+
+    Among those with the most emotions; a corpus with a single training group keeps it. A fold that
+    has dev clips stays as it is.
+    """
+    return [
+        fold if "dev" in fold.values() else _with_dev(clips, fold, by, number)
+        for number, fold in enumerate(folds)
+    ]
+
+
+def take_dev_at_random(clips: Sequence[Clip], folds: Sequence[Fold], seed: int) -> list[Fold]:
+    """Turn a tenth of each fold's training utterances to dev: for speakers that are unknown.
+
+    Equal audio stays together. A fold that has dev clips stays as it is.
+    """
+    units = _units(clips)
+    made = []
+    for number, fold in enumerate(folds):
+        training = [unit for unit in units if fold.get(unit[0]) == "train"]
+        taken = 0 if "dev" in fold.values() else -(-len(training) // 10)
+        order = np.random.default_rng(derive(seed, "dev", number)).permutation(len(training))
+        made.append(fold | {clip: "dev" for i in order[:taken] for clip in training[i]})
+    return made
+
+
+def add_augmented(clips: Iterable[Clip], fold: Fold) -> Fold:
+    """The fold with the augmented children of its training clips."""
+    children = {c.clip: "train" for c in clips if fold.get(c.augmented_from) == "train"}
+    return fold | children
+
+
+def groups_of(clips: Iterable[Clip], by: str) -> dict[Group, list[Clip]]:
+    """The clips of each group, in order of group.
+
+    Raises:
+        PipelineError: A clip's speaker or session is unknown.
+    """
+    groups: dict[Group, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        group = (clip.corpus,) if by == "corpus" else (clip.corpus, getattr(clip, by))
+        if not all(group):
+            raise PipelineError(
+                f"{clip.corpus}: {clip.source} has no {by}, complete its labels or mend "
+                "split.by and split.dev"
+            )
+        groups[group].append(clip)
+    return dict(sorted(groups.items()))
+
+
+def _fold(clips: Iterable[Clip], test: Collection[str]) -> Fold:
+    return {clip.clip: "test" if clip.clip in test else "train" for clip in clips}
+
+
+def _with_dev(clips: Sequence[Clip], fold: Fold, by: str, number: int) -> Fold:
+    training = groups_of((c for c in clips if fold.get(c.clip) == "train"), by)
+    dev: set[str] = set()
+    for corpus in sorted({group[0] for group in training}):
+        candidates = [members for group, members in training.items() if group[0] == corpus]
+        if len(candidates) > 1:
+            widest = max(len({c.emotion for c in members}) for members in candidates)
+            best = [m for m in candidates if len({c.emotion for c in m}) == widest]
+            dev |= {clip.clip for clip in best[number % len(best)]}
+    return {clip: "dev" if clip in dev else role for clip, role in fold.items()}
+
+
+def _named(
+    where: str,
+    cells: Mapping[str, str],
+    clips: Iterable[Clip],
+    index: dict[str, dict[Group, list[Clip]]],
+) -> list[Clip]:
+    """The clips that a row of a list speaks of."""
+    column = next((name for name in SELECTORS if name in cells), "")
+    if not column or cells["role"] not in ROLES:
+        rule = f"role {', '.join(ROLES)} and a column of {', '.join(SELECTORS)}"
+        raise PipelineError(f"{where}: expected {rule}")
+    if column not in index:
+        groups: dict[Group, list[Clip]] = defaultdict(list)
+        for clip in clips:
+            groups[getattr(clip, column),].append(clip)
+            groups[clip.corpus, getattr(clip, column)].append(clip)
+        index[column] = groups
+    key = (cells["corpus"], cells[column]) if "corpus" in cells else (cells[column],)
+    if key not in index[column]:
+        raise PipelineError(f"{where}: no clip has {column} {cells[column]!r}, remove the line")
+    return index[column][key]
+
+
+def _units(clips: Iterable[Clip]) -> list[list[str]]:
+    """Clips that must stay together: of one utterance, or of equal audio."""
+    unit_of: dict[str, list[str]] = {}
+    for clip in clips:
+        mine = unit_of.setdefault(clip.utterance, [])
+        other = unit_of.setdefault(clip.sha256, mine)
+        if other is not mine:
+            other += mine
+            for key, unit in unit_of.items():
+                if unit is mine:
+                    unit_of[key] = other
+        unit_of[clip.utterance].append(clip.clip)
+    distinct = {id(unit): unit for unit in unit_of.values()}
+    return list(distinct.values())

@@ -1,0 +1,46 @@
+"""Parameter sections that several stages share; free of heavy imports."""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.ground.params import Section
+
+Precision = Literal["fp32", "bf16"]
+
+
+class Schedule(Section):
+    """What the training loop reads; Adam without weight decay, as the papers have it."""
+
+    epochs: Annotated[int, Field(ge=0)]
+    batch: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    precision: Precision
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, numbered from 1: always the same."""
+        return self.learning_rate
+
+
+class Optimization(Schedule):
+    """A constant learning rate; dev chooses the epoch, and stops ``patience`` epochs after it."""
+
+    patience: Annotated[int, Field(ge=0)]
+
+
+class Annealed(Schedule):
+    """A learning rate that falls to zero along half a cosine; the last epoch is kept.
+
+    It is the one that the schedule leads to, and dev (often one speaker) chooses by chance.
+    """
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, numbered from 1."""
+        return self.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / self.epochs)) / 2
+
+
+class Training(Optimization):
+    """Optimization of a stage that trains an encoder."""
+
+    freeze_conv: bool

@@ -1,0 +1,51 @@
+"""Which device computes, and in which precision."""
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from pipeline.ground.errors import PipelineError
+
+
+def select(name: str) -> torch.device:
+    """The device of ``runtime.device``; ``auto`` is the first GPU, or the CPU.
+
+    On a GPU, fp32 means fp32: TF32 is switched off in matrix products and convolutions.
+
+    Raises:
+        PipelineError: A GPU was asked for and torch sees none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda":
+        if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
+            raise PipelineError(
+                f"params.yaml: runtime.device is {name!r}, but torch sees "
+                f"{torch.cuda.device_count()} GPUs, set it to auto or cpu"
+            )
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return device
+
+
+def dtype(device: torch.device, precision: str) -> torch.dtype:
+    """The type of ``precision``: fp32 or bf16.
+
+    Raises:
+        PipelineError: The GPU has no bf16.
+    """
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise PipelineError("params.yaml: precision is bf16, but this GPU has none, set it to fp32")
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context of a forward pass in ``precision``; parameters stay in fp32.
+
+    Raises:
+        PipelineError: As `dtype`.
+    """
+    lower = dtype(device, precision) is torch.bfloat16
+    return torch.autocast(device.type, torch.bfloat16, enabled=lower)

@@ -1,0 +1,256 @@
+"""The `ser` command on a small project with real DVC experiments."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import main as cli
+from pipeline.ground import files, live
+from pipeline.ground.code import ROOT
+from tests import ratings
+from tests.results import Study, plant_classifier
+
+DVC_YAML = """
+stages:
+  train:
+    cmd: python -c "import shutil; shutil.copytree('given', 'artifacts/classifiers')"
+    deps: [given]
+    outs: [artifacts/classifiers]
+"""
+
+
+def shell(project: Path, *words: str) -> None:
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(project)}
+    subprocess.run(words, cwd=project, check=True, env=environment, capture_output=True)
+
+
+@pytest.fixture
+def repository(project: Path) -> Path:
+    """Two commits, `weak` and `strong`, whose predictions lie in DVC's cache alone."""
+    (project / "dvc.yaml").write_text(DVC_YAML)
+    (project / ".gitignore").write_text("/artifacts/\n")
+    shell(project, "git", "init", "-q")
+    shell(project, "git", "config", "user.email", "someone@example.org")
+    shell(project, "git", "config", "user.name", "Someone")
+    shell(project, "dvc", "init", "-q")
+    for tag, skill in (("weak", 0.5), ("strong", 2.0)):
+        plant_classifier(project / "planted", Study(), "fbank/linear", skill)
+        (project / "given").mkdir(exist_ok=True)
+        shell(project, "cp", "-r", "planted/artifacts/classifiers/fbank", "given")
+        shell(project, "dvc", "repro", "-q")
+        shell(project, "git", "add", ".")
+        shell(project, "git", "commit", "-qm", tag)
+        shell(project, "git", "tag", tag)
+    shell(project, "rm", "-r", "artifacts", "given")
+    return project
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as status:
+        cli.app(words)
+    return int(status.value.code or 0)
+
+
+def linear_only(project: Path) -> None:
+    """Leave one method active, whatever the committed params.yaml has."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    params = yaml.load((project / "params.yaml").read_text("utf-8"))
+    methods = {"cached": ["linear"], "pretrained": [], "retrained": []}
+    params |= {"features": ["fbank"], "folds": [0, 1], "methods": methods}
+    with (project / "params.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(params, file)
+
+
+@pytest.fixture
+def linear(project: Path) -> None:
+    linear_only(project)
+
+
+@pytest.mark.usefixtures("linear")
+def test_compare_reads_both_revisions_from_the_cache(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("compare", "weak", "strong") == 0
+    out = capsys.readouterr().out
+    assert "fbank linear: UAR 0.2" in out
+    assert "128 utterances, 8 speakers" in out
+    assert "exact sign-flip p 0.0078" in out  # 2 / 2^8
+    assert out.count("(+") >= 7
+
+    assert run("compare", "weak", "nowhere") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("nowhere: ") and error.count("\n") == 1
+
+
+REPEATED = """
+stages:
+  train:
+    cmd: >-
+      python -c "import shutil; shutil.copytree('given/${finetune.loss.name}-${seed}/fbank',
+      'artifacts/classifiers/fbank'); shutil.copytree('given/${finetune.loss.name}-${seed}/results',
+      'results')"
+    outs: [artifacts/classifiers/fbank]
+    metrics: [results/metrics.json: {cache: false}]
+"""
+
+
+@pytest.mark.usefixtures("linear")
+def test_experiments_that_differ_in_the_seed_alone_are_pooled(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three real experiments: two seeds of one loss, one of another."""
+    (project / "dvc.yaml").write_text(REPEATED)
+    (project / ".gitignore").write_text("/artifacts/\n/given/\n/planted/\n")
+    skills = {"ce": 0.5, "am-softmax": 2.0}
+    for number, (loss, skill) in enumerate(skills.items()):
+        for seed in (1, 2):
+            plant_classifier(
+                project / "planted", Study(), "fbank/linear", skill, 10 * number + seed
+            )
+            given = project / "given" / f"{loss}-{seed}"
+            shutil.move(project / "planted/artifacts/classifiers", given)
+            (given / "results").mkdir()
+            metrics = {"emotion": {"fbank": {"linear": {"uar": skill / 4 + seed / 100}}}}
+            (given / "results/metrics.json").write_text(json.dumps({**metrics, "share": {}}))
+    for words in (("git", "init", "-q"), ("dvc", "init", "-q"), ("git", "add", ".")):
+        shell(project, *words)
+    shell(project, "git", "config", "user.email", "someone@example.org")
+    shell(project, "git", "config", "user.name", "Someone")
+    shell(project, "git", "commit", "-qm", "start")
+    for loss, seed in (("ce", 1), ("ce", 2), ("am-softmax", 1)):
+        options = ("-S", f"finetune.loss.name={loss}", "-S", f"seed={seed}")
+        shell(project, "dvc", "exp", "run", "-q", "-n", f"{loss[0]}{seed}", *options)
+        shell(project, "rm", "-r", "results")
+
+    assert run("show", "--experiments") == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "fbank" in line]
+    assert sorted(row[-3:] for row in rows) == [["1", "0.510", "-"], ["2", "0.140", "0.007"]]
+    assert any("finetune.loss.name=ce" in " ".join(row) for row in rows)
+
+    assert run("compare", "c2", "a1", "--seeds") == 0
+    out = capsys.readouterr().out
+    assert "c1 (seed 1), c2 (seed 2)\na1 (seed 1)" in out
+    assert "  2 seeds, 0.2" in out and "exact sign-flip p 0.0078" in out
+
+
+ABLATED = """
+stages:
+  train:
+    cmd: >-
+      python -c "import shutil; shutil.copytree('given/${finetune.loss.name}${frames.layer}',
+      'artifacts/classifiers')"
+    outs: [artifacts/classifiers]
+"""
+
+
+def test_experiments_become_the_tables_of_the_ablation_study(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Skills by pseudo-labels, loss and layer; each is found in its place."""
+    from ruamel.yaml import YAML
+
+    params = YAML().load((project / "params.yaml").read_text("utf-8"))
+    methods = {"cached": [], "pretrained": ["full"], "retrained": ["full"]}
+    params |= {"folds": [0, 1], "adapted": [0, 1], "methods": methods}
+    with (project / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(params, file)
+    (project / "dvc.yaml").write_text(ABLATED)
+    (project / ".gitignore").write_text("/artifacts/\n/given/\n")
+    skills = {"ce-3": (0.0, 2.0), "am-softmax-3": (1.0, 9.0), "am-softmax-12": (1.0, 3.0)}
+    for cell, (without, with_units) in skills.items():
+        given = project / "given" / cell
+        for start, skill in (("pretrained", without), ("retrained", with_units)):
+            plant_classifier(given, Study(), f"{start}/full", skill)
+        for made in (given / "artifacts/classifiers").iterdir():
+            shutil.move(made, given / made.name)
+        shutil.rmtree(given / "artifacts")
+    assert run("ablation") == 1
+    assert "is in no DVC repository" in capsys.readouterr().err
+    for words in (("git", "init", "-q"), ("dvc", "init", "-q"), ("git", "add", ".")):
+        shell(project, *words)
+    shell(project, "git", "config", "user.email", "someone@example.org")
+    shell(project, "git", "config", "user.name", "Someone")
+    shell(project, "git", "commit", "-qm", "start")
+    assert run("ablation") == 1
+    assert "run `make ablation`" in capsys.readouterr().err
+    for loss, layer in (("ce", -3), ("am-softmax", -3), ("am-softmax", -12)):
+        options = ("-S", f"finetune.loss.name={loss}", "-S", f"frames.layer={layer}")
+        shell(project, "dvc", "exp", "run", "-q", *options)
+
+    assert run("ablation") == 0
+    third, fourth = capsys.readouterr().out.split("Table 4")
+    rows = [line.split() for line in third.splitlines() if line.split()[:1] in (["no"], ["yes"])]
+    assert [row[:3] for row in rows] == [
+        ["no", "CE", "-3"],
+        ["no", "AMS", "-3"],
+        ["yes", "CE", "-3"],
+        ["yes", "AMS", "-3"],
+    ]
+    uars = [float(row[3]) for row in rows]
+    assert uars == sorted(uars) and uars[0] < 25 and uars[-1] == 100.0
+    assert rows[-1][-3:] == ["100.0", "to", "100.0"]
+    rows = [line.split() for line in fourth.splitlines() if line.split()[:1] == ["yes"]]
+    assert [row[2] for row in rows] == ["-3", "-12"]  # from the top, as numbers
+    assert 100.0 == float(rows[0][3]) > float(rows[1][3])
+
+
+@pytest.mark.usefixtures("linear")
+def test_a_flipped_byte_in_the_cache_is_named(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("cache", "verify") == 0
+    assert "objects are whole" in capsys.readouterr().out
+    shell(repository, "dvc", "checkout", "-q")
+    name = "artifacts/classifiers/fbank/linear/0/predictions.csv"
+    digest = hashlib.md5((repository / name).read_bytes(), usedforsecurity=False).hexdigest()
+    cached = repository / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+    content = bytearray(cached.read_bytes())
+    content[100] ^= 1
+    cached.chmod(0o644)
+    cached.write_bytes(content)
+    assert run("cache", "verify") == 1
+    found = capsys.readouterr()
+    assert digest[2:] in found.out and f"of {name}" in found.out
+    assert found.out.count("corrupt: ") == 1
+    assert ": 1 of " in found.err.splitlines()[-1]
+
+
+def test_the_cached_embeddings_are_listed(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips, roles, frames = ratings.rated_corpus(5)
+    ratings.write_project(clips, roles, frames)
+    assert run("cache", "ls") == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "demo" in line)
+    assert line.split()[:5] == ["fbank", "-", "demo", "5", str(sum(map(len, frames.values())))]
+
+
+def test_gc_deletes_unfinished_work_alone(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unfinished = files.scratch({"stage": "extract"})
+    curve = live.FOLDER / "multitask-0.csv"
+    files.write_text(curve, "epoch,train_loss\n")
+    (unfinished / "shard").write_bytes(b"0" * 2_000_000)
+    (unfinished.parent / "notes.txt").write_text("mine")
+    assert run("cache", "gc") == 0
+    assert "2.0 MB deleted" in capsys.readouterr().out
+    assert [path.name for path in unfinished.parent.iterdir()] == ["notes.txt"]
+    assert not curve.exists()
+
+
+def test_sub_commands_load_nothing_heavy() -> None:
+    code = (
+        "import sys; from pipeline.cli import main\n"
+        "try: main.app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'numpy', 'dvc', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)

@@ -1,0 +1,178 @@
+"""Utterances become clips: ids, segments, children, the store, workers."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.audio import decoding
+from pipeline.audio.augmentation import Noise, Stretch
+from pipeline.corpora import manifest, prepare
+from pipeline.corpora.entries import Row
+from pipeline.corpora.prepare import Places, Prepared, Settings
+from tests.recordings import record, tone
+
+PLAIN = Settings(
+    max_clip_s=20.0,
+    last_clip="shorter",
+    max_utterance_s=60.0,
+    trim_db=None,
+    augment=(),
+    seed=1,
+)
+
+
+def row(source: str, **known: object) -> Row:
+    fields = {"utterance": source.removesuffix(".wav"), "speaker": "s", "gender": "male"}
+    fields |= {"session": "1", "emotion": "sad"}
+    return Row(source=source, **(fields | known))  # type: ignore[arg-type]
+
+
+def run(
+    folder: Path, rows: list[Row], settings: Settings = PLAIN, workers: int = 0
+) -> list[Prepared]:
+    """What became of the rows; their clips are under ``clips/toy``, anew."""
+    places = Places(folder / "raw", folder / "clips/toy", folder / "store")
+    shutil.rmtree(places.clips, ignore_errors=True)
+    places.clips.mkdir(parents=True)
+    places.scratch.mkdir(exist_ok=True)
+    return list(prepare.prepare_all(rows, settings, places, workers))
+
+
+def place(folder: Path, prepared: list[Prepared]) -> list[manifest.Clip]:
+    """The manifest of what was made, written and read."""
+    clips = [clip for p in prepared for clip in prepare.clips_of(p, "toy", "xx")]
+    manifest.write(folder / "clips/toy/manifest.csv", clips)
+    return manifest.read(["toy"], folder / "clips")
+
+
+def samples_of(folder: Path, clip: manifest.Clip) -> decoding.Samples:
+    return decoding.read_clip(folder / "clips/toy" / clip.path)
+
+
+def test_a_clip_says_where_it_comes_from(tmp_path: Path) -> None:
+    wave = tone(0.5)
+    record(tmp_path / "raw/a.wav", wave)
+    (made,) = place(tmp_path, run(tmp_path, [row("a.wav", shares={"joy": 0.5})]))
+    assert (made.clip, made.utterance, made.path) == ("toy/a", "toy/a", "audio/a.flac")
+    assert (made.speaker, made.language, made.shares) == ("toy/s", "xx", {"joy": 0.5})
+    assert (made.duration_s, made.start_s, made.augmented_from) == (0.5, 0.0, "")
+    np.testing.assert_allclose(samples_of(tmp_path, made), wave, atol=1 / 32768)
+
+
+def test_long_utterances_are_cut_and_the_cuts_join_up(tmp_path: Path) -> None:
+    record(tmp_path / "raw/a.wav", tone(2.5))
+    settings = replace(PLAIN, max_clip_s=1.0)
+    clips = place(tmp_path, run(tmp_path, [row("a.wav")], settings))
+    assert [c.clip for c in clips] == ["toy/a#1", "toy/a#2", "toy/a#3"]
+    assert [(c.start_s, c.duration_s) for c in clips] == [(0.0, 1.0), (1.0, 1.0), (2.0, 0.5)]
+    assert {c.utterance for c in clips} == {"toy/a"}
+    whole = np.concatenate([samples_of(tmp_path, c) for c in clips])
+    np.testing.assert_array_equal(whole, decoding.decode(tmp_path / "raw/a.wav")[0])
+    overlapped = run(tmp_path, [row("a.wav")], replace(settings, last_clip="overlapped"))
+    assert [s.start_s for s in overlapped[0].segments] == [0.0, 1.0, 2.0]
+
+
+def test_times_are_those_of_the_source(tmp_path: Path) -> None:
+    quiet = np.zeros(8_000, np.float32)
+    record(tmp_path / "raw/a.wav", np.concatenate([quiet, tone(1.0), quiet]))
+    settings = replace(PLAIN, trim_db=40.0)
+    (made,) = place(tmp_path, run(tmp_path, [row("a.wav", start_s=0.25)], settings))
+    assert made.start_s == pytest.approx(0.5, abs=0.025)
+    assert made.duration_s == pytest.approx(1.0, abs=0.05)
+
+
+def test_children_follow_their_clip(tmp_path: Path) -> None:
+    record(tmp_path / "raw/a.wav", tone(1.5))
+    kinds = (
+        Noise(kind="noise", name="noise", low=10.0, high=10.0),
+        Stretch(kind="stretch", name="slow", low=0.5, high=0.5),
+    )
+    settings = replace(PLAIN, max_clip_s=1.0, augment=kinds)
+    clips = {c.clip: c for c in place(tmp_path, run(tmp_path, [row("a.wav")], settings))}
+    assert {name: c.augmented_from for name, c in clips.items()} == {
+        "toy/a#1": "",
+        "toy/a#1~noise": "toy/a#1",
+        "toy/a#1~slow": "toy/a#1",
+        "toy/a#2": "",
+        "toy/a#2~noise": "toy/a#2",
+        "toy/a#2~slow": "toy/a#2",
+    }
+    assert max(c.duration_s for c in clips.values()) == 1.0
+    assert clips["toy/a#2~slow"].duration_s == 1.0
+    assert len({c.sha256 for c in clips.values()}) == 6
+    assert {c.utterance for c in clips.values()} == {"toy/a"}
+
+
+def test_results_depend_on_neither_order_nor_workers(tmp_path: Path) -> None:
+    rows = [row(f"{n}.wav") for n in range(20)]
+    for made in rows:
+        record(tmp_path / "raw" / made.source)
+    settings = replace(PLAIN, augment=(Noise(kind="noise", name="n", low=0.0, high=30.0),))
+    one = run(tmp_path, rows, settings)
+    first = {path.name: path.read_bytes() for path in (tmp_path / "clips").rglob("*.flac")}
+    shutil.rmtree(tmp_path / "store")
+    many = run(tmp_path, rows[::-1], settings, workers=2)
+    assert one == many[::-1]
+    assert len(first) == 40
+    assert first == {p.name: p.read_bytes() for p in (tmp_path / "clips").rglob("*.flac")}
+
+
+def test_what_is_finished_is_not_decoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row(f"{n}.wav") for n in range(4)]
+    for one in rows[:3]:
+        record(tmp_path / "raw" / one.source)
+    first = run(tmp_path, rows[:3])
+    decoded: list[str] = []
+    decode = decoding.decode
+
+    def counting(path: Path, *args: float) -> object:
+        decoded.append(path.name)
+        return decode(path, *args)
+
+    monkeypatch.setattr(decoding, "decode", counting)
+    record(tmp_path / "raw/3.wav")
+    again = run(tmp_path, rows)
+    assert (decoded, again[:3]) == (["3.wav"], first)
+    # Other content under the same name is new; the same content at another time is not.
+    record(tmp_path / "raw/0.wav", tone(0.7))
+    (tmp_path / "raw/1.wav").touch()
+    assert run(tmp_path, rows)[0].segments[0].duration_s == 0.7
+    assert decoded == ["3.wav", "0.wav"]
+
+
+def test_rejections_are_remembered_too(tmp_path: Path) -> None:
+    record(tmp_path / "raw/a.wav", np.zeros(8_000, np.float32))
+    for _ in range(2):
+        (made,) = run(tmp_path, [row("a.wav")])
+        assert (made.code, made.segments) == ("silent", ())
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("wav/a b", "audio/wav/a b.flac"),
+        ("-rf", "audio/-rf.flac"),
+        (".hidden/x", "audio/%2Ehidden/x.flac"),
+        ("../x", "audio/%2E./x.flac"),
+        ("é🙂", "audio/%C3%A9%F0%9F%99%82.flac"),
+        ("two\nlines%", "audio/two%0Alines%25.flac"),
+    ],
+)
+def test_unusual_names_make_harmless_paths(tmp_path: Path, name: str, path: str) -> None:
+    record(tmp_path / "raw/a.wav")
+    (made,) = place(tmp_path, run(tmp_path, [row("a.wav", utterance=name)]))
+    assert (made.clip, made.path) == (f"toy/{name}", path)
+    assert (tmp_path / "clips/toy" / path).is_file()
+
+
+def test_what_the_audit_refuses_is_taken_back(tmp_path: Path) -> None:
+    record(tmp_path / "raw/a.wav", tone(1.5))
+    (made,) = run(tmp_path, [row("a.wav")], replace(PLAIN, max_clip_s=1.0))
+    assert len(list((tmp_path / "clips").rglob("*.flac"))) == 2
+    prepare.remove(made, tmp_path / "clips/toy")
+    assert not list((tmp_path / "clips").rglob("*.flac"))

@@ -1,0 +1,275 @@
+"""Frames never depend on the batch, and are transformers' own; see also test_extraction."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers.models.hubert.modeling_hubert import HubertPositionalConvEmbedding
+
+from pipeline.encoders import encoder
+from pipeline.encoders.layers import Layer
+from pipeline.ground.errors import PipelineError
+from pipeline.methods import lora
+from pipeline.methods.finetuning import LoraParams
+from tests.speech import SMALL
+
+BLOCKS = 3
+BASE = {**SMALL, "num_hidden_layers": BLOCKS, "hidden_dropout": 0.1}
+LARGE = {**BASE, "do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
+KINDS = {
+    f"{kind}-{size}": {**config, "model_type": kind}
+    for kind in ("hubert", "wav2vec2")
+    for size, config in (("base", BASE), ("large", LARGE))
+}
+LAYERS: tuple[Layer, ...] = (-1, -2, -3, -4, "last")
+MODELS = {name: encoder.initialize(config, seed=0) for name, config in KINDS.items()}
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+def wave(samples: int, seed: int = 0) -> Tensor:
+    return 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(seed))
+
+
+def reference(model: Any, clip: Tensor) -> dict[Any, Tensor]:
+    """transformers' own forward of one clip, by our names of the layers."""
+    with torch.no_grad():
+        output = model(clip[None], output_hidden_states=True)
+    states = dict(zip((-4, -3, -2, -1), output.hidden_states, strict=True))
+    return {**states, "last": output.last_hidden_state}
+
+
+@kinds
+@pytest.mark.parametrize("samples", [400, 719, 720, 1040, 8000, 40001])
+def test_one_clip_gives_the_bits_of_transformers(kind: str, samples: int) -> None:
+    clip = wave(samples)
+    with torch.no_grad():
+        found, lengths = encoder.hidden(MODELS[kind], [clip], LAYERS)
+    expected = reference(MODELS[kind], clip)
+    assert lengths.tolist() == [encoder.frame_count(samples)] == [found[-1].shape[1]]
+    for layer in LAYERS:
+        assert torch.equal(found[layer], expected[layer]), layer
+
+
+@kinds
+def test_layers_below_the_top_do_not_run_the_blocks_above(kind: str) -> None:
+    ran: list[int] = []
+    handles = [
+        block.register_forward_hook(lambda *_, n=n: ran.append(n))
+        for n, block in enumerate(MODELS[kind].encoder.layers)
+    ]
+    encoder.hidden(MODELS[kind], [wave(2000)], [-3])
+    for handle in handles:
+        handle.remove()
+    assert ran == [0]
+
+
+def test_last_is_after_the_final_norm_for_large_models_alone() -> None:
+    for name, model in MODELS.items():
+        found, _ = encoder.hidden(model, [wave(3000)], [-1, "last"])
+        assert torch.equal(found[-1], found["last"]) == name.endswith("base")
+
+
+@examples(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(sorted(KINDS)),
+    st.lists(st.integers(400, 9000), min_size=1, max_size=6),
+    st.booleans(),
+)
+def test_no_clip_depends_on_its_batch(kind: str, samples: list[int], masked: bool) -> None:
+    clips = [wave(n, seed) for seed, n in enumerate(samples)]
+    masks = [torch.rand(encoder.frame_count(n)) < 0.5 for n in samples] if masked else None
+    with torch.no_grad():
+        batch, lengths = encoder.hidden(MODELS[kind], clips, LAYERS, masks)
+        for row, clip in enumerate(clips):
+            own = [masks[row]] if masks else None
+            alone, _ = encoder.hidden(MODELS[kind], [clip], LAYERS, own)
+            for layer in LAYERS:
+                frames = batch[layer][row, : lengths[row]]
+                torch.testing.assert_close(frames, alone[layer][0], atol=1e-5, rtol=1e-5)
+                assert batch[layer].isfinite().all()
+
+
+def test_a_padded_batch_through_transformers_differs_where_ours_does_not() -> None:
+    """The fault that `hidden` is made for: were it gone, the batch could go through as it is."""
+    short, long = wave(8000), wave(24000, 1)
+    padded = torch.stack([torch.cat([short, torch.zeros(16000)]), long])
+    mask = torch.arange(24000)[None] < torch.tensor([[8000], [24000]])
+    with torch.no_grad():
+        theirs = MODELS["hubert-base"](padded, attention_mask=mask).last_hidden_state[0, :24]
+    alone = reference(MODELS["hubert-base"], short)["last"][0]
+    assert (theirs - alone).norm() / alone.norm() > 0.01
+
+
+@kinds
+def test_gradients_of_a_batch_are_the_sum_of_the_clips_gradients(kind: str) -> None:
+    model = encoder.initialize({**KINDS[kind], "attention_dropout": 0.0}, seed=1)
+    clips, targets = [wave(2000), wave(5000, 1), wave(900, 2)], torch.randn(3, 16)
+
+    def gradients(groups: list[list[int]]) -> list[Tensor]:
+        model.zero_grad()
+        for group in groups:
+            states, lengths = encoder.hidden(model, [clips[i] for i in group], [-1])
+            for row, i in enumerate(group):
+                (states[-1][row, : lengths[row]].mean(0) @ targets[i]).backward(retain_graph=True)
+        return [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    for together, apart in zip(gradients([[0, 1, 2]]), gradients([[0], [1], [2]]), strict=True):
+        torch.testing.assert_close(together, apart, atol=2e-5, rtol=1e-3)
+
+
+def test_a_masked_frame_does_not_see_its_audio_and_the_mask_embedding_learns() -> None:
+    model = encoder.initialize(BASE, seed=2)
+    mask = torch.ones(encoder.frame_count(3000), dtype=torch.bool)
+    one, _ = encoder.hidden(model, [wave(3000, 1)], ["last"], [mask])
+    other, _ = encoder.hidden(model, [wave(3000, 2)], ["last"], [mask])
+    assert torch.equal(one["last"], other["last"])
+    one["last"].square().sum().backward()
+    assert model.masked_spec_embed.grad.abs().sum() > 0
+
+
+def test_a_partial_mask_changes_the_frames_and_none_changes_nothing() -> None:
+    model, clip = MODELS["hubert-base"], wave(5000)
+    none = torch.zeros(encoder.frame_count(5000), dtype=torch.bool)
+    some = none.clone()
+    some[3:6] = True
+    with torch.no_grad():
+        plain, _ = encoder.hidden(model, [clip], [-1])
+        unmasked, _ = encoder.hidden(model, [clip], [-1], [none])
+        masked, _ = encoder.hidden(model, [clip], [-1], [some])
+    assert torch.equal(plain[-1], unmasked[-1])
+    assert not torch.allclose(plain[-1], masked[-1], atol=1e-3)
+
+
+def test_adapters_take_part_and_learn() -> None:
+    model = encoder.initialize(BASE, seed=3)
+    before, _ = encoder.hidden(model, [wave(3000)], ["last"])
+    lora.adapt(model, lora.QKV, LoraParams(rank=2, alpha=4.0, dropout=0.0))
+    same, _ = encoder.hidden(model, [wave(3000)], ["last"])
+    torch.testing.assert_close(same["last"], before["last"])
+    same["last"].sum().backward()
+    trained = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert trained
+    assert all("lora_" in name for name in trained)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                torch.nn.init.normal_(parameter)
+        after, _ = encoder.hidden(model, [wave(3000)], ["last"])
+    assert not torch.allclose(after["last"], before["last"], atol=1e-3)
+
+
+def test_training_mode_drops_out_but_never_skips_a_block() -> None:
+    model = encoder.initialize({**BASE, "layerdrop": 1.0}, seed=4).train()
+    one, _ = encoder.hidden(model, [wave(3000)], ["last"])
+    other, _ = encoder.hidden(model, [wave(3000)], ["last"])
+    assert not torch.equal(one["last"], other["last"])
+    still, _ = encoder.hidden(model.eval(), [wave(3000)], ["last", -4])
+    assert not torch.allclose(still["last"], still[-4], atol=1e-2)
+
+
+def test_the_weight_of_a_frozen_front_end_gets_no_gradient(tmp_path: Path) -> None:
+    encoder.save(MODELS["hubert-base"], tmp_path)
+    model = encoder.load(tmp_path, freeze_conv=True).train()
+    states, _ = encoder.hidden(model, [wave(3000)], ["last"])
+    states["last"].sum().backward()
+    assert all(p.grad is None for p in model.feature_extractor.parameters())
+    assert model.feature_projection.projection.weight.grad is not None
+
+
+@kinds
+def test_what_is_saved_loads_here_and_in_transformers(kind: str, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+        encoder.save(MODELS[kind], folder)
+    assert {f.name: f.read_bytes() for f in one.iterdir()} == {
+        f.name: f.read_bytes() for f in two.iterdir()
+    }
+    before = torch.random.get_rng_state()
+    loaded = encoder.load(one)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    theirs = transformers.AutoModel.from_pretrained(one)
+    ours = MODELS[kind].state_dict()
+    assert loaded.state_dict().keys() == theirs.state_dict().keys() == ours.keys()
+    assert "masked_spec_embed" in ours
+    for state in (loaded.state_dict(), theirs.state_dict()):
+        assert all(torch.equal(state[key], ours[key]) for key in ours)
+    assert "version" not in (one / "config.json").read_text("utf-8")
+
+
+def test_a_seed_gives_an_encoder_and_leaves_the_global_generator_alone() -> None:
+    before = torch.random.get_rng_state()
+    one, same, other = (encoder.initialize(BASE, seed) for seed in (5, 5, 6))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    weight = "encoder.layers.0.attention.q_proj.weight"
+    assert torch.equal(one.state_dict()[weight], same.state_dict()[weight])
+    assert not torch.equal(one.state_dict()[weight], other.state_dict()[weight])
+
+
+def test_waveforms_are_normalised_as_the_feature_extractor_does() -> None:
+    model = encoder.initialize(BASE, seed=0)
+    clip = wave(12345) * 0.3 + 0.02
+    assert encoder.prepare(model, clip) is clip
+    model.do_normalize = True
+    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)
+    theirs = extractor(clip.numpy(), sampling_rate=16000, return_tensors="pt").input_values
+    assert torch.equal(encoder.prepare(model, clip), theirs[0])
+    found, _ = encoder.hidden(model, [clip], ["last"])
+    assert torch.equal(found["last"], reference(model, theirs[0])["last"])
+
+
+@pytest.mark.parametrize(
+    ("samples", "frames"), [(0, 0), (399, 0), (400, 1), (719, 1), (720, 2), (16000, 49)]
+)
+def test_frame_count(samples: int, frames: int) -> None:
+    assert encoder.frame_count(samples) == frames
+
+
+@pytest.mark.parametrize("layer", [0, 1, -5])
+def test_a_layer_that_does_not_exist_is_refused(layer: int) -> None:
+    with pytest.raises(PipelineError, match=f"layer {layer}.*-4 to -1.*3 blocks"):
+        encoder.hidden(MODELS["hubert-base"], [wave(800)], [layer])
+
+
+def test_broken_folders_are_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"config.json.*run the stage"):
+        encoder.load(tmp_path)
+    encoder.save(MODELS["hubert-base"], tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+
+    def rejected(changes: dict[str, Any], message: str) -> None:
+        (tmp_path / "config.json").write_text(json.dumps({**config, **changes}), "utf-8")
+        with pytest.raises(PipelineError, match=message) as caught:
+            encoder.load(tmp_path)
+        assert "\n" not in str(caught.value)
+
+    rejected({"model_type": "wavlm"}, "wavlm.*hubert or wav2vec2")
+    rejected({"conv_stride": [5, 2, 2, 2, 2, 2, 1]}, "320 samples")
+    rejected({"num_hidden_layers": 5}, "model.safetensors")
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    rejected({}, "model.safetensors")
+
+
+@pytest.mark.parametrize(("width", "groups"), [(16, 2), (24, 2), (32, 2), (768, 16)])
+def test_positions_in_bf16_are_near_those_in_fp32(width: int, groups: int) -> None:
+    """oneDNN's own bf16 is off by more than the signal at 8 and 12 channels a group, with AMX."""
+    torch.manual_seed(0)
+    config = transformers.HubertConfig(
+        hidden_size=width, num_conv_pos_embedding_groups=groups, num_conv_pos_embeddings=16
+    )
+    module, states = HubertPositionalConvEmbedding(config).eval(), torch.randn(1, 40, width)
+    with torch.inference_mode():
+        exact = module(states)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = encoder._positions(module, states)
+        pure = encoder._positions(module.bfloat16(), states.bfloat16())
+    for found in (mixed, pure):
+        assert (found.float() - exact).norm() < 0.02 * exact.norm()

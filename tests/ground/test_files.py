@@ -1,0 +1,105 @@
+"""Atomic outputs: whole or not at all."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
+
+KILLED_WHILE_WRITING = """
+import os, signal
+from pathlib import Path
+from pipeline import files
+with files.publish(Path("artifacts/x/out")) as staged:
+    staged.mkdir()
+    (staged / "half").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_publish_replaces_a_folder_whole(project: Path) -> None:
+    target = Path("artifacts/x/out")
+    for text in ("old", "new"):
+        with files.publish(target) as staged:
+            staged.mkdir()
+            (staged / text).write_text(text)
+    assert sorted(p.name for p in target.iterdir()) == [files.SUMS, "new"]
+    assert not any(files.STAGING.iterdir())
+
+
+def test_what_lies_outside_the_project_is_staged_beside_itself(tmp_path: Path) -> None:
+    target = tmp_path / "x" / "value.json"
+    with files.publish(target) as staged:
+        assert staged.parent == target.parent
+        staged.write_text("1")
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_failure_leaves_the_old_output(project: Path) -> None:
+    target = Path("artifacts/value.json")
+    files.write_json(target, {"a": 1})
+    with pytest.raises(ValueError, match="Out of range"):
+        files.write_json(target, {"a": float("nan")})
+    with pytest.raises(RuntimeError), files.publish(target) as staged:
+        staged.write_text("half")
+        raise RuntimeError
+    assert files.read_json(target) == {"a": 1}
+    assert not any(files.STAGING.iterdir())
+
+
+def test_an_interrupt_between_the_two_renames_puts_the_old_folder_back(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, rename = Path("artifacts/x/out"), Path.rename
+    with files.publish(target) as staged:
+        staged.mkdir()
+
+    def interrupted(path: Path, goal: Path) -> Path:
+        if goal == target and "~old" not in path.name:
+            raise KeyboardInterrupt
+        return rename(path, goal)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), files.publish(target) as staged:
+        staged.mkdir()
+        (staged / "new").touch()
+    assert [path.name for path in target.iterdir()] == [files.SUMS]
+    assert not any(files.STAGING.iterdir())
+
+
+def test_a_kill_leaves_no_output_and_the_next_run_succeeds(project: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_WRITING],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert not Path("artifacts/x").exists()
+    with files.publish(Path("artifacts/x/out")) as staged:
+        staged.mkdir()
+        (staged / "whole").write_text("whole")
+    assert sorted(p.name for p in Path("artifacts/x/out").iterdir()) == [files.SUMS, "whole"]
+
+
+def test_read_json_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="run the stage"):
+        files.read_json(tmp_path / "absent.json")
+    (tmp_path / "torn.json").write_text('{"a": ')
+    with pytest.raises(PipelineError, match="not valid JSON"):
+        files.read_json(tmp_path / "torn.json")
+
+
+def test_digest_ignores_key_order_and_sees_values() -> None:
+    assert files.digest({"a": 1, "b": [2]}) == files.digest({"b": [2], "a": 1})
+    assert files.digest({"a": 1}) != files.digest({"a": 1.5})
+
+
+def test_scratch_is_keyed_by_content(project: Path) -> None:
+    assert files.scratch({"lr": 1}) == files.scratch({"lr": 1})
+    assert files.scratch({"lr": 1}) != files.scratch({"lr": 2})

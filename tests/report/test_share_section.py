@@ -1,0 +1,96 @@
+"""The report on emotion share has the paper's tables and figure, from the scores."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.report import share_section
+from pipeline.scoring import scores
+from pipeline.scoring.evaluation import Regressor, Run
+from pipeline.scoring.scores import Bootstrap
+from tests.results import SHARES, Study, plant_share
+
+# Table 1 of the paper, HuBERT large: architecture 1, architecture 2.
+HUBERT_LARGE = {
+    "cnn-lstm": (0.450, 0.566, 0.583, 0.538, 0.539, 0.485, 0.427, 0.505, 0.560),
+    "cnn-lstm-attention": (0.467, 0.575, 0.587, 0.542, 0.547, 0.476, 0.426, 0.518, 0.557),
+}
+
+
+def regressor(features: str, head: str, rhos: tuple[float, ...]) -> Regressor:
+    """One whose scores are given; its predictions are not looked at."""
+    known = {"rho": round(float(np.mean(rhos)), 4), "utterances": 9925, "speakers": 1}
+    names = np.zeros(0, np.str_)
+    nothing = scores.Predictions(names, names, names, np.zeros(0, int), np.zeros(0), np.zeros(0))
+    rho_of = dict(zip(SHARES, rhos, strict=True))
+    return Regressor(features, head, list(SHARES), nothing, {**known, "rho_of": rho_of})
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_published_rhos_give_the_published_percentages(tmp_path: Path) -> None:
+    """4.6 % for HuBERT large: the paper takes the better architecture of each emotion."""
+    found = [regressor("hubert-large", head, rhos) for head, rhos in HUBERT_LARGE.items()]
+    share_section.write(tmp_path, found)
+    first = rows(tmp_path / "share-emotions.csv")
+    assert [row["architecture"] for row in first] == [*HUBERT_LARGE, ""]
+    for row, rhos in zip(first, HUBERT_LARGE.values(), strict=False):
+        assert [float(row[emotion]) for emotion in SHARES] == list(rhos)
+    assert first[-1]["features"] == "published baseline"
+    assert np.mean([float(first[-1][e]) for e in SHARES]) == pytest.approx(0.500, abs=5e-4)
+    second = rows(tmp_path / "share-baseline.csv")
+    assert [(r["architecture"], r["100 (a - b) / b"]) for r in second] == [
+        ("cnn-lstm", "3.4"),
+        ("cnn-lstm-attention", "4.3"),
+        ("better of each emotion", "4.6"),
+    ]
+    assert {row["baseline (b)"] for row in second} == {"0.5"}
+
+
+def planted(root: Path, systems: list[tuple[str, str]], masked: bool = False) -> Run:
+    found = []
+    for features, head in systems:
+        plant_share(root, Study(speakers=12), f"{features}/{head}", masked)
+        path = root / "artifacts/share" / features / head / "predictions.csv"
+        emotions, tested = scores.read_share(path, 0)
+        scored = scores.share(tested, emotions, Bootstrap(100, 1))
+        found.append(Regressor(features, head, emotions, tested, scored))
+    return Run([], {}, [], found, {}, {}, {})
+
+
+def test_the_section_has_a_figure_of_all_and_a_scatter_of_each(tmp_path: Path) -> None:
+    run = planted(tmp_path, [("fbank", "cnn-lstm"), ("fbank", "cnn-lstm-attention")])
+    section = share_section.section(run, tmp_path)
+    assert section is not None
+    names = [path.name for path in section.pictures]
+    assert names == [
+        "share-architectures.png",
+        "share-fbank-cnn-lstm.png",
+        "share-fbank-cnn-lstm-attention.png",
+    ]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in section.pictures)
+    emotions, baseline = section.tables
+    assert list(emotions.header)[2:11] == list(SHARES)
+    mean, low_high = (emotions.rows[0][emotions.header.index(n)] for n in ("mean ρ", "ρ 95\u00a0%"))
+    low, high = map(float, str(low_high).split(" to "))
+    assert low < float(str(mean)) < high
+    assert len(baseline.rows) == 3
+
+
+def test_masked_truth_gives_rows_without_scores(tmp_path: Path) -> None:
+    section = share_section.section(planted(tmp_path, [("fbank", "cnn-lstm")], True), tmp_path)
+    assert section is not None
+    assert section.pictures == []
+    assert section.tables[0].rows[0][2:12] == [None] * 10
+    assert section.tables[1].rows == []
+
+
+def test_without_regressors_there_is_no_section(tmp_path: Path) -> None:
+    assert share_section.section(Run([], {}, [], [], {}, {}, {}), tmp_path) is None
+    share_section.write(tmp_path, [])
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,253 @@
+"""The stage `evaluate` on planted predictions: what it reads, writes and leaves out."""
+
+import csv
+import importlib.metadata
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.ground import runs
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.files import sha256
+from stages import evaluate
+from tests.conftest import ROOT
+from tests.results import Study, plant, plant_classifier, plant_probe, plant_share, plant_units
+
+STUDY = Study()
+SYSTEMS = {
+    "fbank/linear": 1.5,
+    "pretrained/full": 1.0,
+    "pretrained/lora-qkv": 0.5,
+    "retrained/full": 2.0,
+}
+
+
+def train(project: Path) -> None:
+    plant(project, STUDY)
+    for seed, (system, skill) in enumerate(SYSTEMS.items()):
+        plant_classifier(project, STUDY, system, skill, seed)
+    plant_share(project, STUDY, "fbank/cnn-lstm-attention")
+    plant_units(project)
+    plant_probe(project, STUDY, "fbank")
+
+
+@pytest.fixture
+def trained(project: Path) -> Path:
+    """A project whose classifiers and regressors have just been trained."""
+    train(project)
+    configure(project, cached=["linear"], pretrained=["full"], retrained=["full"])
+    return project
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same project after the stage ran, for tests that only look."""
+    root = tmp_path_factory.mktemp("evaluate")
+    (root / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    train(root)
+    configure(root, cached=["linear"], pretrained=["full", "lora-qkv"], retrained=["full"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        evaluate.main()
+    return root
+
+
+def metrics(project: Path) -> Any:
+    return json.loads((project / "results/metrics.json").read_text())
+
+
+def configure(project: Path, **methods: list[str]) -> None:
+    """Set the active lists, whatever the committed params.yaml has."""
+    path = project / "params.yaml"
+    yaml = YAML()
+    params = yaml.load(path.read_text("utf-8"))
+    params |= {"corpora": ["demo"], "features": ["fbank"], "methods": methods}
+    params |= {"folds": [0, 1], "adapted": [0, 1]}
+    params["probe"]["features"] = ["fbank"]
+    params["share"] |= {"features": ["fbank"], "heads": ["cnn-lstm-attention"], "fold": 0}
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(params, file)
+
+
+def test_every_active_system_has_few_figures_beside_its_protocol(evaluated: Path) -> None:
+    found = metrics(evaluated)
+    assert {f"{s}/{m}" for s, ms in found["emotion"].items() for m in ms} == set(SYSTEMS)
+    assert found["protocol"] == {
+        "speaker_independent": True,
+        "folds": 2,
+        "emotion_speakers": 8,
+        "share_speakers": 4,
+    }
+    emotion = found["emotion"]["pretrained"]["full"]
+    assert list(emotion) == ["uar", "war", "f1_macro", "eer", "uar_95", "uar_mean_sd"]
+    low, high = emotion["uar_95"]
+    assert low < emotion["uar"] < high
+    everything = json.loads((evaluated / "results/scores.json").read_text())
+    assert everything["emotion"]["pretrained"]["full"]["uar_low"] == low
+    skills = [found["emotion"][s][m]["uar"] for s, m in (name.split("/") for name in SYSTEMS)]
+    assert np.argsort(skills).tolist() == np.argsort(list(SYSTEMS.values())).tolist()
+    assert found["share"]["fbank"]["cnn-lstm-attention"]["rho"] > 0.2
+
+
+def test_what_is_no_longer_active_does_not_leak_in(trained: Path) -> None:
+    evaluate.main()
+    before = {p: sha256(p) for p in sorted((trained / "results").rglob("*")) if p.is_file()}
+    for system in ("pretrained/frozen", "mfcc/linear"):
+        plant_classifier(trained, STUDY, system, skill=9.0)
+    shutil.copytree(
+        trained / "artifacts/classifiers/pretrained/frozen/0",
+        trained / "artifacts/classifiers/pretrained/full/2",
+    )
+    plant_share(trained, STUDY, "mfcc/cnn-lstm")
+    evaluate.main()
+    after = {p: sha256(p) for p in sorted((trained / "results").rglob("*")) if p.is_file()}
+    assert after == before
+
+
+def test_the_confusion_table_adds_up(evaluated: Path) -> None:
+    path = evaluated / "results/tables/confusion-retrained-full.csv"
+    rows = list(csv.DictReader(path.open(encoding="utf-8", newline="")))
+    assert sum(int(row["count"]) for row in rows) == 128
+    hits = sum(int(row["count"]) for row in rows if row["truth"] == row["predicted"])
+    assert metrics(evaluated)["emotion"]["retrained"]["full"]["war"] == round(hits / 128, 4)
+    angry = [float(row["percent_of_truth"]) for row in rows if row["truth"] == "angry"]
+    assert sum(angry) == pytest.approx(100, abs=0.05)
+
+
+def test_every_picture_is_drawn(evaluated: Path) -> None:
+    assert sorted(p.name for p in (evaluated / "results/plots").iterdir()) == [
+        "comparison.png",
+        "confusion-fbank-linear.png",
+        "confusion-pretrained-full.png",
+        "confusion-pretrained-lora-qkv.png",
+        "confusion-retrained-full.png",
+        "corpus-demo.png",
+        "embeddings-fbank.png",
+        "layers.png",
+        "learning-pretrained-full.png",
+        "learning-pretrained-lora-qkv.png",
+        "learning-retrained-full.png",
+        "share-architectures.png",
+        "share-fbank-cnn-lstm-attention.png",
+        "units.png",
+    ]
+
+
+def test_units_are_averaged_over_folds_in_few_columns(evaluated: Path) -> None:
+    assert metrics(evaluated)["units"] == {
+        "16": {"inertia": 0.5, "nmi_emotion": 0.0165, "nmi_gender": 0.0165},
+        "64": {"inertia": 0.5, "nmi_emotion": 0.0645, "nmi_gender": 0.0645},
+    }
+    text = (evaluated / "results/report.html").read_text("utf-8")
+    row = "<td>64</td><td>{}</td><td>{}</td><td>0.645</td><td>0.250</td>"
+    assert row.format("train", "gender") in text
+    assert "<td>64</td><td>dev</td><td>emotion</td>" in text
+    assert "<td>64</td><td>dev</td><td>gender</td>" not in text
+    assert "<td>speaker</td>" not in text
+
+
+class Page(HTMLParser):
+    """Collects what a browser would load, and checks that tags close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.loads += [value or "" for name, value in attrs if name in ("src", "srcset")]
+        links = [value or "" for name, value in attrs if name == "href"]
+        assert all(link.startswith("#") for link in links)
+        assert tag not in ("script", "link", "iframe")
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_report_is_one_self_contained_page(evaluated: Path) -> None:
+    text = (evaluated / "results/report.html").read_text("utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert len(page.loads) == 14
+    assert all(load.startswith("data:image/png;base64,") for load in page.loads)
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert not re.search(r"url\(|@import|https?:", style)
+    assert str(metrics(evaluated)["emotion"]["fbank"]["linear"]["uar"])[:5] in text
+    assert "speaker 0: &lt;few&gt; utterances" in text
+    assert str(evaluated) not in text
+
+
+def test_the_report_quotes_only_what_the_stage_depends_on() -> None:
+    graph = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))
+    assert tuple(graph["stages"]["evaluate"]["params"]) == evaluate.SETTINGS
+
+
+def test_the_environment_stands_beside_the_report_and_not_in_it(trained: Path) -> None:
+    evaluate.main()
+    before = sha256(trained / "results/report.html")
+    runs.record("finetune --fold 0", 12.5)
+    evaluate.main()
+    assert sha256(trained / "results/report.html") == before
+    text = (trained / "results/environment.html").read_text("utf-8")
+    assert "finetune --fold 0" in text and "12.500" in text
+    assert importlib.metadata.version("torch") in text
+
+
+def test_a_shared_speaker_is_said_aloud(trained: Path) -> None:
+    path = trained / "artifacts/folds.csv"
+    path.write_text(path.read_text().replace("0,demo/u00127,train", "0,demo/u00127,test"))
+    evaluate.main()
+    assert metrics(trained)["protocol"]["speaker_independent"] is False
+    assert "not speaker-independent" in (trained / "results/report.html").read_text("utf-8")
+
+
+def test_predictions_of_other_folds_are_refused(trained: Path) -> None:
+    folder = trained / "artifacts/classifiers/pretrained/full"
+    shutil.copy(folder / "1/predictions.csv", folder / "0/predictions.csv")
+    with pytest.raises(
+        PipelineError, match=r"full/0/predictions\.csv: demo/u00064 is tested there"
+    ):
+        evaluate.main()
+
+
+def test_branches_may_be_off(trained: Path) -> None:
+    configure(trained, cached=[], pretrained=[], retrained=[])
+    evaluate.main()
+    assert metrics(trained)["emotion"] == {}
+    assert sorted(p.name for p in (trained / "results/plots").iterdir()) == [
+        "corpus-demo.png",
+        "embeddings-fbank.png",
+        "layers.png",
+        "share-architectures.png",
+        "share-fbank-cnn-lstm-attention.png",
+        "units.png",
+    ]
+
+
+def test_without_folds_there_are_no_classifiers(trained: Path) -> None:
+    path = trained / "params.yaml"
+    params = YAML().load(path.read_text("utf-8")) | {"folds": [], "adapted": []}
+    with path.open("w", encoding="utf-8") as file:
+        YAML().dump(params, file)
+    evaluate.main()
+    assert metrics(trained)["emotion"] == {}
+    assert metrics(trained)["share"]["fbank"]["cnn-lstm-attention"]["rho"] > 0.2
+
+
+def test_a_missing_fold_leaves_old_results_untouched(trained: Path) -> None:
+    evaluate.main()
+    before = sha256(trained / "results/metrics.json")
+    (trained / "artifacts/classifiers/retrained/full/1/predictions.csv").unlink()
+    with pytest.raises(PipelineError, match=r"retrained/full/1/predictions\.csv: No such file"):
+        evaluate.main()
+    assert sha256(trained / "results/metrics.json") == before

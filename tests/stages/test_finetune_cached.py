@@ -1,0 +1,110 @@
+"""finetune_cached: what trains on the embeddings that `extract` wrote."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from pipeline.cli.preset import merged
+from pipeline.encoders import encoder as encoders
+from pipeline.ground import params
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.params import load
+from pipeline.methods import adaptation, classifier
+from pipeline.methods.classifier import Classifier
+from pipeline.methods.emotion_head import Design
+from pipeline.methods.finetuning import FinetuneParams
+from pipeline.splits.task import Example, of_role
+from pipeline.training.fit import Fit
+from pipeline.training.waves import Waves
+from pipeline.work.seeds import derive
+from stages import extract, finetune_cached
+from tests.methods.test_classifier import LARGE
+from tests.speech import extracted_tones, small_encoder
+
+OVERLAY = """
+corpora: [tones]
+task: {classes: [angry, sad], merge: {}}
+extract: {dtype: float32}
+finetune:
+  methods:
+    linear: {pooling: mean, c: [0.1]}
+    frozen: {training: {learning_rate: 1e-2}}
+    lora-classifier: {training: {learning_rate: 1e-2}}
+"""
+FRAMES = "finetune: {methods: {frozen: {model: {head: bilstm}}}}"
+
+
+@pytest.fixture
+def found(project: Path) -> list[Example]:
+    return extracted_tones(OVERLAY, 30)
+
+
+def test_linear_is_scikit_learn_on_the_cached_means(found: list[Example]) -> None:
+    finetune_cached.main("fbank", "linear", 0)
+    with h5py.File("artifacts/embeddings/fbank/tones.h5") as file:
+        means = dict(zip(file["clip"].asstr()[:], file["mean_last"][:], strict=True))
+    inputs = np.stack([means[e.clip.clip] for e in found])
+    roles, labels = (np.array([getattr(e, n) for e in found]) for n in ("role", "label"))
+    train = roles == "train"
+    scaled = (inputs - inputs[train].mean(0)) / inputs[train].std(0)
+    peer = LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000)
+    expected = peer.fit(scaled[train], labels[train]).predict_log_proba(scaled)
+    at = {e.clip.utterance: row for row, e in enumerate(found)}
+    with Path("artifacts/classifiers/fbank/linear/0/predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == (~train).sum()
+    for row in rows:
+        got = [float(row["angry"]), float(row["sad"])]
+        np.testing.assert_allclose(got, expected[at[row["utterance"]]], atol=1e-3)
+
+
+def test_embeddings_that_are_not_there_are_named(found: list[Example]) -> None:
+    with pytest.raises(PipelineError, match=r"embeddings/tiny/tones\.h5: no such file"):
+        finetune_cached.main("tiny", "linear", 0)
+
+
+@pytest.mark.parametrize("method", ["frozen", "lora-classifier"])
+@pytest.mark.parametrize("style", [{}, LARGE], ids=["base", "large"])
+def test_cached_means_train_what_the_encoder_in_the_loop_would(
+    found: list[Example], method: str, style: dict[str, Any]
+) -> None:
+    base = small_encoder(Path("artifacts/encoders/tiny"), **style)
+    extract.main("tiny", "tones")
+    finetune_cached.main("tiny", method, 0)  # type: ignore[arg-type]
+    folder = Path(f"artifacts/classifiers/tiny/{method}/0")
+    design = Design.read(folder)
+    body = encoders.load(base)
+    settings = getattr(load("finetune", FinetuneParams).methods, method.replace("-", "_")).training
+    Path("live").mkdir()
+    seed = derive(load("seed", int), "finetune", 0)
+    fit = Fit(settings, seed, torch.device("cpu"), 60.0, Path("live"), Waves(body))
+    torch.manual_seed(derive(seed, "init"))
+    live = Classifier(body, design)
+    before = body.state_dict()["encoder.layers.0.final_layer_norm.weight"].clone()
+    history = fit.run(
+        live,
+        of_role(found, "train"),
+        of_role(found, "dev"),
+        lambda: adaptation.score(fit, live, of_role(found, "dev")),
+    )
+    assert history[-1]["train_loss"] < 0.9 * history[0]["train_loss"]
+    assert torch.equal(body.state_dict()["encoder.layers.0.final_layer_norm.weight"], before)
+    # Adam follows the sign of gradients that are rounding, so weights drift apart a little.
+    expected = adaptation.logits(fit, live, found)
+    cached = adaptation.logits(fit, classifier.load(folder), found)
+    np.testing.assert_allclose(cached, expected, rtol=1e-3, atol=1e-3)
+    assert np.abs(expected).max() > 0.1
+
+
+def test_a_head_that_reads_frames_is_refused_by_name(found: list[Example]) -> None:
+    text = Path("params.yaml").read_text("utf-8")
+    Path("params.yaml").write_text(merged(text, FRAMES), "utf-8")
+    params.read.cache_clear()
+    with pytest.raises(PipelineError, match=r"finetune\.methods\.frozen\.model\.head"):
+        finetune_cached.main("fbank", "frozen", 0)

@@ -1,0 +1,107 @@
+"""plan: what is switched off leaves the pooled folders, what is active stays untouched."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.ground import files, params
+from pipeline.ground.errors import PipelineError
+from stages import plan
+
+
+def edit(old: str, new: str) -> None:
+    path = Path("params.yaml")
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), "utf-8")
+    params.read.cache_clear()
+
+
+def touch(name: str) -> Path:
+    path = Path("artifacts") / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(name)
+    return path
+
+
+ACTIVE = (
+    "clips/demo/manifest.csv",
+    "embeddings/fbank/demo.h5",
+    "classifiers/fbank/linear/0/predictions.csv",
+    "classifiers/pretrained/full/1/predictions.csv",
+    "classifiers/retrained/full/0/model.safetensors",
+    "share/fbank/cnn-lstm-attention/predictions.csv",
+    "multitask/7/model.safetensors",
+    "probes/tiny/layers.csv",
+    "units/1/units.h5",
+)
+STALE = (
+    "clips/emodb/manifest.csv",
+    "embeddings/fbank/emodb.h5",
+    "embeddings/mfcc/demo.h5",
+    "probes/mfcc/layers.csv",
+    "units/7/units.h5",
+    "classifiers/fbank/linear/2/predictions.csv",
+    "classifiers/retrained/lora-qkv/0/predictions.csv",
+    "classifiers/pretrained/stray.csv",
+    "share/tiny/cnn-lstm/predictions.csv",
+)
+
+
+def test_only_inactive_outputs_of_pooled_folders_go(project: Path) -> None:
+    kept, stale = [touch(name) for name in ACTIVE], [touch(name) for name in STALE]
+    plan.main()
+    assert all(path.is_file() for path in kept)
+    assert not any(path.exists() for path in stale)
+
+
+def test_the_record_follows_the_lists_alone(project: Path) -> None:
+    plan.main()
+    first = Path("artifacts/plan/results.json").read_bytes()
+    touch("clips/emodb/manifest.csv")
+    plan.main()
+    assert Path("artifacts/plan/results.json").read_bytes() == first
+    assert files.read_json(Path("artifacts/plan/corpora.json")) == ["demo"]
+
+
+def test_raw_data_that_dvc_can_fetch_need_not_be_there(project: Path) -> None:
+    edit("- demo\n", "- emodb\n")
+    Path("data/raw").mkdir(parents=True)
+    Path("data/raw/emodb.dvc").touch()
+    plan.main()
+    assert files.read_json(Path("artifacts/plan/corpora.json")) == ["emodb"]
+
+
+def test_empty_lists_leave_empty_folders(project: Path) -> None:
+    edit("pseudo-labels: full, lora-qkv\n  - full", "pseudo-labels: full, lora-qkv\n    []")
+    touch("classifiers/retrained/full/0/predictions.csv")
+    plan.main()
+    assert not Path("artifacts/classifiers/retrained").exists()
+    assert Path("artifacts/classifiers").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("- demo\n", "- demmo\n", "corpora has 'demmo', which corpus does not define"),
+        ("pretrained: tiny", "pretrained: hubert-base", "pretrained has 'hubert-base'"),
+        (
+            "features:           # the encoders whose embeddings are cached\n- fbank",
+            "features:\n- mfcc\n- fbank",
+            "features has 'mfcc', which encoders",
+        ),
+        ("- demo\n", "- demo\n- demo\n", "corpora has 'demo' twice"),
+        ("retrain\n- 0\n", "retrain\n- 2\n", "adapted has 2, which folds does not define"),
+        ("- 0\n", "- -1\n", "folds.0 must be greater than or equal to 0"),
+        ("- demo\n", "- emodb\n", "data/raw/emodb: no such folder, put the corpus there"),
+        ("`corpus`\n- demo\n", "`corpus`\n  []\n", "corpora is empty, name a corpus"),
+        ("  - linear\n", "  - full\n", "methods.cached.0 must be 'linear', 'frozen' or "),
+        ("  - cnn-lstm-attention\n", "  - lstm\n", "share.heads has 'lstm', which share.model"),
+    ],
+)
+def test_a_name_that_nothing_defines_is_one_line(
+    project: Path, old: str, new: str, message: str
+) -> None:
+    edit(old, new)
+    with pytest.raises(PipelineError, match=message):
+        plan.main()

@@ -1,0 +1,168 @@
+"""The stage `split` on manifests: each scheme, the check on the written file, its errors."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.corpora import manifest
+from pipeline.corpora.manifest import CLIPS, Clip
+from pipeline.ground import params
+from pipeline.ground.errors import PipelineError
+from pipeline.splits import folds
+from stages import split
+from tests.splits.test_partition import corpus
+
+
+@pytest.fixture(autouse=True)
+def _fresh_params() -> None:
+    params.read.cache_clear()
+
+
+def configure(project: Path, **keys: str) -> None:
+    path = project / "params.yaml"
+    lines = path.read_text("utf-8").splitlines()
+    section = lines.index("split:")
+    for key, value in keys.items():
+        at = next(n for n in range(section, len(lines)) if lines[n].startswith(f"  {key}:"))
+        lines[at] = f"  {key}: {value}"
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    params.read.cache_clear()
+
+
+def publish(clips: list[Clip], name: str = "demo") -> list[Clip]:
+    (CLIPS / name).mkdir(parents=True, exist_ok=True)
+    manifest.write(CLIPS / name / "manifest.csv", clips)
+    return clips
+
+
+def test_the_committed_setting_leaves_sessions_out(project: Path) -> None:
+    clips = publish(corpus("demo"))
+    split.main()
+    for number in range(4):
+        roles = folds.read(number)
+        assert set(roles) == {c.clip for c in clips}
+        assert {c.session for c in clips if roles[c.clip] == "test"} == {str(number + 1)}
+        assert len({c.speaker for c in clips if roles[c.clip] == "dev"}) == 1
+
+
+def test_a_stale_corpus_on_disk_does_not_leak_in(project: Path) -> None:
+    clips = publish(corpus("demo"))
+    publish(corpus("stale"), "stale")
+    split.main()
+    assert set(folds.read(0)) == {c.clip for c in clips}
+
+
+def test_the_file_is_the_same_bytes_every_time(project: Path) -> None:
+    publish(corpus("demo"))
+    written = []
+    configure(project, by="speaker", count="3")
+    for seed in ("1", "1", "2"):
+        path = project / "params.yaml"
+        path.write_text(re.sub(r"(?m)^seed: \d+", f"seed: {seed}", path.read_text()))
+        params.read.cache_clear()
+        split.main()
+        written.append(folds.FOLDS.read_bytes())
+    assert written[0] == written[1] == written[2]
+
+
+def test_published_and_given_folds(project: Path) -> None:
+    publish(corpus("demo", speakers=3, takes=1))
+    roles = ["train", "test", "train"]
+    lines = [
+        f"0,demo/{n}-{e}-0,{roles[n - 1]}" for n in (1, 2, 3) for e in ("angry", "happy", "sad")
+    ]
+    (CLIPS / "demo/published.csv").write_text("\n".join(["fold,utterance,role", *lines]) + "\n")
+    configure(project, by="published", count="all", dev="speaker")
+    split.main()
+    assert set(folds.read(0).values()) == {"train", "dev", "test"}
+    configure(project, by="given", dev="none")
+    Path("data").mkdir()
+    Path("data/folds.csv").write_text("fold,role,speaker\n0,test,demo/1\n0,train,demo/2\n")
+    split.main()
+    assert {name.split("-")[0]: role for name, role in folds.read(0).items()} == {
+        "demo/1": "test",
+        "demo/2": "train",
+    }
+
+
+def test_a_given_split_that_shares_a_speaker_is_refused_and_nothing_is_written(
+    project: Path,
+) -> None:
+    publish(corpus("demo", speakers=2, takes=1))
+    Path("data").mkdir()
+    Path("data/folds.csv").write_text(
+        "fold,role,utterance\n0,test,demo/1-sad-0\n0,train,demo/1-happy-0\n"
+    )
+    configure(project, by="given", count="all", dev="none")
+    with pytest.raises(PipelineError, match="share their speaker"):
+        split.main()
+    assert not folds.FOLDS.exists()
+
+
+def test_equal_audio_in_two_corpora_is_refused_across_roles(project: Path) -> None:
+    clips = corpus("demo", speakers=4, takes=1)
+    copied = corpus("copy", speakers=4, takes=1)
+    publish(clips)
+    publish(
+        [Clip(**{**vars(c), "sha256": d.sha256}) for c, d in zip(copied, clips, strict=True)],
+        "copy",
+    )
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("\n- demo\n", "\n- demo\n- copy\n", 1))
+    configure(project, by="corpus", count="all", dev="none")
+    with pytest.raises(PipelineError, match="share their audio") as caught:
+        split.main()
+    assert "copy/1-angry-0" in str(caught.value) and "demo/1-angry-0" in str(caught.value)
+
+
+def test_equal_audio_in_two_corpora_is_told_where_it_is_in_one_role(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = corpus("demo", speakers=2, takes=6)
+    publish(clips)
+    copied = corpus("copy", speakers=2, takes=6)
+    publish(
+        [Clip(**{**vars(c), "sha256": d.sha256}) for c, d in zip(copied, clips, strict=True)],
+        "copy",
+    )
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("\n- demo\n", "\n- demo\n- copy\n", 1))
+    configure(project, by="given", count="all", dev="none")
+    Path("data").mkdir()
+    rows = [f"0,{r},{c}/{n}" for c in ("demo", "copy") for n, r in ((1, "test"), (2, "train"))]
+    Path("data/folds.csv").write_text("\n".join(["fold,role,speaker", *rows]) + "\n")
+    split.main()
+    told = [line for line in capsys.readouterr().err.splitlines() if "the same audio" in line]
+    assert told[0] == "the same audio: copy/1-angry-0, demo/1-angry-0"
+    assert told[10:] == [f"the same audio: {len(clips) - 10} more groups across corpora"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"count": "5"}, "split.count must be 2 to 4"),
+        ({"count": "1"}, "split.count must be 2 to 4"),
+        ({"by": "sesion"}, "split.by must be"),
+        ({"by": "random"}, "by random with a count of 2 or more"),
+        ({"dev": "random"}, "unless by is random"),
+        ({"by": "published"}, "demo: no published folds are known"),
+    ],
+)
+def test_settings_that_cannot_be_met_are_one_line(
+    project: Path, keys: dict[str, str], told: str
+) -> None:
+    publish(corpus("demo"))
+    configure(project, **keys)
+    with pytest.raises(PipelineError, match=told):
+        split.main()
+
+
+def test_random_folds_share_speakers_knowingly(project: Path) -> None:
+    clips = publish(corpus("demo"))
+    configure(project, by="random", count="5", dev="random")
+    split.main()
+    roles = folds.read(4)
+    assert set(roles.values()) == {"train", "dev", "test"}
+    speakers = [{c.speaker for c in clips if roles[c.clip] == r} for r in ("train", "test")]
+    assert speakers[0] & speakers[1]
