@@ -28,8 +28,7 @@ import torch  # noqa: E402
 
 from benchmarks.memory import peak_mib  # noqa: E402
 from benchmarks.speech import as_long_as_iemocap, clip_of, length_s, recordings  # noqa: E402
-from pipeline.audio.decoding import Samples  # noqa: E402
-from pipeline.corpora.manifest import SAMPLE_RATE_HZ  # noqa: E402
+from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples  # noqa: E402
 from pipeline.embeddings.embedder import Embedder  # noqa: E402
 from pipeline.embeddings.extraction import Job, Kept  # noqa: E402
 from pipeline.embeddings.reader import Header  # noqa: E402
@@ -130,7 +129,7 @@ def _padded(model: Any, waves: Sequence[Samples]) -> list[np.ndarray[Any, Any]]:
         with torch.inference_mode():
             output = model(padded, attention_mask=valid, output_hidden_states=True)
         for row, wave in zip(output.hidden_states[index], batch, strict=True):
-            found.append(row[: encoder.frame_count(len(wave))].numpy())
+            found.append(row[: layout.frame_count(len(wave))].numpy())
     return found
 
 

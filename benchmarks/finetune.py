@@ -31,9 +31,10 @@ import torch  # noqa: E402
 
 from benchmarks.memory import peak_mib  # noqa: E402
 from benchmarks.speech import length_s, recordings  # noqa: E402
-from pipeline.audio.decoding import Samples, write_flac  # noqa: E402
+from pipeline.audio.flac import write_flac  # noqa: E402
+from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples  # noqa: E402
 from pipeline.cli.parameters import SHAPES  # noqa: E402
-from pipeline.corpora.manifest import CLIPS, SAMPLE_RATE_HZ, Clip  # noqa: E402
+from pipeline.corpora.manifest import CLIPS, Clip  # noqa: E402
 from pipeline.encoders import encoder  # noqa: E402
 from pipeline.methods import classifier, emotion_head  # noqa: E402
 from pipeline.methods.cached_head import Batch, CachedHead  # noqa: E402

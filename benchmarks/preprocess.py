@@ -21,9 +21,9 @@ import numpy.typing as npt
 import typer
 
 from pipeline.audio import augmentation
-from pipeline.audio.decoding import Samples, read_clip, write_flac
+from pipeline.audio.flac import read_clip, write_flac
+from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
 from pipeline.corpora import audit, manifest, prepare, registry
-from pipeline.corpora.manifest import SAMPLE_RATE_HZ
 from pipeline.ground.stage import set_threads
 
 Clocks = npt.NDArray[np.float64]
@@ -88,7 +88,7 @@ def _ours(corpus: Path, parser: str, target: Path, workers: int) -> None:
     parsed = registry.parse(parser, corpus)
     made = list(prepare.prepare_all(parsed.rows, SETTINGS, places, workers))
     outcome = audit.settle(parsed, made)
-    audit.report("corpus", registry.CORPORA[parser], outcome)
+    audit.report("corpus", registry.corpus_of(parser), outcome)
     clips = [clip for p in outcome.kept for clip in prepare.clips_of(p, "corpus", "en")]
     manifest.write(target / "manifest.csv", clips)
 

@@ -39,13 +39,15 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from pipeline.corpora.manifest import Clip
 from pipeline.embeddings.batches import of_epoch
-from pipeline.embeddings.frames import Batch, Frames, Scale, ScaledFrames
+from pipeline.embeddings.frames import Frames, Scale
 from pipeline.embeddings.reader import Embedding, Embeddings, Header
 from pipeline.embeddings.writer import write
 from pipeline.methods.networks.cnn_lstm import Design
-from pipeline.methods.networks.regression import untrained
-from pipeline.splits.shares import Rated, Sample, Training
+from pipeline.methods.networks.regression import Batch, ScaledFrames, untrained
+from pipeline.splits.shares import Rated, Sample
+from pipeline.training import loop
 from pipeline.training.fit import Fit
+from stages.share import TrainingParams
 
 SLOTS = 398
 FRAMES_PER_S = 50
@@ -165,7 +167,7 @@ def clip_of(number: int, frames: int) -> Clip:
 
 def ours(setting: Setting) -> Result:
     """One epoch of all nine; its one checkpoint, of the whole epoch, is not timed."""
-    training = Training(
+    training = TrainingParams(
         regressors="separate",
         standardize=False,
         epochs=1,
@@ -188,7 +190,8 @@ def ours(setting: Setting) -> Result:
         source = Timed(frames, Scale.of(frames, [], measured=False), watch)
         device, whole_s = torch.device(setting.device), BATCH * SLOTS / FRAMES_PER_S
         model = untrained(setting.design, Rated(EMOTIONS, few), joint=False, seed=1).to(device)
-        Fit(training, 1, device, whole_s, setting.folder, source).run(model, few, [])
+        fit = Fit(training, 1, device, whole_s, setting.folder, source)
+        loop.train(fit, model, few, [])
     padded = sum(len(rows) * max(lengths[row] for row in rows) for rows in plan)
     return Result(*watch.epoch(padded), f"{len(watch.laps)} of {len(plan)}")
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.audio.decoding import Samples, decode, write_flac
+from pipeline.audio.decoding import decode
+from pipeline.audio.flac import write_flac
+from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
 from pipeline.corpora import manifest
-from pipeline.corpora.manifest import SAMPLE_RATE_HZ, Clip
+from pipeline.corpora.manifest import Clip
 from pipeline.ground.errors import PipelineError
 
 # Utterances of IEMOCAP: mean and deviation, about; the shortest and the longest.

@@ -30,9 +30,9 @@ import transformers  # noqa: E402
 
 from benchmarks.memory import peak_mib  # noqa: E402
 from benchmarks.speech import as_long_as_iemocap, clip_of, length_s, recordings  # noqa: E402
-from pipeline.audio.decoding import read_clip  # noqa: E402
-from pipeline.corpora.manifest import SAMPLE_RATE_HZ  # noqa: E402
-from pipeline.encoders import encoder  # noqa: E402
+from pipeline.audio.flac import read_clip  # noqa: E402
+from pipeline.audio.formats import SAMPLE_RATE_HZ  # noqa: E402
+from pipeline.encoders import encoder, layout  # noqa: E402
 from pipeline.gmp.masked_prediction import MaskedPrediction  # noqa: E402
 from pipeline.gmp.multitask import Multitask  # noqa: E402
 from pipeline.methods.classifier import Classifier  # noqa: E402
@@ -238,7 +238,7 @@ class Bench:
     def units(self, clip: str) -> np.ndarray[Any, Any]:
         """Random units of a clip, (scales, frames)."""
         found = next(e.clip for e in self.found if e.clip.clip == clip)
-        frames = encoder.frame_count(round(found.duration_s * SAMPLE_RATE_HZ))
+        frames = layout.frame_count(round(found.duration_s * SAMPLE_RATE_HZ))
         rng = np.random.default_rng(0)
         return np.stack([rng.integers(0, scale, frames) for scale in SCALES])
 

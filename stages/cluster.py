@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from pydantic import Field, field_validator
 
+from pipeline.audio import formats
 from pipeline.corpora import manifest
 from pipeline.encoders import layout
 from pipeline.encoders.layers import Layer
@@ -60,7 +61,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
         sample = sampling.draw(frames, layer, trained, total, seed)
         codebooks = kmeans.fit(sample, params.scales, params.iterations, seed, device)
         del sample
-        first_s = layout.FIELD_SAMPLES / 2 / manifest.SAMPLE_RATE_HZ
+        first_s = layout.FIELD_SAMPLES / 2 / formats.SAMPLE_RATE_HZ
         spoken = phones.frames(
             phones.read(corpora), frames.clips, frames.offsets, frames.hop_s, first_s
         )

@@ -2,7 +2,7 @@
 
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from pydantic import Field, field_validator
@@ -20,17 +20,7 @@ RAW = Path("data/raw")
 class CorpusParams(Section):
     """One corpus of the section ``corpus``: which parser reads it, and its language."""
 
-    parser: Literal[
-        "demo",
-        "ravdess",
-        "crema-d",
-        "tess",
-        "savee",
-        "iemocap",
-        "emodb",
-        "emotion-share",
-        "table",
-    ]
+    parser: registry.Parser
     language: str
 
 
@@ -64,7 +54,7 @@ def main(
         seed=load("seed", int),
     )
     raw = RAW / corpus
-    known = registry.CORPORA[definition.parser]
+    known = registry.corpus_of(definition.parser)
     parsed = registry.parse(definition.parser, raw)
     version = load("numerics_version", int)
     scratch = files.scratch(stage.resume_key("preprocess", repr(settings), version))

@@ -18,6 +18,7 @@ from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run
 from pipeline.splits import folds, shares
 from pipeline.training import predictions
+from pipeline.training.settings import Optimization
 from pipeline.work.seeds import derive
 
 Head = Literal["cnn-lstm", "cnn-lstm-attention"]
@@ -47,6 +48,17 @@ class ModelParams(Section):
         return values | {"feed_forward": values["feed_forward"][head]}
 
 
+class TrainingParams(Optimization):
+    """``share.training``.
+
+    ``regressors`` is separate for one network per emotion, as in the paper, or joint for one with
+    an output per emotion.
+    """
+
+    regressors: Literal["separate", "joint"]
+    standardize: bool
+
+
 class ShareParams(Section):
     """The ``share`` section."""
 
@@ -55,7 +67,7 @@ class ShareParams(Section):
     fold: Annotated[int, Field(ge=0)]
     layer: Layer
     model: ModelParams
-    training: shares.Training
+    training: TrainingParams
 
 
 def main(
@@ -68,10 +80,11 @@ def main(
     made = _provenance(features)
     rated = shares.rated(clips, folds.read(params.fold))
 
-    from pipeline.embeddings.frames import Frames, Scale, ScaledFrames
+    from pipeline.embeddings.frames import Frames, Scale
     from pipeline.embeddings.reader import opened
     from pipeline.methods.networks import regression
     from pipeline.methods.networks.cnn_lstm import Design
+    from pipeline.training import loop
     from pipeline.training.fit import Fit
 
     seed = derive(load("seed", int), "share", params.fold)
@@ -82,12 +95,12 @@ def main(
         scale = Scale.of(frames, train, settings.standardize)
         headers = [asdict(header) for header in frames.headers]
         inputs = [design.model_dump(), params.layer, rated.digest(), headers]
-        source = ScaledFrames(frames, scale)
+        source = regression.ScaledFrames(frames, scale)
         fit = Fit.prepare("share", settings, seed, inputs, source, rated.samples)
         joint = settings.regressors == "joint"
         model = regression.untrained(design, rated, joint, seed).to(fit.device)
         target = manifest.ARTIFACTS / "share" / features / head
-        history = fit.run(model, train, dev, target=target)
+        history = loop.train(fit, model, train, dev, target=target)
         if not fit.processes.main:
             return
         scored = rated.of_role("dev", "test")

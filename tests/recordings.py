@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pipeline.audio.decoding import Samples
+from pipeline.audio.formats import Samples
 from pipeline.corpora.manifest import Clip
 
 

@@ -42,9 +42,17 @@ def _names(module: str, tree: ast.Module) -> dict[str, Any]:
     names = dict(vars(importlib.import_module(module)))
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline."):
-            other = importlib.import_module(str(node.module))
-            names |= {alias.name: getattr(other, alias.name) for alias in node.names}
+            for alias in node.names:
+                names[alias.name] = _imported(str(node.module), alias.name)
     return names
+
+
+def _imported(module: str, name: str) -> Any:
+    """What ``from module import name`` gives."""
+    try:
+        return importlib.import_module(f"{module}.{name}")
+    except ModuleNotFoundError:
+        return getattr(importlib.import_module(module), name)
 
 
 def matches(pattern: tuple[str, ...], path: tuple[Any, ...]) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.audio.decoding import write_flac
+from pipeline.audio.flac import write_flac
 from pipeline.cli.preset import merged
 from pipeline.corpora import manifest
 from pipeline.corpora.manifest import Clip

@@ -1,5 +1,6 @@
 """dvc.yaml, params.yaml and the code tell one story."""
 
+import graphlib
 import subprocess
 import sys
 
@@ -11,6 +12,11 @@ from pipeline.ground.params import KEYS
 
 ROOT = code.ROOT
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+IMPORTS = {
+    module: {name for name in code.imports(path) if name in found}
+    for found in [code.modules("pipeline")]
+    for module, path in found.items()
+}
 MODULES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
 
 # In the order of the data's way: a room imports from itself and from those before it.
@@ -91,6 +97,27 @@ def test_rooms_are_small_and_their_inits_empty() -> None:
         assert init.read_text("utf-8") == ""
         modules = len(list(init.parent.glob("[a-z]*.py")))
         assert modules <= MOST_MODULES or init.parent.name == "parsers", init.parent
+
+
+def test_imports_point_up_the_list_of_rooms_only() -> None:
+    for module, imported in IMPORTS.items():
+        for other in imported:
+            order = [ROOMS.index(name.split(".")[1]) for name in (other, module)]
+            assert order == sorted(order), f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("graph", ["modules", "folders"])
+def test_no_cycle(graph: str) -> None:
+    if graph == "modules":
+        edges = IMPORTS
+    else:
+        edges = {}
+        for module, imported in IMPORTS.items():
+            folder = module.rpartition(".")[0]
+            others = {other.rpartition(".")[0] for other in imported} - {folder}
+            edges[folder] = edges.get(folder, set()) | others
+    # Raises CycleError, which names the cycle.
+    graphlib.TopologicalSorter(edges).prepare()
 
 
 @pytest.mark.parametrize("module", MODULES)

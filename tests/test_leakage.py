@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.audio.decoding import write_flac
+from pipeline.audio.flac import write_flac
 from pipeline.cli.preset import merged
 from pipeline.corpora import manifest
 from pipeline.ground import params

@@ -40,7 +40,7 @@ SHOW += ["--drop", ".*(war|f1|eer)|.*/|Created|State|Executor"]
 READ = """
 import h5py
 from pathlib import Path
-from pipeline.embeddings import Embeddings
+from pipeline.embeddings.reader import Embeddings
 path = Path("artifacts/embeddings/fbank/demo.h5")
 with h5py.File(path, "r") as file, Embeddings(path) as ours:
     start, stop = file["offsets"][:2]

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, Field
 
-from pipeline.audio.decoding import Samples, resample
-from pipeline.corpora.manifest import SAMPLE_RATE_HZ
+from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
+from pipeline.audio.resampling import resample
 from pipeline.ground.params import Section
 from pipeline.work.seeds import derive
 

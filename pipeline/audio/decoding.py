@@ -1,36 +1,25 @@
-"""Decoding and encoding: from any source file to mono 16 kHz samples, and clips as FLAC.
+"""Decoding: from any source file to mono 16 kHz samples.
 
-`preprocess` decodes corpora with `decode` and writes clips with `write_flac`; extraction and
-training read them back with `read_clip`. Samples are float32 in [-1, 1] throughout.
+`preprocess` decodes corpora with `decode`. Samples are float32 in [-1, 1].
 """
 
-import hashlib
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
-import soxr
 
 from pipeline.audio.containers import RejectedError, inspect
-from pipeline.corpora.manifest import SAMPLE_RATE_HZ
-from pipeline.ground.errors import PipelineError
+from pipeline.audio.formats import MIN_SAMPLES, SAMPLE_RATE_HZ, Samples
+from pipeline.audio.resampling import resample
 
-Samples = npt.NDArray[np.float32]
-
-# The encoders' receptive field: a shorter clip has no frame.
-MIN_SAMPLES = 400
 # The quietest real speech met is at -55 dBFS (RAVDESS, loudest 25 ms); one 16-bit step at -90.
 SILENCE_DBFS = -70.0
 # A GiB as float32, 50 minutes of 44.1 kHz stereo: a few kB of FLAC can hold hours of silence in
 # eight channels at 655 kHz.
 MAX_SAMPLES = 2**28
 FULL_SCALE = 32767 / 32768
-# Where the first metadata block, STREAMINFO, has the checksum of the samples (RFC 9639, 8.2).
-_FLAC_MD5 = slice(26, 42)
 
 
 @dataclass(frozen=True)
@@ -73,12 +62,6 @@ def decode(
     return (mono if rate == SAMPLE_RATE_HZ else resample(mono, rate, SAMPLE_RATE_HZ)), source
 
 
-def resample(samples: Samples, from_hz: float, to_hz: float) -> Samples:
-    """Band-limited resampling of a mono signal (soxr, HQ)."""
-    resampled: Samples = soxr.resample(samples, from_hz, to_hz, quality="HQ")
-    return resampled
-
-
 def require_speech(path: Path, samples: Samples) -> None:
     """Check that 16 kHz samples are long and loud enough to hold any speech.
 
@@ -95,58 +78,6 @@ def require_speech(path: Path, samples: Samples) -> None:
     loudest = float(np.einsum("ij,ij->i", centred, centred).max()) / MIN_SAMPLES
     if loudest <= 10 ** (SILENCE_DBFS / 10):
         raise RejectedError(path, "silent", f"no 25 ms above {SILENCE_DBFS:.0f} dBFS")
-
-
-def encode_flac(samples: Samples) -> tuple[bytes, str]:
-    """16 kHz samples as a 16-bit FLAC file, and the SHA-256 of the 16-bit samples.
-
-    The same samples give the same bytes, and 16-bit sources pass through without loss.
-    """
-    pcm = _pcm(samples)
-    encoded = io.BytesIO()
-    soundfile.write(encoded, pcm, SAMPLE_RATE_HZ, subtype="PCM_16", format="FLAC")
-    return encoded.getvalue(), hashlib.sha256(pcm.tobytes()).hexdigest()
-
-
-def as_stored(samples: Samples) -> Samples:
-    """The samples as a clip's file gives them back: of 16 bits."""
-    stored: Samples = _pcm(samples) * np.float32(1 / 32768)
-    return stored
-
-
-def write_flac(path: Path, samples: Samples) -> str:
-    """Write a clip; the SHA-256 of its 16-bit samples is returned."""
-    encoded, sha256 = encode_flac(samples)
-    path.write_bytes(encoded)
-    return sha256
-
-
-def read_clip(path: Path) -> Samples:
-    """Read one of our clips: float32 samples of shape (samples,) at 16 kHz.
-
-    Raises:
-        PipelineError: The file is missing, damaged (FLAC checksums its frames) or not a clip.
-    """
-    try:
-        samples, rate = soundfile.read(path, dtype="int16")
-    except (soundfile.LibsndfileError, MemoryError) as error:
-        reason = getattr(error, "error_string", "a length beyond memory").rstrip(".")
-        raise PipelineError(f"{path}: {reason}, run `dvc repro preprocess`") from None
-    if rate != SAMPLE_RATE_HZ or samples.ndim != 1:
-        raise PipelineError(f"{path}: expected mono at 16 kHz, run `dvc repro preprocess`")
-    # A length that was cut in the header is in no frame's checksum.
-    with path.open("rb") as file:
-        told = file.read(_FLAC_MD5.stop)[_FLAC_MD5]
-    if hashlib.md5(samples.astype("<i2", copy=False), usedforsecurity=False).digest() != told:
-        raise PipelineError(f"{path}: damaged (MD5), delete it and run `dvc repro preprocess`")
-    clip: Samples = samples * np.float32(1 / 32768)
-    return clip
-
-
-def _pcm(samples: Samples) -> npt.NDArray[np.int16]:
-    pcm: npt.NDArray[np.int16]
-    pcm = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype("<i2")
-    return pcm
 
 
 def _part(

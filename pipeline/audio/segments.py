@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.audio.decoding import MIN_SAMPLES, Samples
+from pipeline.audio.formats import MIN_SAMPLES, Samples
 from pipeline.ground.params import Section
 
 FRAME_SAMPLES = 400

@@ -10,7 +10,6 @@ from pathlib import Path
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 
-SAMPLE_RATE_HZ = 16_000
 ARTIFACTS = Path("artifacts")
 CLIPS = ARTIFACTS / "clips"
 EMOTIONS = ("angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise")

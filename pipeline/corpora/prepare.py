@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.audio import decoding
+from pipeline.audio import decoding, flac, formats
 from pipeline.audio.augmentation import Augmentation, augmented
 from pipeline.audio.containers import RejectedError
+from pipeline.audio.formats import SAMPLE_RATE_HZ
 from pipeline.audio.segments import spans, speech_part
 from pipeline.corpora.entries import Row
-from pipeline.corpora.manifest import SAMPLE_RATE_HZ, Clip
+from pipeline.corpora.manifest import Clip
 from pipeline.ground import files
 from pipeline.work import pool
 from pipeline.work.store import Store
@@ -185,19 +186,19 @@ def _make(settings: Settings, path: Path, row: Row) -> tuple[Prepared, bytes]:
     except RejectedError as error:
         return Prepared(row, code=error.code, detail=error.detail), b""
     start, stop = speech_part(samples, settings.trim_db)
-    segments, flacs = [], []
+    segments, encodings = [], []
     for suffix, parent, begin, part in _parts(settings, row.utterance, samples[start:stop]):
         start_s = round(row.start_s + (start + begin) / SAMPLE_RATE_HZ, 6)
-        flac, checksum = decoding.encode_flac(part)
+        encoded, checksum = flac.encode_flac(part)
         duration_s = len(part) / SAMPLE_RATE_HZ
-        segments.append(Segment(suffix, parent, start_s, duration_s, checksum, len(flac)))
-        flacs.append(flac)
-    return Prepared(row, tuple(segments), source), b"".join(flacs)
+        segments.append(Segment(suffix, parent, start_s, duration_s, checksum, len(encoded)))
+        encodings.append(encoded)
+    return Prepared(row, tuple(segments), source), b"".join(encodings)
 
 
 def _parts(
-    settings: Settings, utterance: str, samples: decoding.Samples
-) -> Iterator[tuple[str, str | None, int, decoding.Samples]]:
+    settings: Settings, utterance: str, samples: formats.Samples
+) -> Iterator[tuple[str, str | None, int, formats.Samples]]:
     """Yield (suffix, parent's suffix, first sample, samples) of each clip and augmented child."""
     limit = round(settings.max_clip_s * SAMPLE_RATE_HZ)
     cuts = spans(len(samples), limit, settings.last_clip)

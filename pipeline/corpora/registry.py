@@ -1,38 +1,42 @@
-"""Every known corpus by parser name, and the checks that hold for all of them.
+"""Which module parses a corpus, and the checks that hold for all of them.
 
 `preprocess` calls `parse` on ``data/raw/<corpus>`` and decodes the rows it returns.
 """
 
 import filecmp
+import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pipeline.corpora.entries import Corpus, OutOfScope, Reject, Row
-from pipeline.corpora.parsers import (
-    crema_d,
-    demo,
-    emodb,
-    emotion_share,
-    iemocap,
-    ravdess,
-    savee,
-    table,
-    tess,
-)
 from pipeline.ground.errors import PipelineError
 
-CORPORA: dict[str, Corpus] = {
-    "demo": demo.CORPUS,
-    "ravdess": ravdess.CORPUS,
-    "crema-d": crema_d.CORPUS,
-    "tess": tess.CORPUS,
-    "savee": savee.CORPUS,
-    "iemocap": iemocap.CORPUS,
-    "emodb": emodb.CORPUS,
-    "emotion-share": emotion_share.CORPUS,
-    "table": table.CORPUS,
-}
+# Each is a module of `pipeline.corpora.parsers`, imported by its name alone: so the code of one
+# corpus does not hang on the parsers of the others (`pipeline.ground.code`).
+Parser = Literal[
+    "demo",
+    "ravdess",
+    "crema-d",
+    "tess",
+    "savee",
+    "iemocap",
+    "emodb",
+    "emotion-share",
+    "table",
+]
+
+
+def module_of(parser: str) -> str:
+    """The dotted name of the module that parses a corpus."""
+    return f"pipeline.corpora.parsers.{parser.replace('-', '_')}"
+
+
+def corpus_of(parser: str) -> Corpus:
+    """A parser, and what its corpus is known to hold."""
+    corpus: Corpus = importlib.import_module(module_of(parser)).CORPUS
+    return corpus
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def parse(parser: str, folder: Path) -> Parsed:
             f"{folder}: no such folder, put the corpus there (docs/corpora.md) and track it with "
             f"`dvc add {folder}`"
         )
-    entries = sorted(CORPORA[parser].parse(folder), key=lambda entry: entry.source)
+    entries = sorted(corpus_of(parser).parse(folder), key=lambda entry: entry.source)
     rows, copies = _unique(folder, (entry for entry in entries if isinstance(entry, Row)))
     if not rows:
         raise PipelineError(

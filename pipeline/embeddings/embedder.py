@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from pipeline.audio.decoding import Samples
-from pipeline.corpora.manifest import SAMPLE_RATE_HZ
+from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
 from pipeline.embeddings.batches import by_budget
 from pipeline.embeddings.reader import Embedding, Header
-from pipeline.encoders import encoder
+from pipeline.encoders import encoder, forward
 from pipeline.work.device import dtype, select
 
 
@@ -69,7 +68,7 @@ class Embedder:
     @torch.inference_mode()
     def _embed(self, waves: Sequence[Samples]) -> Iterator[Embedding]:
         tensors = [torch.from_numpy(wave) for wave in waves]
-        hidden, lengths = encoder.hidden(self._model, tensors, self._layers)
+        hidden, lengths = forward.hidden(self._model, tensors, self._layers)
         for row, length in enumerate(lengths.tolist()):
             own = {layer: states[row, :length] for layer, states in hidden.items()}
             yield Embedding(

@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from itertools import repeat
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from pipeline.audio.decoding import Samples, read_clip
+from pipeline.audio.flac import read_clip
+from pipeline.audio.formats import Samples
 from pipeline.corpora.manifest import Clip
 from pipeline.embeddings.reader import Embedding, Embeddings, Header, digest
 from pipeline.embeddings.writer import write
@@ -27,7 +29,6 @@ from pipeline.ground import files, stage
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import load
 from pipeline.ground.progress import say, track
-from pipeline.training.settings import Precision
 from pipeline.work import pool
 
 SHARD_S = 60.0
@@ -35,6 +36,7 @@ OPEN_SHARDS = 8
 # On a GPU: one thread decodes and one writes while a third has the device compute.
 GPU_THREADS = 3
 
+Precision = Literal["fp32", "bf16"]
 Embed = Callable[[Sequence[Samples]], Sequence[Embedding]]
 
 

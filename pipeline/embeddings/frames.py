@@ -1,26 +1,19 @@
-"""Cached frames as batches: read from HDF5 clip by clip, so memory does not grow with the corpus.
+"""Cached frames, read from HDF5 clip by clip, so that memory does not grow with the corpus.
 
-Between the embeddings that `extract` wrote and what trains on them, such as
-`pipeline.methods.networks.regression`.
+Between the embeddings that `extract` wrote and the networks that train on them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from pipeline.embeddings.batches import read_ahead
 from pipeline.embeddings.reader import Embeddings, Floats
 from pipeline.encoders.layers import Layer
 from pipeline.ground.errors import PipelineError
-from pipeline.splits.shares import Sample
-from pipeline.splits.task import Example
-
-# What names a clip.
-Item = Sample | Example
+from pipeline.splits.task import Item
 
 # A feature that never changes would otherwise be divided by zero.
 MIN_VARIANCE = 1e-8
@@ -73,39 +66,3 @@ class Scale:
         mean = total / count
         deviation = np.sqrt(np.maximum(squares / count - mean**2, MIN_VARIANCE))
         return cls(torch.from_numpy(mean).float(), torch.from_numpy(deviation).float())
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Clips that pass a network together.
-
-    ``frames`` (clips, frames, width) is zero on padding, ``lengths`` is (clips,), ``shares``
-    (clips, emotions) has NaN where a share is unknown.
-    """
-
-    examples: Sequence[Sample]
-    frames: Tensor
-    lengths: Tensor
-    shares: Tensor
-
-
-@dataclass(frozen=True)
-class ScaledFrames:
-    """The source of batches of rated clips."""
-
-    frames: Frames
-    scale: Scale
-
-    def batches(
-        self, groups: Iterable[Sequence[Sample]], device: torch.device, epoch: int
-    ) -> Iterator[Batch]:
-        """One batch per group, on ``device``; every epoch has the same."""
-
-        def read(members: Sequence[Sample]) -> Batch:
-            clips = [self.scale(torch.from_numpy(self.frames.read(sample))) for sample in members]
-            frames = pad_sequence(clips, batch_first=True)
-            lengths = torch.tensor([len(clip) for clip in clips])
-            shares = torch.tensor([sample.shares for sample in members])
-            return Batch(members, *(t.to(device) for t in (frames, lengths, shares)))
-
-        return read_ahead(read, groups)

@@ -18,7 +18,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.corpora.manifest import ARTIFACTS, SAMPLE_RATE_HZ, Clip
+from pipeline.audio.formats import SAMPLE_RATE_HZ
+from pipeline.corpora.manifest import ARTIFACTS, Clip
 from pipeline.embeddings.hdf5 import ClipFile
 from pipeline.encoders.layers import Layer, frames_name, mean_name
 from pipeline.ground import files

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field
 
-from pipeline.corpora.manifest import SAMPLE_RATE_HZ
+from pipeline.audio.formats import SAMPLE_RATE_HZ
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import Section
 

@@ -45,3 +45,8 @@ def weights_sha256(folder: Path) -> str:
     """The checksum of the weights, empty for a front end, which has none."""
     path = folder / WEIGHTS
     return files.sha256(path) if path.is_file() else ""
+
+
+def frame_count(samples: int) -> int:
+    """The number of frames of a clip; 0 below 400 samples."""
+    return max(0, (samples - FIELD_SAMPLES) // HOP_SAMPLES + 1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from pipeline.encoders import encoder as encoders
+from pipeline.encoders import forward
 from pipeline.ground.errors import PipelineError
 from pipeline.training import heads, losses
 from pipeline.training.masking import Spans
@@ -46,7 +46,7 @@ class MaskedPrediction(nn.Module):
             for example, u in zip(batch.examples, units, strict=True)
         ]
         given = [torch.from_numpy(mask) for mask in masks]
-        hidden, _ = encoders.hidden(self.encoder, batch.waves, ["last"], given)
+        hidden, _ = forward.hidden(self.encoder, batch.waves, ["last"], given)
         # The masked frames of all clips in one row: padding never reaches the loss. Their places
         # are found on the host, where the masks are: a GPU would be waited for.
         places = pad_sequence(given, batch_first=True).flatten().nonzero()[:, 0]
@@ -60,7 +60,7 @@ class MaskedPrediction(nn.Module):
         return torch.stack(parts).sum(), targets.shape[1]
 
     def _aligned(self, clip: str, wave: Tensor) -> npt.NDArray[np.integer[Any]]:
-        units, frames = self._units_of(clip), encoders.frames_in(wave)
+        units, frames = self._units_of(clip), forward.frames_in(wave)
         if units.shape[1] != frames:
             raise PipelineError(
                 f"artifacts/units: clip {clip!r} has {units.shape[1]} units for {frames} frames, "

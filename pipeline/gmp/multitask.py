@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.encoders import encoder as encoders
+from pipeline.encoders import forward
 from pipeline.training import heads, losses
 from pipeline.training.waves import Batch
 
@@ -27,7 +27,7 @@ class Multitask(nn.Module):
 
     def forward(self, waves: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Map clips, each (samples,), to logits of emotion (clips, classes) and gender."""
-        hidden, lengths = encoders.hidden(self.encoder, waves, ["last"])
+        hidden, lengths = forward.hidden(self.encoder, waves, ["last"])
         vectors = heads.mean_over_time(heads.run_lstm(self.lstm, hidden["last"], lengths), lengths)
         return self.emotion(vectors), self.gender(vectors)
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 
-from pipeline.audio.decoding import Samples
+from pipeline.audio.formats import Samples
 from pipeline.embeddings.reader import Embedding
 from pipeline.encoders import layout
 from pipeline.encoders.layers import Layer

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.audio import decoding
+from pipeline.audio import decoding, flac
+from pipeline.audio.formats import SAMPLE_RATE_HZ
 from pipeline.audio.segments import Cutting, spans, speech_part
-from pipeline.corpora.manifest import SAMPLE_RATE_HZ
 from pipeline.ground.errors import PipelineError
 from pipeline.inference.judge import Judge
 
@@ -70,7 +70,7 @@ def listen(judge: Judge, file: Path, cutting: Cutting) -> Heard:
     limit = round(cutting.max_clip_s * SAMPLE_RATE_HZ)
     cuts = [(start + a, start + b) for a, b in spans(stop - start, limit, cutting.last_clip)]
     # Clips are stored with 16 bits.
-    waves = [decoding.as_stored(samples[a:b]) for a, b in cuts]
+    waves = [flac.as_stored(samples[a:b]) for a, b in cuts]
     logits = np.concatenate([judge.logits([wave]) for wave in waves])
     clips = [_opinion(judge, *cut, row) for cut, row in zip(cuts, logits, strict=True)]
     return Heard(file, _opinion(judge, start, stop, logits.mean(0)), clips)

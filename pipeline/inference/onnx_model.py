@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from pipeline.corpora.manifest import SAMPLE_RATE_HZ
-from pipeline.encoders import encoder as encoders
+from pipeline.audio.formats import SAMPLE_RATE_HZ
+from pipeline.encoders import forward
 from pipeline.encoders.layout import FIELD_SAMPLES
 from pipeline.ground.errors import PipelineError
 from pipeline.methods.classifier import Classifier
@@ -34,7 +34,7 @@ class _OneWave(nn.Module):
             wave = (wave - wave.mean(1, keepdim=True)) / torch.sqrt(variance + 1e-7)
         encoder, design = self.model.encoder, self.model.design
         frames = encoder.feature_extractor(wave).transpose(1, 2)
-        hidden = encoders.hidden_of_one(encoder, frames, design.layers)
+        hidden = forward.hidden_of_one(encoder, frames, design.layers)
         means = [hidden[layer].mean(1) for layer in design.layers]
         return self.model.head.of_means(means)
 

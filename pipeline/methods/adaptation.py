@@ -17,7 +17,7 @@ from pipeline.ground.progress import say
 from pipeline.methods.finetuning import Job
 from pipeline.metrics import recalls
 from pipeline.splits.task import Example, of_role
-from pipeline.training import losses, predictions
+from pipeline.training import loop, losses, predictions
 from pipeline.training.fit import Fit
 
 
@@ -29,7 +29,7 @@ def run(job: Job, fit: Fit, model: Any, save: Callable[[Path], None]) -> None:
     """
     say(f"a new, untrained head for {len(job.task.classes)} classes")
     train, dev = of_role(job.found, "train"), of_role(job.found, "dev")
-    history = fit.run(model, train, dev, lambda: score(fit, model, dev), job.target)
+    history = loop.train(fit, model, train, dev, lambda: score(fit, model, dev), job.target)
     if not fit.processes.main:
         return
     scored = logits(fit, model, job.scored)

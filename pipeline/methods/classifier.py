@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.encoders import encoder as encoders
-from pipeline.encoders import layout
+from pipeline.encoders import forward, layout
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from pipeline.methods import emotion_head, lora
@@ -48,7 +48,7 @@ class Classifier(nn.Module):
     def forward(self, waves: Sequence[Tensor]) -> Tensor:
         """Map clips, each (samples,), to logits (clips, classes) in fp32."""
         layers = self.design.layers
-        hidden, lengths = encoders.hidden(self.encoder, waves, layers)
+        hidden, lengths = forward.hidden(self.encoder, waves, layers)
         logits: Tensor = self.head([hidden[layer] for layer in layers], lengths)
         return logits
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.corpora.manifest import SAMPLE_RATE_HZ
+from pipeline.audio.formats import SAMPLE_RATE_HZ
 from pipeline.ground import files
 from pipeline.methods.emotion_head import EmotionHead
 

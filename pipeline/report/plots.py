@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.corpora.manifest import Clip
-from pipeline.metrics.recalls import Floats
+from pipeline.metrics.arrays import Floats
 from pipeline.scoring.scores import Scores
 from pipeline.units import tally
 

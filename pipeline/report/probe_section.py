@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from pipeline.corpora.manifest import ARTIFACTS, Clip
 from pipeline.ground import files
-from pipeline.metrics.recalls import Floats
+from pipeline.metrics.arrays import Floats
 from pipeline.report import plots
 from pipeline.report.page import Section, Table
 from pipeline.scoring.evaluation import Run

@@ -16,9 +16,15 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from pipeline.corpora.manifest import Clip
-from pipeline.report import corpora_table, plots, probe_section, share_section, units_section
+from pipeline.report import (
+    corpora_table,
+    plots,
+    probe_section,
+    protocols_section,
+    share_section,
+    units_section,
+)
 from pipeline.report.page import Section, Table, interval, page
-from pipeline.scoring import protocols
 from pipeline.scoring.evaluation import Run
 from pipeline.scoring.scores import Scores
 
@@ -186,7 +192,7 @@ def reproduce(run: Run, _plots: Path) -> Section:
 SECTIONS: Sequence[Make] = (
     protocol,
     emotion,
-    protocols.section,
+    protocols_section.section,
     share_section.section,
     probe_section.layers,
     probe_section.places,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.ground.errors import PipelineError
-from pipeline.metrics import recalls
-from pipeline.metrics.recalls import Floats
+from pipeline.metrics import recalls, resampling
+from pipeline.metrics.arrays import Floats
 from pipeline.scoring.scores import Bootstrap, Predictions
 
 EXACT_SPEAKERS = 16  # up to which all sign flips are counted; above, DRAWS random ones
@@ -60,7 +60,7 @@ def compare(
     interval = p = None
     if weights is not None:
         drawn = [recalls.uar(np.tensordot(weights, c, 1)) for c in (counts_a, counts_b)]
-        interval = recalls.interval(drawn[1] - drawn[0])
+        interval = resampling.interval(drawn[1] - drawn[0])
         p = sign_flip(_contributions(counts_b - counts_a, pooled_a), bootstrap.seed)
     return Comparison(
         uar_a=float(recalls.uar(pooled_a)),

@@ -15,7 +15,7 @@ from pipeline.corpora import manifest
 from pipeline.corpora.manifest import Clip
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
-from pipeline.metrics.recalls import Floats
+from pipeline.metrics.arrays import Floats
 from pipeline.scoring import scores
 from pipeline.scoring.active import System
 from pipeline.scoring.scores import Bootstrap, Predictions, Scores

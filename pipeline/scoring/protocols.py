@@ -7,14 +7,11 @@ were the first. Where ``split.shared`` adds such folds, this is the gap between 
 from collections.abc import Mapping, Sequence
 
 from pipeline.corpora.manifest import Clip
-from pipeline.report.page import Section, Table, interval
 from pipeline.scoring import scores
 from pipeline.scoring.active import System
-from pipeline.scoring.evaluation import Run
 from pipeline.splits.folds import Fold
 
 Systems = dict[System, list[int]]
-SCORES = {"UAR": "uar", "accuracy": "war", "F1 macro": "f1_macro"}
 
 
 def separate(
@@ -36,31 +33,3 @@ def separate(
             beside[system] = shared
         main[system] = [fold for fold in used if fold in apart] or list(used)
     return main, beside
-
-
-def section(run: Run, _plots: object) -> Section | None:
-    """Each system under both protocols, and the gap; None where it has one."""
-    beside = {c.name: c.scores for c in run.shared}
-    if not beside:
-        return None
-    rows = []
-    for c in run.classifiers:
-        if c.name in beside:
-            ours, theirs = c.scores, beside[c.name]
-            row: list[object] = [f"{c.start} {c.method}"]
-            for key in SCORES.values():
-                row += [ours[key], theirs[key], theirs[key] - ours[key]]
-            rows.append([*row, interval(ours, "uar"), interval(theirs, "uar")])
-    header = ["start, method"]
-    for name in SCORES:
-        header += [name, f"{name}, shared", "gap"]
-    header += ["95\u00a0% of UAR", "95\u00a0%, shared"]
-    return Section(
-        "The same speakers on both sides",
-        [
-            "Beside the speaker-independent folds, the same methods on a random fifth of the "
-            "utterances, as one of the papers splits: its test speakers were heard in training. "
-            "These scores are not speaker-independent; the gap is what they overstate."
-        ],
-        [Table(header, rows)],
-    )

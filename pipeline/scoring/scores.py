@@ -16,8 +16,8 @@ import numpy.typing as npt
 from pipeline.corpora.manifest import Clip
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
-from pipeline.metrics import recalls
-from pipeline.metrics.recalls import Floats
+from pipeline.metrics import arrays, correlation, eer, recalls, resampling
+from pipeline.metrics.arrays import Floats
 
 Scores: TypeAlias = dict[str, Any]
 
@@ -63,7 +63,7 @@ class Bootstrap:
         """How often each resample holds each speaker; None where they are too few."""
         if speakers < MIN_SPEAKERS:
             return None
-        return recalls.resample(speakers, self.resamples, np.random.default_rng(self.seed))
+        return resampling.resample(speakers, self.resamples, np.random.default_rng(self.seed))
 
 
 def read_classifier(paths: Mapping[int, Path], classes: Sequence[str]) -> Predictions:
@@ -122,14 +122,14 @@ def classification(tested: Predictions, classes: Sequence[str], bootstrap: Boots
     weights = bootstrap.weights(count)
     if weights is not None:
         drawn = recalls.uar(np.tensordot(weights, each, 1))
-        found["uar_low"], found["uar_high"] = recalls.interval(drawn)
+        found["uar_low"], found["uar_high"] = resampling.interval(drawn)
     found |= {
         "uar_mean": float(np.mean(by_fold)),
         "uar_sd": float(np.std(by_fold, ddof=1)) if len(by_fold) > 1 else float("nan"),
         "war": float(recalls.war(pooled)),
         **{f"f1_{kind}": value for kind, value in recalls.f1(pooled).items()},
-        "eer": recalls.eer(tested.truth, tested.guess),
-        "eer_argmax": recalls.eer_argmax(pooled),
+        "eer": eer.eer(tested.truth, tested.guess),
+        "eer_argmax": eer.eer_argmax(pooled),
     }
     sizes = {"utterances": len(tested.truth), "speakers": count, "folds": len(by_fold)}
     recall = dict(zip(classes, recalls.recalls(pooled).tolist(), strict=True))
@@ -147,15 +147,15 @@ def share(tested: Predictions, emotions: Sequence[str], bootstrap: Bootstrap) ->
     if len(known.truth) < 2:
         return scores
     pairs = list(zip(known.truth.T, known.guess.T, strict=True))
-    rhos = np.nan_to_num([recalls.spearman(*pair) for pair in pairs])
-    squares = np.nan_to_num([recalls.r_squared(*pair) for pair in pairs])
+    rhos = np.nan_to_num([correlation.spearman(*pair) for pair in pairs])
+    squares = np.nan_to_num([correlation.r_squared(*pair) for pair in pairs])
     found = {"rho": float(rhos.mean()), "r2": float(squares.mean())}
     weights = bootstrap.weights(count)
     if weights is not None:
-        drawn = [recalls.spearman_resamples(*pair, who, weights) for pair in pairs]
-        found["rho_low"], found["rho_high"] = recalls.interval(np.nan_to_num(drawn).mean(0))
-        drawn = [recalls.r_squared_resamples(*pair, who, weights) for pair in pairs]
-        found["r2_low"], found["r2_high"] = recalls.interval(np.nan_to_num(drawn).mean(0))
+        drawn = [correlation.spearman_resamples(*pair, who, weights) for pair in pairs]
+        found["rho_low"], found["rho_high"] = resampling.interval(np.nan_to_num(drawn).mean(0))
+        drawn = [correlation.r_squared_resamples(*pair, who, weights) for pair in pairs]
+        found["r2_low"], found["r2_high"] = resampling.interval(np.nan_to_num(drawn).mean(0))
     rho_of = _rounded(dict(zip(emotions, rhos.tolist(), strict=True)))
     r2_of = _rounded(dict(zip(emotions, squares.tolist(), strict=True)))
     return {**_rounded(found), **scores, "rho_of": rho_of, "r2_of": r2_of}
@@ -183,7 +183,7 @@ def _confusion(
     guess: npt.NDArray[Any],
     keep: npt.NDArray[np.bool_],
     classes: Sequence[str],
-) -> recalls.Ints:
+) -> arrays.Ints:
     return recalls.confusion(tested.truth[keep], guess[keep], len(classes))
 
 

@@ -7,7 +7,6 @@ Stands between the manifests with their ``share_<emotion>`` columns and the regr
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,20 +15,8 @@ from pipeline.corpora.manifest import Clip
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.progress import say
-from pipeline.training.settings import Optimization
 
 Shares = npt.NDArray[np.float32]
-
-
-class Training(Optimization):
-    """``share.training``.
-
-    ``regressors`` is separate for one network per emotion, as in the paper, or joint for one with
-    an output per emotion.
-    """
-
-    regressors: Literal["separate", "joint"]
-    standardize: bool
 
 
 @dataclass(frozen=True)

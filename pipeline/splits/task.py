@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from pydantic import Field, model_validator
 
@@ -34,6 +34,14 @@ class Task(Section):
         """The clip's class index, or None where its emotion is out of the task's scope."""
         emotion = self.merge.get(clip.emotion, clip.emotion)
         return self.classes.index(emotion) if emotion in self.classes else None
+
+
+class Item(Protocol):
+    """What takes part in a fold: an `Example`, or a `pipeline.splits.shares.Sample`."""
+
+    @property
+    def clip(self) -> Clip:
+        """The clip."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,11 +20,9 @@ from pipeline.embeddings import batches
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.progress import Meter, say
 from pipeline.training.checkpoint import LAST, State
+from pipeline.training.fit import Fit
 from pipeline.work.device import autocast
 from pipeline.work.seeds import derive
-
-if TYPE_CHECKING:
-    from pipeline.training.fit import Fit
 
 # A kill costs at most this much of an epoch. When checkpoints are written changes no result.
 CHECKPOINT_EVERY_S = 300.0
@@ -37,7 +35,7 @@ class Epoch:
     ``parts`` are the models that train, by what their scores' names end in.
     """
 
-    fit: "Fit"
+    fit: Fit
     state: State
     parts: Mapping[str, Any]
     train: Sequence[Any]

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.audio.decoding import read_clip
+from pipeline.audio.flac import read_clip
 from pipeline.embeddings.batches import read_ahead
-from pipeline.encoders import encoder as encoders
+from pipeline.encoders import forward
 from pipeline.splits.task import Example
 
 # 100 kB a second for a base model.
@@ -48,7 +48,7 @@ class Waves:
         def read(members: Sequence[Example]) -> tuple[Sequence[Example], list[Tensor]]:
             return members, [self._wave(example).to(device) for example in members]
 
-        frozen = encoders.is_frozen(self.encoder.feature_extractor)
+        frozen = forward.is_frozen(self.encoder.feature_extractor)
         for members, waves in read_ahead(read, groups):
             fronts = [self._front(*pair) for pair in zip(members, waves, strict=True) if frozen]
             yield Batch(members, fronts or waves, epoch)
@@ -62,7 +62,7 @@ class Waves:
         if wave.ndim == 2:  # kept from an earlier epoch
             return wave
         with torch.inference_mode(False), torch.no_grad():
-            made = encoders.front_end(self.encoder, wave)
+            made = forward.front_end(self.encoder, wave)
         if self.fronts_bytes + made.nbytes <= FRONT_END_BYTES:
             self.fronts[example.clip.clip] = made.cpu()
             self.fronts_bytes += made.nbytes

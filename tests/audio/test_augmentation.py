@@ -15,7 +15,7 @@ from pipeline.audio.augmentation import (
     pitch_shift,
     time_stretch,
 )
-from pipeline.audio.decoding import Samples
+from pipeline.audio.formats import Samples
 from tests.recordings import tone
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.audio import decoding
+from pipeline.audio import decoding, flac, formats
 from pipeline.audio.containers import RejectedError
 from pipeline.ground.errors import PipelineError
 from tests.recordings import record, tone
@@ -130,7 +130,7 @@ def test_a_single_bad_number_rejects_the_file(tmp_path: Path, value: float) -> N
         (tone(399 / 16_000), "too_short"),
     ],
 )
-def test_what_holds_no_speech_is_rejected(samples: decoding.Samples, code: str) -> None:
+def test_what_holds_no_speech_is_rejected(samples: formats.Samples, code: str) -> None:
     with pytest.raises(RejectedError) as caught:
         decoding.require_speech(Path("a.wav"), samples)
     assert caught.value.code == code
@@ -145,37 +145,35 @@ def test_one_frame_of_quiet_speech_passes() -> None:
 def test_sixteen_bit_samples_pass_through_a_clip_without_loss(tmp_path: Path) -> None:
     pcm = np.random.default_rng(0).integers(-32768, 32768, 5_000).astype("<i2")
     pcm[:2] = -32768, 32767
-    checksum = decoding.write_flac(
-        tmp_path / "a.flac", (pcm / np.float32(32768)).astype(np.float32)
-    )
+    checksum = flac.write_flac(tmp_path / "a.flac", (pcm / np.float32(32768)).astype(np.float32))
     assert checksum == hashlib.sha256(pcm.tobytes()).hexdigest()
     np.testing.assert_array_equal(soundfile.read(tmp_path / "a.flac", dtype="int16")[0], pcm)
-    np.testing.assert_array_equal(decoding.read_clip(tmp_path / "a.flac") * 32768, pcm)
+    np.testing.assert_array_equal(flac.read_clip(tmp_path / "a.flac") * 32768, pcm)
 
 
 def test_samples_beyond_full_scale_are_limited_not_wrapped(tmp_path: Path) -> None:
-    decoding.write_flac(tmp_path / "a.flac", np.array([1.5, -1.5, 0.0], np.float32))
-    read = decoding.read_clip(tmp_path / "a.flac")
+    flac.write_flac(tmp_path / "a.flac", np.array([1.5, -1.5, 0.0], np.float32))
+    read = flac.read_clip(tmp_path / "a.flac")
     assert read.tolist() == [32767 / 32768, -1.0, 0.0]
 
 
 def test_a_clip_is_the_same_bytes_every_time(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        decoding.write_flac(tmp_path / f"{name}.flac", tone(0.7))
+        flac.write_flac(tmp_path / f"{name}.flac", tone(0.7))
     assert (tmp_path / "a.flac").read_bytes() == (tmp_path / "b.flac").read_bytes()
 
 
 def test_every_flipped_bit_of_a_clip_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
-    decoding.write_flac(path, tone(0.5))
-    good, clean = path.read_bytes(), decoding.read_clip(path)
+    flac.write_flac(path, tone(0.5))
+    good, clean = path.read_bytes(), flac.read_clip(path)
     random = np.random.default_rng(0)
     for at in random.integers(0, 8 * len(good), 60):
         bad = bytearray(good)
         bad[at // 8] ^= 1 << at % 8
         path.write_bytes(bad)
         try:
-            read = decoding.read_clip(path)
+            read = flac.read_clip(path)
         except PipelineError:
             continue
         # Metadata that no sample depends on may change unnoticed; samples may not.
@@ -187,9 +185,9 @@ def test_only_mono_16_khz_is_a_clip(tmp_path: Path, rate_hz: int) -> None:
     samples = np.stack([tone(0.1)] * 2, 1) if rate_hz == 16_000 else tone(0.1)
     path = record(tmp_path / "a.flac", samples, rate_hz)
     with pytest.raises(PipelineError, match="mono at 16 kHz"):
-        decoding.read_clip(path)
+        flac.read_clip(path)
 
 
 def test_a_missing_clip_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"dvc repro preprocess"):
-        decoding.read_clip(tmp_path / "none.flac")
+        flac.read_clip(tmp_path / "none.flac")

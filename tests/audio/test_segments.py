@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from librosa.effects import trim
 
-from pipeline.audio.decoding import MIN_SAMPLES
+from pipeline.audio.formats import MIN_SAMPLES
 from pipeline.audio.segments import FRAME_SAMPLES, HOP_SAMPLES, spans, speech_part
 from tests.recordings import tone
 

@@ -13,6 +13,7 @@ from transformers import AutoModelForAudioClassification
 from pipeline.cli import export
 from pipeline.corpora import manifest
 from pipeline.encoders import encoder as encoders
+from pipeline.encoders import forward
 from pipeline.ground.errors import PipelineError
 from pipeline.methods import classifier
 from pipeline.splits import folds
@@ -48,7 +49,7 @@ def test_transformers_says_the_same_of_each_method(toy: Path, method: str) -> No
     peer = AutoModelForAudioClassification.from_pretrained("out").eval()
     with torch.inference_mode():
         for wave in WAVES:
-            inputs = encoders.prepare(model.encoder, wave)[None]
+            inputs = forward.prepare(model.encoder, wave)[None]
             torch.testing.assert_close(peer(inputs).logits, model([wave]), rtol=1e-4, atol=1e-5)
 
 

@@ -4,14 +4,17 @@ import shutil
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from pipeline.corpora import registry
 from pipeline.corpora.entries import Row
-from pipeline.corpora.registry import CORPORA, Parsed
+from pipeline.corpora.registry import Parsed, Parser, corpus_of
 from pipeline.ground.errors import PipelineError
 from tests.recordings import labelled, record, tone
+
+ALL = {name: corpus_of(name) for name in get_args(Parser)}
 
 
 def parse(parser: str, folder: Path) -> Parsed:
@@ -32,7 +35,7 @@ def test_real_corpora_have_their_published_counts(
 ) -> None:
     parsed = parse(name, corpora_root / name)
     assert (len(parsed.rows), parsed.rejects, parsed.out_of_scope) == (files, [], [])
-    for column, published in CORPORA[name].counts.items():
+    for column, published in corpus_of(name).counts.items():
         assert Counter(getattr(row, column) for row in parsed.rows) == published, column
 
 
@@ -46,28 +49,28 @@ def test_emodb_genders(corpora_root: Path) -> None:
 
 @pytest.mark.parametrize(("name", "folds"), [("ravdess", 6), ("savee", 4)])
 def test_emobox_tests_every_speaker_once(name: str, folds: int) -> None:
-    tests = [fold["test"] for fold in CORPORA[name].folds[:folds]]
+    tests = [fold["test"] for fold in corpus_of(name).folds[:folds]]
     assert sorted(speaker for test in tests for speaker in test) == sorted(
-        CORPORA[name].counts["speaker"]
+        corpus_of(name).counts["speaker"]
     )
     assert len({len(test) for test in tests}) == 1
 
 
 @pytest.mark.parametrize("name", ["emodb", "ravdess", "savee"])
 def test_published_folds_name_real_speakers_once(name: str) -> None:
-    for fold in CORPORA[name].folds:
+    for fold in corpus_of(name).folds:
         named = [speaker for speakers in fold.values() for speaker in speakers]
         assert len(named) == len(set(named))
-        assert set(named) <= set(CORPORA[name].counts["speaker"])
+        assert set(named) <= set(corpus_of(name).counts["speaker"])
 
 
 def test_the_published_counts_of_each_corpus_agree_with_each_other() -> None:
-    for name, corpus in CORPORA.items():
+    for name, corpus in ALL.items():
         totals = {sum(counts.values()) for counts in corpus.counts.values()}
         assert len(totals) <= 1, name
     assert {
         name: sum(next(iter(corpus.counts.values())).values())
-        for name, corpus in CORPORA.items()
+        for name, corpus in ALL.items()
         if corpus.counts
     } == {
         "ravdess": 1440,
@@ -331,7 +334,7 @@ def test_an_unknown_emotion_code_stops_and_lists_the_known(
     assert known in str(caught.value)
 
 
-@pytest.mark.parametrize("parser", sorted(set(CORPORA) - {"demo", "table", "emotion-share"}))
+@pytest.mark.parametrize("parser", sorted(set(ALL) - {"demo", "table", "emotion-share"}))
 def test_a_folder_of_something_else_says_what_was_expected(tmp_path: Path, parser: str) -> None:
     with pytest.raises(PipelineError, match="no such folder, put the corpus there"):
         parse(parser, tmp_path / "none")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.audio import decoding
+from pipeline.audio import decoding, flac, formats
 from pipeline.audio.augmentation import Noise, Stretch
 from pipeline.corpora import manifest, prepare
 from pipeline.corpora.entries import Row
@@ -48,8 +48,8 @@ def place(folder: Path, prepared: list[Prepared]) -> list[manifest.Clip]:
     return manifest.read(["toy"], folder / "clips")
 
 
-def samples_of(folder: Path, clip: manifest.Clip) -> decoding.Samples:
-    return decoding.read_clip(folder / "clips/toy" / clip.path)
+def samples_of(folder: Path, clip: manifest.Clip) -> formats.Samples:
+    return flac.read_clip(folder / "clips/toy" / clip.path)
 
 
 def test_a_clip_says_where_it_comes_from(tmp_path: Path) -> None:

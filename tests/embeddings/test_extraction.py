@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 
-from pipeline.audio.decoding import read_clip, write_flac
+from pipeline.audio.flac import read_clip, write_flac
 from pipeline.corpora.manifest import Clip
 from pipeline.embeddings import extraction
 from pipeline.embeddings.extraction import Job, Kept

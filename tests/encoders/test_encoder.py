@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers.models.hubert.modeling_hubert import HubertPositionalConvEmbedding
 
-from pipeline.encoders import encoder
+from pipeline.encoders import encoder, forward, layout
 from pipeline.encoders.layers import Layer
 from pipeline.ground.errors import PipelineError
 from pipeline.methods import lora
@@ -50,9 +50,9 @@ def reference(model: Any, clip: Tensor) -> dict[Any, Tensor]:
 def test_one_clip_gives_the_bits_of_transformers(kind: str, samples: int) -> None:
     clip = wave(samples)
     with torch.no_grad():
-        found, lengths = encoder.hidden(MODELS[kind], [clip], LAYERS)
+        found, lengths = forward.hidden(MODELS[kind], [clip], LAYERS)
     expected = reference(MODELS[kind], clip)
-    assert lengths.tolist() == [encoder.frame_count(samples)] == [found[-1].shape[1]]
+    assert lengths.tolist() == [layout.frame_count(samples)] == [found[-1].shape[1]]
     for layer in LAYERS:
         assert torch.equal(found[layer], expected[layer]), layer
 
@@ -64,7 +64,7 @@ def test_layers_below_the_top_do_not_run_the_blocks_above(kind: str) -> None:
         block.register_forward_hook(lambda *_, n=n: ran.append(n))
         for n, block in enumerate(MODELS[kind].encoder.layers)
     ]
-    encoder.hidden(MODELS[kind], [wave(2000)], [-3])
+    forward.hidden(MODELS[kind], [wave(2000)], [-3])
     for handle in handles:
         handle.remove()
     assert ran == [0]
@@ -72,7 +72,7 @@ def test_layers_below_the_top_do_not_run_the_blocks_above(kind: str) -> None:
 
 def test_last_is_after_the_final_norm_for_large_models_alone() -> None:
     for name, model in MODELS.items():
-        found, _ = encoder.hidden(model, [wave(3000)], [-1, "last"])
+        found, _ = forward.hidden(model, [wave(3000)], [-1, "last"])
         assert torch.equal(found[-1], found["last"]) == name.endswith("base")
 
 
@@ -84,12 +84,12 @@ def test_last_is_after_the_final_norm_for_large_models_alone() -> None:
 )
 def test_no_clip_depends_on_its_batch(kind: str, samples: list[int], masked: bool) -> None:
     clips = [wave(n, seed) for seed, n in enumerate(samples)]
-    masks = [torch.rand(encoder.frame_count(n)) < 0.5 for n in samples] if masked else None
+    masks = [torch.rand(layout.frame_count(n)) < 0.5 for n in samples] if masked else None
     with torch.no_grad():
-        batch, lengths = encoder.hidden(MODELS[kind], clips, LAYERS, masks)
+        batch, lengths = forward.hidden(MODELS[kind], clips, LAYERS, masks)
         for row, clip in enumerate(clips):
             own = [masks[row]] if masks else None
-            alone, _ = encoder.hidden(MODELS[kind], [clip], LAYERS, own)
+            alone, _ = forward.hidden(MODELS[kind], [clip], LAYERS, own)
             for layer in LAYERS:
                 frames = batch[layer][row, : lengths[row]]
                 torch.testing.assert_close(frames, alone[layer][0], atol=1e-5, rtol=1e-5)
@@ -115,7 +115,7 @@ def test_gradients_of_a_batch_are_the_sum_of_the_clips_gradients(kind: str) -> N
     def gradients(groups: list[list[int]]) -> list[Tensor]:
         model.zero_grad()
         for group in groups:
-            states, lengths = encoder.hidden(model, [clips[i] for i in group], [-1])
+            states, lengths = forward.hidden(model, [clips[i] for i in group], [-1])
             for row, i in enumerate(group):
                 (states[-1][row, : lengths[row]].mean(0) @ targets[i]).backward(retain_graph=True)
         return [p.grad.clone() for p in model.parameters() if p.grad is not None]
@@ -126,9 +126,9 @@ def test_gradients_of_a_batch_are_the_sum_of_the_clips_gradients(kind: str) -> N
 
 def test_a_masked_frame_does_not_see_its_audio_and_the_mask_embedding_learns() -> None:
     model = encoder.initialize(BASE, seed=2)
-    mask = torch.ones(encoder.frame_count(3000), dtype=torch.bool)
-    one, _ = encoder.hidden(model, [wave(3000, 1)], ["last"], [mask])
-    other, _ = encoder.hidden(model, [wave(3000, 2)], ["last"], [mask])
+    mask = torch.ones(layout.frame_count(3000), dtype=torch.bool)
+    one, _ = forward.hidden(model, [wave(3000, 1)], ["last"], [mask])
+    other, _ = forward.hidden(model, [wave(3000, 2)], ["last"], [mask])
     assert torch.equal(one["last"], other["last"])
     one["last"].square().sum().backward()
     assert model.masked_spec_embed.grad.abs().sum() > 0
@@ -136,22 +136,22 @@ def test_a_masked_frame_does_not_see_its_audio_and_the_mask_embedding_learns() -
 
 def test_a_partial_mask_changes_the_frames_and_none_changes_nothing() -> None:
     model, clip = MODELS["hubert-base"], wave(5000)
-    none = torch.zeros(encoder.frame_count(5000), dtype=torch.bool)
+    none = torch.zeros(layout.frame_count(5000), dtype=torch.bool)
     some = none.clone()
     some[3:6] = True
     with torch.no_grad():
-        plain, _ = encoder.hidden(model, [clip], [-1])
-        unmasked, _ = encoder.hidden(model, [clip], [-1], [none])
-        masked, _ = encoder.hidden(model, [clip], [-1], [some])
+        plain, _ = forward.hidden(model, [clip], [-1])
+        unmasked, _ = forward.hidden(model, [clip], [-1], [none])
+        masked, _ = forward.hidden(model, [clip], [-1], [some])
     assert torch.equal(plain[-1], unmasked[-1])
     assert not torch.allclose(plain[-1], masked[-1], atol=1e-3)
 
 
 def test_adapters_take_part_and_learn() -> None:
     model = encoder.initialize(BASE, seed=3)
-    before, _ = encoder.hidden(model, [wave(3000)], ["last"])
+    before, _ = forward.hidden(model, [wave(3000)], ["last"])
     lora.adapt(model, lora.QKV, LoraParams(rank=2, alpha=4.0, dropout=0.0))
-    same, _ = encoder.hidden(model, [wave(3000)], ["last"])
+    same, _ = forward.hidden(model, [wave(3000)], ["last"])
     torch.testing.assert_close(same["last"], before["last"])
     same["last"].sum().backward()
     trained = {name for name, p in model.named_parameters() if p.grad is not None}
@@ -161,23 +161,23 @@ def test_adapters_take_part_and_learn() -> None:
         for name, parameter in model.named_parameters():
             if "lora_" in name:
                 torch.nn.init.normal_(parameter)
-        after, _ = encoder.hidden(model, [wave(3000)], ["last"])
+        after, _ = forward.hidden(model, [wave(3000)], ["last"])
     assert not torch.allclose(after["last"], before["last"], atol=1e-3)
 
 
 def test_training_mode_drops_out_but_never_skips_a_block() -> None:
     model = encoder.initialize({**BASE, "layerdrop": 1.0}, seed=4).train()
-    one, _ = encoder.hidden(model, [wave(3000)], ["last"])
-    other, _ = encoder.hidden(model, [wave(3000)], ["last"])
+    one, _ = forward.hidden(model, [wave(3000)], ["last"])
+    other, _ = forward.hidden(model, [wave(3000)], ["last"])
     assert not torch.equal(one["last"], other["last"])
-    still, _ = encoder.hidden(model.eval(), [wave(3000)], ["last", -4])
+    still, _ = forward.hidden(model.eval(), [wave(3000)], ["last", -4])
     assert not torch.allclose(still["last"], still[-4], atol=1e-2)
 
 
 def test_the_weight_of_a_frozen_front_end_gets_no_gradient(tmp_path: Path) -> None:
     encoder.save(MODELS["hubert-base"], tmp_path)
     model = encoder.load(tmp_path, freeze_conv=True).train()
-    states, _ = encoder.hidden(model, [wave(3000)], ["last"])
+    states, _ = forward.hidden(model, [wave(3000)], ["last"])
     states["last"].sum().backward()
     assert all(p.grad is None for p in model.feature_extractor.parameters())
     assert model.feature_projection.projection.weight.grad is not None
@@ -216,12 +216,12 @@ def test_a_seed_gives_an_encoder_and_leaves_the_global_generator_alone() -> None
 def test_waveforms_are_normalised_as_the_feature_extractor_does() -> None:
     model = encoder.initialize(BASE, seed=0)
     clip = wave(12345) * 0.3 + 0.02
-    assert encoder.prepare(model, clip) is clip
+    assert forward.prepare(model, clip) is clip
     model.do_normalize = True
     extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)
     theirs = extractor(clip.numpy(), sampling_rate=16000, return_tensors="pt").input_values
-    assert torch.equal(encoder.prepare(model, clip), theirs[0])
-    found, _ = encoder.hidden(model, [clip], ["last"])
+    assert torch.equal(forward.prepare(model, clip), theirs[0])
+    found, _ = forward.hidden(model, [clip], ["last"])
     assert torch.equal(found["last"], reference(model, theirs[0])["last"])
 
 
@@ -229,13 +229,13 @@ def test_waveforms_are_normalised_as_the_feature_extractor_does() -> None:
     ("samples", "frames"), [(0, 0), (399, 0), (400, 1), (719, 1), (720, 2), (16000, 49)]
 )
 def test_frame_count(samples: int, frames: int) -> None:
-    assert encoder.frame_count(samples) == frames
+    assert layout.frame_count(samples) == frames
 
 
 @pytest.mark.parametrize("layer", [0, 1, -5])
 def test_a_layer_that_does_not_exist_is_refused(layer: int) -> None:
     with pytest.raises(PipelineError, match=f"layer {layer}.*-4 to -1.*3 blocks"):
-        encoder.hidden(MODELS["hubert-base"], [wave(800)], [layer])
+        forward.hidden(MODELS["hubert-base"], [wave(800)], [layer])
 
 
 def test_broken_folders_are_refused_in_one_line(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_positions_in_bf16_are_near_those_in_fp32(width: int, groups: int) -> No
     with torch.inference_mode():
         exact = module(states)
         with torch.autocast("cpu", torch.bfloat16):
-            mixed = encoder._positions(module, states)
-        pure = encoder._positions(module.bfloat16(), states.bfloat16())
+            mixed = forward._positions(module, states)
+        pure = forward._positions(module.bfloat16(), states.bfloat16())
     for found in (mixed, pure):
         assert (found.float() - exact).norm() < 0.02 * exact.norm()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipeline.encoders import encoder, hub
+from pipeline.encoders import encoder, forward, hub
 from pipeline.encoders.hub import Pin
 from pipeline.ground.errors import PipelineError
 from tests.speech import SMALL
@@ -128,8 +128,8 @@ def test_what_is_found_survives_saving_and_loading(cache: Path, tmp_path: Path) 
     wave = torch.randn(3000)
     model.do_normalize = True
     with torch.no_grad():
-        ours, _ = encoder.hidden(encoder.load(folder), [wave], ["last"])
-        theirs, _ = encoder.hidden(model, [wave], ["last"])
+        ours, _ = forward.hidden(encoder.load(folder), [wave], ["last"])
+        theirs, _ = forward.hidden(model, [wave], ["last"])
     assert torch.equal(ours["last"], theirs["last"])
     config = (folder / "config.json").read_text("utf-8")
     assert "version" not in config

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.audio import decoding
+from pipeline.audio import flac
 from pipeline.corpora import manifest
 from pipeline.embeddings.reader import Embeddings
 from pipeline.encoders import encoder
@@ -96,7 +96,7 @@ def shared(path: Path) -> Any:
 # Each artefact, what reads it, and a stage that does so where one does.
 LORA = f"{chain.CLASSIFIERS}/pretrained/lora-qkv/0"
 ARTEFACTS: dict[str, tuple[Reader, str]] = {
-    "artifacts/clips/demo/audio/wav/3.flac": (decoding.read_clip, "extract --encoder"),
+    "artifacts/clips/demo/audio/wav/3.flac": (flac.read_clip, "extract --encoder"),
     "artifacts/clips/demo/manifest.csv": (clips, "split"),
     "artifacts/clips/demo/audit.json": (files.read_json, "evaluate"),
     "artifacts/folds.csv": (folds.read_all, "multitask"),
@@ -171,10 +171,10 @@ def test_the_stage_stops_at_a_damaged_input(copied: Path, name: str) -> None:
 
 def test_every_bit_of_the_header_of_a_clip(copied: Path) -> None:
     path = copied / "artifacts/clips/demo/audio/wav/3.flac"
-    good, expected = path.read_bytes(), decoding.read_clip(path).tobytes()
+    good, expected = path.read_bytes(), flac.read_clip(path).tobytes()
     for bit in range(8 * 42):
         path.write_bytes(flipped(good, bit))
         try:
-            assert decoding.read_clip(path).tobytes() == expected, bit
+            assert flac.read_clip(path).tobytes() == expected, bit
         except PipelineError:
             continue

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from pydantic import JsonValue
 
-from pipeline.audio import decoding
+from pipeline.audio import decoding, flac
 from pipeline.corpora import manifest, registry
 from pipeline.ground import files, params
 from pipeline.ground.errors import PipelineError
@@ -102,7 +102,7 @@ def sounds(folder: Path) -> dict[Path, Read]:
     """A small file of every kind that `preprocess` decodes, and a clip."""
     stereo = np.stack([tone(0.1), tone(0.1, 300.0)], 1)
     clip = folder / "clip.flac"
-    decoding.write_flac(clip, tone(0.3))
+    flac.write_flac(clip, tone(0.3))
     return {
         record(folder / "pcm16.wav", tone(0.1)): decode,
         record(folder / "stereo24.wav", stereo, 44_100, subtype="PCM_24", format="WAVEX"): decode,
@@ -113,7 +113,7 @@ def sounds(folder: Path) -> dict[Path, Read]:
         record(folder / "a.aiff", tone(0.1)): decode,
         record(folder / "a.ogg", tone(0.3)): decode,
         record(folder / "a.mp3", tone(0.3)): decode,
-        clip: decoding.read_clip,
+        clip: flac.read_clip,
     }
 
 

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.audio import decoding
+from pipeline.audio import decoding, flac
 from pipeline.audio.containers import RejectedError
 from pipeline.corpora import manifest
 from pipeline.ground import files, params
@@ -95,7 +95,7 @@ def test_a_manifest_that_leaves_its_folder_is_refused(
     unseal(copied)
     path = copied / "artifacts/clips/demo/manifest.csv"
     row = manifest.read(["demo"], path.parent.parent)[0]
-    decoding.write_flac(copied.parent / "outside.flac", np.zeros(8000, np.float32))
+    flac.write_flac(copied.parent / "outside.flac", np.zeros(8000, np.float32))
     path.write_text(path.read_text("utf-8").replace(f",{getattr(row, column)},", f",{value},", 1))
     assert value in refused(copied, "extract --encoder")
 

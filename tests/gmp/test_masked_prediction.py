@@ -9,9 +9,11 @@ import torch
 from torch.nn import functional
 
 from pipeline.encoders import encoder as encoders
+from pipeline.encoders import forward, layout
 from pipeline.gmp.masked_prediction import MaskedPrediction
 from pipeline.ground.errors import PipelineError
 from pipeline.splits.task import Example
+from pipeline.training import loop
 from pipeline.training.masking import Spans
 from pipeline.training.waves import Batch
 from tests.speech import small_encoder, tone_clips
@@ -24,7 +26,7 @@ def units_of(found: list[Example]) -> dict[str, npt.NDArray[np.int16]]:
     rng = np.random.default_rng(0)
     units = {}
     for example in found:
-        frames = encoders.frame_count(round(example.clip.duration_s * 16000))
+        frames = layout.frame_count(round(example.clip.duration_s * 16000))
         units[example.clip.clip] = np.stack([rng.integers(0, k, frames) for k in SCALES]).astype(
             "i2"
         )
@@ -56,7 +58,7 @@ def test_the_loss_is_cross_entropy_on_masked_frames_written_out(
     for batch in fit_of(model, budget_s=1e-6).batches(found):
         clip = batch.examples[0].clip.clip
         mask = torch.from_numpy(model._mask(clip, units[clip].shape[1], 0))
-        frames = encoders.hidden(model.encoder, batch.waves, ["last"], [mask])[0]["last"][0]
+        frames = forward.hidden(model.encoder, batch.waves, ["last"], [mask])[0]["last"][0]
         for scale, project in enumerate(model.projections):
             targets = torch.from_numpy(units[clip][scale].astype(np.int64))
             losses = functional.cross_entropy(project(frames), targets, reduction="none")
@@ -69,9 +71,9 @@ def test_the_loss_is_cross_entropy_on_masked_frames_written_out(
 
 def test_masked_inputs_really_change(model: MaskedPrediction, found: list[Example]) -> None:
     batch = next(fit_of(model, budget_s=1e6).batches(found[:1]))
-    frames = encoders.frame_count(len(batch.waves[0]))
+    frames = layout.frame_count(len(batch.waves[0]))
     hidden = [
-        encoders.hidden(model.encoder, batch.waves, ["last"], masks)[0]["last"]
+        forward.hidden(model.encoder, batch.waves, ["last"], masks)[0]["last"]
         for masks in (
             None,
             [torch.zeros(frames, dtype=torch.bool)],
@@ -84,7 +86,7 @@ def test_masked_inputs_really_change(model: MaskedPrediction, found: list[Exampl
     other = [torch.randn_like(batch.waves[0])]
     masks = [torch.ones(frames, dtype=torch.bool)]
     torch.testing.assert_close(
-        encoders.hidden(model.encoder, other, ["last"], masks)[0]["last"], hidden[2]
+        forward.hidden(model.encoder, other, ["last"], masks)[0]["last"], hidden[2]
     )
 
 
@@ -116,8 +118,8 @@ def test_units_of_another_encoder_are_refused(
 def test_units_stay_aligned_under_every_clip_length(model: MaskedPrediction) -> None:
     """What is counted as frames is what the convolutions make, for each length to a sample."""
     for samples in range(400, 1400):
-        front = encoders.front_end(model.encoder, torch.zeros(samples))
-        frames = encoders.frame_count(samples)
+        front = forward.front_end(model.encoder, torch.zeros(samples))
+        frames = layout.frame_count(samples)
         assert len(front) == frames
         units = np.zeros((2, frames), np.int16)
         model._units_of = {"clip": units}.__getitem__
@@ -134,5 +136,5 @@ def test_units_that_follow_the_audio_are_learnt(base: Path) -> None:
     model = MaskedPrediction(encoders.load(base), SCALES, units.__getitem__, Spans(0.5, 4), 3)
     fit = fit_of(model, SETTINGS.model_copy(update={"epochs": 20, "learning_rate": 5e-3}))
     before = fit.mean_loss(model, found)
-    fit.run(model, found, [])
+    loop.train(fit, model, found, [])
     assert fit.mean_loss(model, found) < 0.3 * before

@@ -14,7 +14,7 @@ from pipeline.ground.errors import PipelineError
 KILLED_WHILE_WRITING = """
 import os, signal
 from pathlib import Path
-from pipeline import files
+from pipeline.ground import files
 with files.publish(Path("artifacts/x/out")) as staged:
     staged.mkdir()
     (staged / "half").write_text("half")

@@ -14,7 +14,7 @@ import pytest
 from pipeline.ground import files, live
 from pipeline.ground.live import COLUMNS, Curve
 from pipeline.splits.task import of_role
-from pipeline.training import predictions
+from pipeline.training import loop, predictions
 from tests.speech import small_encoder, tone_clips
 from tests.team import Colleague
 from tests.training.test_fit import classifier, fit_of
@@ -90,7 +90,7 @@ def test_the_loop_shows_steps_within_an_epoch(
         return {"dev_loss": 1.0}
 
     train, dev = of_role(clips, "train"), of_role(clips, "dev")
-    fit_of(model).run(model, train, dev, score, TARGET)
+    loop.train(fit_of(model), model, train, dev, score, TARGET)
     third = 1 / 3  # three steps an epoch, the last of which is the epoch
     assert seen[1] == pytest.approx([1, 1 + third, 1 + 2 * third, 2], abs=1e-4)
     assert [float(row["epoch"]) for row in rows()] == [1, 2, 3]

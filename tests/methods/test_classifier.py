@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification
 
 from pipeline.encoders import encoder as encoders
-from pipeline.encoders import layout
+from pipeline.encoders import forward, layout
 from pipeline.ground.errors import PipelineError
 from pipeline.methods import classifier, emotion_head, lora
 from pipeline.methods.adaptation import logits
@@ -35,7 +35,7 @@ LARGE: dict[str, Any] = {
 AGAIN = """
 import sys, torch, numpy as np
 from pathlib import Path
-from pipeline import classifier, emotion_head
+from pipeline.methods import classifier, emotion_head
 torch.manual_seed(12345)
 waves = [torch.from_numpy(np.random.default_rng(3).standard_normal(n).astype("f4"))
          for n in (4000, 7001)]
@@ -180,7 +180,7 @@ def test_an_encoder_with_another_head_still_loads_as_an_encoder(project: Path) -
     peer = AutoModel.from_pretrained(folder).eval()
     wave = torch.randn(5000)
     with torch.inference_mode():
-        ours, _ = encoders.hidden(model.encoder, [wave], ["last"])
+        ours, _ = forward.hidden(model.encoder, [wave], ["last"])
         torch.testing.assert_close(peer(wave[None]).last_hidden_state, ours["last"])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.encoders import encoder, frontends, hub
+from pipeline.encoders import encoder, forward, frontends, hub
 from pipeline.ground import files, params, provenance
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.files import sha256
@@ -25,7 +25,7 @@ def test_the_tiny_encoder_follows_from_the_seed_and_trains(project: Path) -> Non
     model = encoder.load(folder)
     assert len(model.encoder.layers) == 12
     assert 1.5e6 < sum(p.numel() for p in model.parameters()) < 2.2e6
-    states, _ = encoder.hidden(model, [torch.randn(16000)], [-3, "last"])
+    states, _ = forward.hidden(model, [torch.randn(16000)], [-3, "last"])
     assert states[-3].shape == (1, 49, 128)
     text = Path("params.yaml").read_text("utf-8").replace("seed: 1\n", "seed: 2\n")
     Path("params.yaml").write_text(text, "utf-8")

@@ -20,6 +20,7 @@ from pipeline.methods.classifier import Classifier
 from pipeline.methods.emotion_head import Design
 from pipeline.methods.finetuning import FinetuneParams
 from pipeline.splits.task import Example, of_role
+from pipeline.training import loop
 from pipeline.training.fit import Fit
 from pipeline.training.waves import Waves
 from pipeline.work.seeds import derive
@@ -87,7 +88,8 @@ def test_cached_means_train_what_the_encoder_in_the_loop_would(
     torch.manual_seed(derive(seed, "init"))
     live = Classifier(body, design)
     before = body.state_dict()["encoder.layers.0.final_layer_norm.weight"].clone()
-    history = fit.run(
+    history = loop.train(
+        fit,
         live,
         of_role(found, "train"),
         of_role(found, "dev"),

@@ -55,6 +55,7 @@ def test_outside_training_and_at_zero_nothing_changes() -> None:
 
 def test_all_dropout_of_an_encoder_follows_the_draws() -> None:
     from pipeline.encoders import encoder as encoders
+    from pipeline.encoders import forward
     from tests.speech import SMALL
 
     model = encoders.initialize(SMALL, 0).train()
@@ -66,7 +67,7 @@ def test_all_dropout_of_an_encoder_follows_the_draws() -> None:
     for clips, found in ((["a", "b"], waves), (["a"], waves[:1]), (["z"], waves[:1])):
         draws.begin(1, 1, clips, CPU)
         torch.manual_seed(len(frames))  # nothing else is drawn
-        frames.append(encoders.hidden(model, found, ["last"])[0]["last"][0, :12])
+        frames.append(forward.hidden(model, found, ["last"])[0]["last"][0, :12])
     torch.testing.assert_close(frames[0], frames[1])
     assert (frames[1] - frames[2]).abs().mean() > 0.01
 

@@ -24,7 +24,7 @@ from pipeline.ground.errors import PipelineError
 from pipeline.methods.classifier import Classifier
 from pipeline.splits import folds
 from pipeline.splits.task import Example, of_role
-from pipeline.training import checkpoint
+from pipeline.training import checkpoint, loop
 from pipeline.training.epoch import Epoch
 from pipeline.training.waves import Batch
 from pipeline.work.processes import Processes
@@ -142,7 +142,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(
     with pytest.raises(
         PipelineError, match=r"epoch 2, step 2: the loss is nan \(clips tones/"
     ) as e:
-        fit.run(model, of_role(found, "train"), [])
+        loop.train(fit, model, of_role(found, "train"), [])
     named = str(e.value).split("(clips ")[1].split(", ...")[0].split(", ")
     assert set(named) <= {example.clip.clip for example in calls[4].examples}
     kept = checkpoint.State(model, torch.optim.Adam(model.parameters()))

@@ -14,6 +14,7 @@ from pipeline.methods.classifier import Classifier
 from pipeline.methods.emotion_head import Design
 from pipeline.methods.finetuning import LossParams, ModelParams
 from pipeline.splits.task import Example, of_role
+from pipeline.training import loop
 from pipeline.training.fit import Fit
 from pipeline.training.settings import Training
 from pipeline.training.waves import Waves
@@ -74,7 +75,8 @@ def without_dropout(model: torch.nn.Module) -> None:
 
 
 def train(fit: Fit, model: Any, found: list[Example]) -> list[dict[str, float]]:
-    return fit.run(
+    return loop.train(
+        fit,
         model,
         of_role(found, "train"),
         of_role(found, "dev"),
@@ -119,7 +121,7 @@ def test_the_gradient_is_that_of_the_mean_loss(found: list[Example], base: Path)
     fit = fit_of(ours, SETTINGS.model_copy(update={"epochs": 1}))
     for model in (ours, theirs):
         without_dropout(model)
-    fit.run(ours, members, [])
+    loop.train(fit, ours, members, [])
 
     optimizer = torch.optim.Adam([p for p in theirs.parameters() if p.requires_grad], 1e-3)
     theirs.train()
@@ -170,7 +172,7 @@ def test_the_best_dev_epoch_is_kept_and_patience_stops(found: list[Example], bas
         states.append({n: v.clone() for n, v in model.state_dict().items()})
         return {"dev_uar": next(scripted), "dev_loss": 1.0}
 
-    history = fit.run(model, of_role(found, "train"), of_role(found, "dev"), dev_score)
+    history = loop.train(fit, model, of_role(found, "train"), of_role(found, "dev"), dev_score)
     assert [row["dev_uar"] for row in history] == [0.5, 0.7, 0.6, 0.7]
     for name, value in model.state_dict().items():
         assert torch.equal(value, states[1][name])
@@ -205,7 +207,7 @@ def test_a_front_end_that_trains_is_never_kept(found: list[Example], base: Path)
 def test_without_dev_patience_has_nothing_to_wait_for(found: list[Example], base: Path) -> None:
     model = classifier(base)
     fit = fit_of(model, SETTINGS.model_copy(update={"patience": 1}))
-    history = fit.run(model, of_role(found, "train"), [])
+    history = loop.train(fit, model, of_role(found, "train"), [])
     assert [row["epoch"] for row in history] == [1, 2, 3]
 
 
@@ -213,7 +215,7 @@ def test_no_epochs_leave_the_encoder_unchanged(found: list[Example], base: Path)
     encoder = encoders.load(base)
     model = Multitask(encoder, 2, 4, 0.9)
     fit = fit_of(model, SETTINGS.model_copy(update={"epochs": 0}))
-    history = fit.run(model, of_role(found, "train"), of_role(found, "dev"))
+    history = loop.train(fit, model, of_role(found, "train"), of_role(found, "dev"))
     assert history == []
     for name, value in encoders.load(base).state_dict().items():
         assert torch.equal(value, model.encoder.state_dict()[name])
@@ -234,7 +236,7 @@ def test_multitask_learns_emotion_and_gender_together(found: list[Example], base
     fit = fit_of(model, SETTINGS.model_copy(update={"epochs": 20, "learning_rate": 5e-3}))
     train_set, dev = of_role(found, "train"), of_role(found, "dev")
     before = fit.mean_loss(model, dev)
-    fit.run(model, train_set, dev)
+    loop.train(fit, model, train_set, dev)
     assert fit.mean_loss(model, dev) < 0.6 * before
 
 

@@ -1,25 +1,64 @@
-"""Regressors of emotion shares: from what they are to what the training loop makes of them.
+"""Regressors of emotion shares: batches of cached frames, the networks, and what is kept of them.
 
-Between the batches of `pipeline.embeddings.frames` and the stage `share`. Separate regressors train
+Between `pipeline.embeddings.frames` and the stage `share`. Separate regressors train
 together: every one passes over the same batch in turn, so that reading and padding happen once, and
 each stops early on its own dev loss.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from pipeline.embeddings.frames import Batch, Scale
+from pipeline.embeddings.batches import read_ahead
+from pipeline.embeddings.frames import Frames, Scale
 from pipeline.ground import files
 from pipeline.methods.networks.cnn_lstm import Design, Regressor
 from pipeline.splits.shares import Rated, Sample, Shares
 from pipeline.training import checkpoint
 from pipeline.training.fit import Fit, Together
 from pipeline.work.seeds import derive
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips that pass a network together.
+
+    ``frames`` (clips, frames, width) is zero on padding, ``lengths`` is (clips,), ``shares``
+    (clips, emotions) has NaN where a share is unknown.
+    """
+
+    examples: Sequence[Sample]
+    frames: Tensor
+    lengths: Tensor
+    shares: Tensor
+
+
+@dataclass(frozen=True)
+class ScaledFrames:
+    """The source of batches of rated clips."""
+
+    frames: Frames
+    scale: Scale
+
+    def batches(
+        self, groups: Iterable[Sequence[Sample]], device: torch.device, epoch: int
+    ) -> Iterator[Batch]:
+        """One batch per group, on ``device``; every epoch has the same."""
+
+        def read(members: Sequence[Sample]) -> Batch:
+            clips = [self.scale(torch.from_numpy(self.frames.read(sample))) for sample in members]
+            frames = pad_sequence(clips, batch_first=True)
+            lengths = torch.tensor([len(clip) for clip in clips])
+            shares = torch.tensor([sample.shares for sample in members])
+            return Batch(members, *(t.to(device) for t in (frames, lengths, shares)))
+
+        return read_ahead(read, groups)
 
 
 class ShareRegressor(Regressor):

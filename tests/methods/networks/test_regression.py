@@ -12,16 +12,19 @@ import soundfile
 import torch
 from scipy.stats import spearmanr
 
-from pipeline.audio.decoding import read_clip
-from pipeline.embeddings.frames import Frames, Scale, ScaledFrames
+from pipeline.audio.flac import read_clip
+from pipeline.embeddings.frames import Frames, Scale
 from pipeline.encoders.frontends import Fbank
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from pipeline.methods.networks import regression
 from pipeline.methods.networks.cnn_lstm import Design
+from pipeline.methods.networks.regression import ScaledFrames
 from pipeline.splits import shares
-from pipeline.splits.shares import Rated, Sample, Training
+from pipeline.splits.shares import Rated, Sample
+from pipeline.training import loop
 from pipeline.training.fit import Fit, Together
+from stages.share import TrainingParams
 from tests.ratings import EMOTIONS, WIDTH, cached, clip_of, rated_corpus
 
 DESIGN = Design(
@@ -33,7 +36,7 @@ DESIGN = Design(
     attention_scale="sqrt",
     output="sigmoid",
 )
-TRAINING = Training(
+TRAINING = TrainingParams(
     regressors="separate",
     standardize=True,
     epochs=3,
@@ -66,7 +69,9 @@ class Trial:
     rated: Rated
 
     def run(self) -> list[dict[str, float]]:
-        return self.fit.run(self.model, self.rated.of_role("train"), self.rated.of_role("dev"))
+        return loop.train(
+            self.fit, self.model, self.rated.of_role("train"), self.rated.of_role("dev")
+        )
 
     def predict(self, *roles: str) -> np.ndarray:
         return regression.predict(self.fit, self.model, self.rated.of_role(*roles))

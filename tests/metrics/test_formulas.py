@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap, spearmanr
 from sklearn import metrics as peer
 
-from pipeline.metrics import recalls
+from pipeline.metrics import correlation, eer, recalls, resampling
 
 # "Efficient Fine-Tuning Approaches on HuBERT for Speech Emotion Recognition on Multiple Labels":
 # the row percentages of tables 4 to 6, and table 3. Row sizes are the smallest ones that give
@@ -59,10 +59,10 @@ def test_table_3_follows_from_tables_4_to_6(table: str, published: tuple[float, 
     percent = np.array([line.split() for line in table.split("\n") if line], float)
     counts = np.round(percent / 100 * np.array(ROW_SIZES)[:, None]).astype(np.int64)
     assert counts.sum(1).tolist() == list(ROW_SIZES)
-    f1, eer, accuracy, uar, macro = published
+    f1, rate, accuracy, uar, macro = published
     assert recalls.war(counts) == pytest.approx(accuracy, abs=1e-4)
     assert recalls.f1(counts)["micro"] == pytest.approx(f1, abs=1e-4)
-    assert recalls.eer_argmax(counts) == pytest.approx(eer, abs=1e-3)
+    assert eer.eer_argmax(counts) == pytest.approx(rate, abs=1e-3)
     assert recalls.uar(counts) == pytest.approx(uar, abs=1e-3)
     assert recalls.f1(counts)["macro"] == pytest.approx(macro, abs=1e-3)
 
@@ -114,7 +114,7 @@ def test_eer_is_where_the_roc_curve_crosses_the_diagonal() -> None:
     logits = rng.normal(0, 1, (300, 5))
     logits[np.arange(300), truth] += 1.5
     logits = np.round(logits, 1)  # with ties
-    assert recalls.eer(truth, logits) == pytest.approx(peer_eer(truth, logits), abs=1e-3)
+    assert eer.eer(truth, logits) == pytest.approx(peer_eer(truth, logits), abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -122,11 +122,11 @@ def test_eer_is_where_the_roc_curve_crosses_the_diagonal() -> None:
 )
 def test_eer_of_a_perfect_and_of_a_blind_detector(scores: list[float], expected: float) -> None:
     logits = np.stack([np.array(scores), -np.array(scores) + 3 * bool(scores[0])], axis=1)
-    assert recalls.eer(np.array([0, 0, 1, 1]), logits) == pytest.approx(expected)
+    assert eer.eer(np.array([0, 0, 1, 1]), logits) == pytest.approx(expected)
 
 
 def test_eer_of_one_class_is_unknown() -> None:
-    assert math.isnan(recalls.eer(np.zeros(3, np.int64), np.zeros((3, 2))))
+    assert math.isnan(eer.eer(np.zeros(3, np.int64), np.zeros((3, 2))))
 
 
 @settings(max_examples=50, deadline=None)
@@ -136,7 +136,7 @@ def test_spearman_equals_scipy(pairs: list[tuple[int, int]]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # constant input
         expected = spearmanr(truth, guess).statistic
-    assert recalls.spearman(truth, guess) == pytest.approx(expected, nan_ok=True)
+    assert correlation.spearman(truth, guess) == pytest.approx(expected, nan_ok=True)
 
 
 def test_resampled_rho_equals_scipy_on_the_repeated_utterances() -> None:
@@ -144,8 +144,8 @@ def test_resampled_rho_equals_scipy_on_the_repeated_utterances() -> None:
     groups = rng.integers(0, 6, 80)
     truth = rng.integers(0, 8, 80) / 8
     guess = truth + rng.normal(0, 0.4, 80)
-    weights = recalls.resample(6, 200, rng)
-    rhos = recalls.spearman_resamples(truth, guess, groups, weights)
+    weights = resampling.resample(6, 200, rng)
+    rhos = correlation.spearman_resamples(truth, guess, groups, weights)
     for drawn, rho in zip(weights, rhos, strict=True):
         rows = np.repeat(np.arange(80), drawn[groups].astype(int))
         assert rho == pytest.approx(spearmanr(truth[rows], guess[rows]).statistic)
@@ -156,7 +156,7 @@ def test_resampled_rho_equals_scipy_on_the_repeated_utterances() -> None:
 def test_r_squared_equals_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     truth, guess = np.array(pairs, float).T / 6
     expected = peer.r2_score(truth, guess) if len(set(truth)) > 1 else math.nan
-    assert recalls.r_squared(truth, guess) == pytest.approx(expected, nan_ok=True)
+    assert correlation.r_squared(truth, guess) == pytest.approx(expected, nan_ok=True)
 
 
 def test_resampled_r_squared_equals_scikit_learn_on_the_repeated_utterances() -> None:
@@ -164,8 +164,8 @@ def test_resampled_r_squared_equals_scikit_learn_on_the_repeated_utterances() ->
     groups = rng.integers(0, 6, 80)
     truth = rng.uniform(0, 1, 80)
     guess = truth + rng.normal(0, 0.4, 80)
-    weights = recalls.resample(6, 50, rng)
-    found = recalls.r_squared_resamples(truth, guess, groups, weights)
+    weights = resampling.resample(6, 50, rng)
+    found = correlation.r_squared_resamples(truth, guess, groups, weights)
     for drawn, squared in zip(weights, found, strict=True):
         rows = np.repeat(np.arange(80), drawn[groups].astype(int))
         assert squared == pytest.approx(peer.r2_score(truth[rows], guess[rows]))
@@ -185,13 +185,13 @@ def test_the_interval_of_rho_is_that_of_scipy_s_bootstrap_over_speakers() -> Non
     expected = bootstrap(
         (np.arange(20),), rho, n_resamples=2000, vectorized=False, method="percentile", rng=5
     ).confidence_interval
-    weights = recalls.resample(20, 2000, np.random.default_rng(6))
-    low, high = recalls.interval(recalls.spearman_resamples(truth, guess, groups, weights))
+    weights = resampling.resample(20, 2000, np.random.default_rng(6))
+    low, high = resampling.interval(correlation.spearman_resamples(truth, guess, groups, weights))
     assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.03)
 
 
 def test_a_resample_draws_as_many_groups_and_follows_the_seed() -> None:
-    one, two = (recalls.resample(12, 300, np.random.default_rng(5)) for _ in range(2))
+    one, two = (resampling.resample(12, 300, np.random.default_rng(5)) for _ in range(2))
     assert np.array_equal(one, two)
     assert (one.sum(1) == 12).all()
     assert one.mean(0) == pytest.approx(np.ones(12), abs=0.25)
@@ -202,7 +202,7 @@ def test_the_interval_covers_the_true_mean_about_95_times_in_100() -> None:
     covered = 0
     for _ in range(300):
         sample = rng.normal(2.0, 1.0, 40)
-        means = recalls.resample(40, 400, rng) @ sample / 40
-        low, high = recalls.interval(means)
+        means = resampling.resample(40, 400, rng) @ sample / 40
+        low, high = resampling.interval(means)
         covered += low <= 2.0 <= high
     assert 0.89 < covered / 300 < 0.985

@@ -1,0 +1,67 @@
+"""Clips as FLAC files: `preprocess` writes them, extraction and training read them back."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
+from pipeline.ground.errors import PipelineError
+
+# Where the first metadata block, STREAMINFO, has the checksum of the samples (RFC 9639, 8.2).
+_FLAC_MD5 = slice(26, 42)
+
+
+def encode_flac(samples: Samples) -> tuple[bytes, str]:
+    """16 kHz samples as a 16-bit FLAC file, and the SHA-256 of the 16-bit samples.
+
+    The same samples give the same bytes, and 16-bit sources pass through without loss.
+    """
+    pcm = _pcm(samples)
+    encoded = io.BytesIO()
+    soundfile.write(encoded, pcm, SAMPLE_RATE_HZ, subtype="PCM_16", format="FLAC")
+    return encoded.getvalue(), hashlib.sha256(pcm.tobytes()).hexdigest()
+
+
+def as_stored(samples: Samples) -> Samples:
+    """The samples as a clip's file gives them back: of 16 bits."""
+    stored: Samples = _pcm(samples) * np.float32(1 / 32768)
+    return stored
+
+
+def write_flac(path: Path, samples: Samples) -> str:
+    """Write a clip; the SHA-256 of its 16-bit samples is returned."""
+    encoded, sha256 = encode_flac(samples)
+    path.write_bytes(encoded)
+    return sha256
+
+
+def read_clip(path: Path) -> Samples:
+    """Read one of our clips: float32 samples of shape (samples,) at 16 kHz.
+
+    Raises:
+        PipelineError: The file is missing, damaged (FLAC checksums its frames) or not a clip.
+    """
+    try:
+        samples, rate = soundfile.read(path, dtype="int16")
+    except (soundfile.LibsndfileError, MemoryError) as error:
+        reason = getattr(error, "error_string", "a length beyond memory").rstrip(".")
+        raise PipelineError(f"{path}: {reason}, run `dvc repro preprocess`") from None
+    if rate != SAMPLE_RATE_HZ or samples.ndim != 1:
+        raise PipelineError(f"{path}: expected mono at 16 kHz, run `dvc repro preprocess`")
+    # A length that was cut in the header is in no frame's checksum.
+    with path.open("rb") as file:
+        told = file.read(_FLAC_MD5.stop)[_FLAC_MD5]
+    if hashlib.md5(samples.astype("<i2", copy=False), usedforsecurity=False).digest() != told:
+        raise PipelineError(f"{path}: damaged (MD5), delete it and run `dvc repro preprocess`")
+    clip: Samples = samples * np.float32(1 / 32768)
+    return clip
+
+
+def _pcm(samples: Samples) -> npt.NDArray[np.int16]:
+    pcm: npt.NDArray[np.int16]
+    pcm = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype("<i2")
+    return pcm

@@ -1,0 +1,157 @@
+"""The one forward pass: from clips to frames, in extraction, training and prediction alike.
+
+Every one of the project is `hidden`, because transformers' own lets a clip's frames depend on the
+batch: base-size models normalise over time in their first convolution (`feat_extract_norm: group`)
+and so see the padding of their neighbours.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
+
+from pipeline.encoders.layers import Layer, index
+from pipeline.encoders.layout import frame_count
+
+
+def prepare(model: Any, wave: Tensor) -> Tensor:
+    """Normalise a waveform (samples,) where the encoder's feature extractor does, else return it.
+
+    In NumPy, as transformers does it, so that the bits agree; `hidden` calls it.
+    """
+    if not model.do_normalize:
+        return wave
+    samples = wave.detach().cpu().numpy()
+    normal = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
+    return torch.from_numpy(normal)
+
+
+def hidden(
+    model: Any,
+    waves: Sequence[Tensor],
+    layers: Sequence[Layer],
+    masks: Sequence[Tensor] | None = None,
+) -> tuple[dict[Layer, Tensor], Tensor]:
+    """The frames of clips at some layers; no clip's frames depend on the others.
+
+    The convolutional front end runs per clip; the projection and the blocks run on the padded
+    batch under an attention mask, up to the highest layer asked for. One clip alone gives the bits
+    of transformers' own forward, a batch differs from that by rounding (about 1e-6). It is
+    differentiable, follows the model's train or eval mode, and runs through PEFT's adapters.
+
+    Args:
+        model: An encoder of `load`, or one with adapters inside.
+        waves: float32 (samples,) each, at 16 kHz, at least 400 samples, on any device; or what
+            `front_end` made of one.
+        layers: -1 is the raw output of the top block, -2 of the one below; ``last`` is
+            ``last_hidden_state``, which for large models is the top layer after a final norm.
+        masks: bool (frames,) each: where True, the mask embedding takes the frame's place after
+            the feature projection.
+
+    Returns:
+        Per layer (clips, frames of the longest clip, width), undefined but finite beyond a clip's
+        own frames, and the clips' frames, int64 (clips,) on the CPU: no GPU is waited for.
+
+    Raises:
+        PipelineError: There is no such layer.
+    """
+    features = [wave if wave.ndim == 2 else front_end(model, wave) for wave in waves]
+    lengths = [len(frames) for frames in features]
+    states = _project(model, pad_sequence(features, batch_first=True))
+    if masks is not None:
+        masked = pad_sequence(list(masks), batch_first=True).to(states.device)
+        states = torch.where(masked[..., None], model.masked_spec_embed.to(states), states)
+    counts = torch.tensor(lengths)
+    if min(lengths) == max(lengths):
+        return _transform(model, states, None, layers), counts
+    valid = (torch.arange(max(lengths)) < counts[:, None]).to(states.device)
+    # The positional convolution must meet the zeros that it would find beyond the clip alone.
+    states = states.masked_fill(~valid[..., None], 0.0)
+    return _transform(model, states, valid, layers), counts
+
+
+def front_end(model: Any, wave: Tensor) -> Tensor:
+    """The normalised waveform through the convolutions: (samples,) to (frames, channels).
+
+    Where the front end is frozen, `hidden` takes the result in the waveform's place, so that
+    training computes it once a clip and not once an epoch.
+    """
+    front = model.feature_extractor
+    weight = next(front.parameters())
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not is_frozen(front)):
+        frames: Tensor = front(prepare(model, wave).to(weight)[None])[0].transpose(0, 1)
+    return frames
+
+
+def hidden_of_one(model: Any, features: Tensor, layers: Sequence[Layer]) -> dict[Layer, Tensor]:
+    """As `hidden`, of one clip that passed the convolutions, (1, frames, channels): for ONNX."""
+    return _transform(model, _project(model, features), None, layers)
+
+
+def is_frozen(module: torch.nn.Module) -> bool:
+    """Whether nothing in the module trains."""
+    return not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def frames_in(wave: Tensor) -> int:
+    """The frames that `hidden` makes of a waveform, or of the front end's output."""
+    return len(wave) if wave.ndim == 2 else frame_count(len(wave))
+
+
+def _project(model: Any, features: Tensor) -> Tensor:
+    states = model.feature_projection(features)
+    # wav2vec 2.0 returns the normalised features too.
+    projected: Tensor = states[0] if isinstance(states, tuple) else states
+    return projected
+
+
+def _transform(
+    model: Any, states: Tensor, valid: Tensor | None, layers: Sequence[Layer]
+) -> dict[Layer, Tensor]:
+    """Positions and blocks, up to the highest layer asked for."""
+    encoder = model.encoder
+    blocks = len(encoder.layers)
+    places = {layer: blocks if layer == "last" else index(layer, blocks) for layer in layers}
+    final_norm = model.config.do_stable_layer_norm
+    attention = None
+    if valid is not None:
+        # As transformers makes it for SDPA, which first waits for the device to look for padding.
+        attention = valid[:, None, None].expand(-1, 1, valid.shape[1], -1)
+    states = states + _positions(encoder.pos_conv_embed, states)
+    if not final_norm:
+        states = encoder.layer_norm(states)
+    found = [encoder.dropout(states)]
+    for block in encoder.layers[: max(places.values())]:
+        if model.training and model.recompute:
+            # No state of a generator to keep: no draw in training follows from one.
+            found.append(
+                checkpoint(
+                    block, found[-1], attention, use_reentrant=False, preserve_rng_state=False
+                )
+            )
+        else:
+            found.append(block(found[-1], attention_mask=attention))
+    frames: dict[Layer, Tensor] = {layer: found[place] for layer, place in places.items()}
+    if final_norm and "last" in frames:
+        frames["last"] = encoder.layer_norm(frames["last"])
+    return frames
+
+
+def _positions(module: Any, states: Tensor) -> Tensor:
+    """The positional convolution, in fp32 where a CPU's bf16 is not to be trusted.
+
+    oneDNN computes noise from a grouped convolution in bf16 on CPUs with AMX, unless a group has a
+    multiple of 16 channels, as published encoders do (torch 2.13; base 48, large 64, `tiny` 8).
+    """
+    convolution = module.conv
+    sound = convolution.in_channels // convolution.groups % 16 == 0
+    if sound or states.device.type != "cpu":
+        found: Tensor = module(states)
+        return found
+    with torch.autocast("cpu", enabled=False):
+        exact: Tensor = module.float()(states.float())
+        return exact.to(states.dtype)
