@@ -57,7 +57,8 @@ def main(
     known = registry.corpus_of(definition.parser)
     parsed = registry.parse(definition.parser, raw)
     version = load("numerics_version", int)
-    scratch = files.scratch(stage.resume_key("preprocess", repr(settings), version))
+    key = stage.resume_key("preprocess", repr(settings), version, definition.parser)
+    scratch = files.scratch(key)
     made = provenance.Provenance.of(_keys(corpus, params), [])
     with files.publish(manifest.CLIPS / corpus) as staged:
         places = prepare.Places(raw, staged, scratch)

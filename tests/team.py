@@ -43,7 +43,7 @@ class Colleague:
         for name in ("stages", "pipeline", ".dvc/plots"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-        names = ("dvc.yaml", "params.yaml", "data/folds.csv", "results/live/.gitkeep")
+        names = ("dvc.yaml", "params.yaml", "code.yaml", "data/folds.csv", "results/live/.gitkeep")
         for name in (*names, ".dvcignore", ".gitignore", ".dvc/config"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)

@@ -5,13 +5,12 @@ import subprocess
 import sys
 
 import pytest
-from ruamel.yaml import YAML
 
 from pipeline.ground import code
 from pipeline.ground.params import KEYS
+from tests.graph import STAGES, code_of, params_of
 
 ROOT = code.ROOT
-STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 IMPORTS = {
     module: {name for name in code.imports(path) if name in found}
     for found in [code.modules("pipeline")]
@@ -53,12 +52,16 @@ def test_dvc_never_takes_plan_from_its_run_cache() -> None:
     assert [list(out.values()) for out in STAGES["plan"]["outs"]] == [[{"cache": False}]] * 2
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_code_deps_are_the_import_closure(name: str) -> None:
-    listed = {d for d in STAGES[name].get("deps", []) if d.endswith(".py")}
-    closure = {str(path) for path in code.closure(module_of(STAGES[name]))}
-    missing, extra = sorted(closure - listed), sorted(listed - closure)
-    assert (missing, extra) == ([], [])
+@pytest.mark.parametrize("name", sorted(set(STAGES) - set(code.WITHOUT)))
+def test_a_stage_depends_on_its_own_key_of_code_yaml(name: str) -> None:
+    own = module_of(STAGES[name]).removeprefix("stages.")
+    assert code_of(STAGES[name]) == [code.key_of(own, "${item.corpus}")]
+    assert not any(dep.startswith(("pipeline", "stages")) for dep in STAGES[name].get("deps", []))
+
+
+def test_no_edit_of_code_has_plan_prune() -> None:
+    assert code_of(STAGES["plan"]) == []
+    assert "deps" not in STAGES["plan"]
 
 
 def test_every_stage_module_is_in_the_graph() -> None:
@@ -66,15 +69,15 @@ def test_every_stage_module_is_in_the_graph() -> None:
 
 
 def test_stages_list_only_known_params_and_never_the_runtime() -> None:
-    listed = {key.split(".")[0] for s in STAGES.values() for key in s.get("params", [])}
+    listed = {key.split(".")[0] for s in STAGES.values() for key in params_of(s)}
     assert listed - set(KEYS) == set()
     assert "runtime" not in listed
 
 
 def test_a_seed_or_numerics_version_stands_for_every_computing_stage() -> None:
-    exempt = {"plan", "split", "evaluate"}
+    exempt = {"code", "plan", "split", "evaluate"}
     for name, stage in STAGES.items():
-        assert name in exempt or "numerics_version" in stage["params"], name
+        assert name in exempt or "numerics_version" in params_of(stage), name
 
 
 def test_only_cheap_stages_have_uncached_outputs() -> None:
@@ -82,7 +85,7 @@ def test_only_cheap_stages_have_uncached_outputs() -> None:
     for name, stage in STAGES.items():
         outs = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
         uncached = [o for o in outs if isinstance(o, dict) and "cache" in str(o)]
-        assert not uncached or name in {"plan", "evaluate"}, name
+        assert not uncached or name in {"code", "plan", "evaluate"}, name
 
 
 def test_the_library_is_folders_alone_and_the_tests_mirror_it() -> None:

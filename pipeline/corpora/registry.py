@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.corpora.entries import Corpus, OutOfScope, Reject, Row
+from pipeline.ground.code import parser_module
 from pipeline.ground.errors import PipelineError
 
 # Each is a module of `pipeline.corpora.parsers`, imported by its name alone: so the code of one
@@ -28,14 +29,9 @@ Parser = Literal[
 ]
 
 
-def module_of(parser: str) -> str:
-    """The dotted name of the module that parses a corpus."""
-    return f"pipeline.corpora.parsers.{parser.replace('-', '_')}"
-
-
 def corpus_of(parser: str) -> Corpus:
     """A parser, and what its corpus is known to hold."""
-    corpus: Corpus = importlib.import_module(module_of(parser)).CORPUS
+    corpus: Corpus = importlib.import_module(parser_module(parser)).CORPUS
     return corpus
 
 

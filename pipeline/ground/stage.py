@@ -18,10 +18,9 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import Field
 
-from pipeline.ground import runs
-from pipeline.ground.code import ROOT, closure
+from pipeline.ground import code, runs
 from pipeline.ground.errors import PipelineError
-from pipeline.ground.files import locked, sha256
+from pipeline.ground.files import locked
 from pipeline.ground.params import Section, load
 
 
@@ -88,10 +87,10 @@ def run(main: Callable[..., None]) -> None:
         sys.exit(error.exit_code)
 
 
-def resume_key(stage: str, params: object, inputs: object) -> object:
+def resume_key(stage: str, params: object, inputs: object, parser: str = "") -> object:
     """What determines a stage's output, as the key of its scratch folder."""
-    code = {str(file): sha256(ROOT / file) for file in closure(f"stages.{stage}")}
-    return {"stage": stage, "code": code, "params": params, "inputs": inputs}
+    made_by = code.digest(stage, parser)
+    return {"stage": stage, "code": made_by, "params": params, "inputs": inputs}
 
 
 def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
@@ -109,6 +108,7 @@ def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
             # Processes that torchrun started together are one run.
             rank = os.environ.get("RANK", "0")
             with locked(" ".join([_stage(main), *given, *([rank] if rank != "0" else [])])):
+                _require_current_code(_stage(main), str(kwargs.get("corpus", "")))
                 main(*args, **kwargs)
             if rank == "0":
                 runs.record(" ".join([_stage(main), *given]), time.monotonic() - start)
@@ -122,6 +122,22 @@ def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
 def _stage(main: Callable[..., None]) -> str:
     # Run by `python -m`, its module is called __main__.
     return Path(main.__code__.co_filename).stem
+
+
+def _require_current_code(stage: str, corpus: str) -> None:
+    """Stop before DVC is told that old code made what new code makes.
+
+    `dvc repro` brings ``code.yaml`` up to date first; `dvc repro -s` and a start by hand do not.
+    """
+    if stage in code.WITHOUT or not code.FILE.is_file():
+        return
+    key = code.key_of(stage, corpus)
+    parser = load(f"corpus.{corpus}.parser", str) if key != stage else ""
+    told = code.recorded(code.FILE.read_text("utf-8", "replace"))
+    if told.get(key) != code.digest(stage, parser):
+        raise PipelineError(
+            f"{code.FILE}: {key} has the digest of other code than lies here, run `dvc repro code`"
+        )
 
 
 def _out_of_memory(main: Callable[..., None]) -> str:

@@ -11,14 +11,12 @@ from typing import Any
 
 import h5py
 import pytest
-from ruamel.yaml import YAML
 
 from pipeline.cli.preset import merged
-from pipeline.ground.code import ROOT
 from tests.faults import chain
 from tests.faults.chain import Step, step_of
+from tests.graph import STAGES, params_of
 
-GRAPH = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 CACHED = ("finetune_cached", "crnn", "probe", "share")
 LAST = ("finetune --start pretrained", "finetune --start retrained", *CACHED)
 
@@ -128,7 +126,7 @@ def entry(step: Step) -> str:
     words = step.command.split()
     fitting = [
         name
-        for name, stage in GRAPH.items()
+        for name, stage in STAGES.items()
         if stage["cmd"].split()[2] == f"stages.{words[0]}"
         and [w for w in stage["cmd"].split()[3:] if w.startswith("--")]
         == [w for w in words[1:] if w.startswith("--")]
@@ -151,7 +149,7 @@ def test_what_is_carried_is_what_dvc_knows_of(reference: Path) -> None:
         words = step.command.split()
         values = dict(zip([w[2:] for w in words[1::2]], words[2::2], strict=True))
         listed = set()
-        for key in GRAPH[stage]["params"]:
+        for key in params_of(STAGES[stage]):
             for name, value in values.items():
                 key = key.replace(f"${{item.{name}}}", value)  # noqa: PLW2901
             listed.add(key)
@@ -162,7 +160,11 @@ def test_what_is_carried_is_what_dvc_knows_of(reference: Path) -> None:
         assert listed - set(found["params"]) <= UNUSED.get(stage, set()), stage
         is_file = step.outputs[0].endswith(".csv")
         own[step.outputs[0]] = set() if is_file else set(found["params"])
-        deps = {dep.split("${")[0] for dep in GRAPH[stage]["deps"] if dep.startswith("artifacts")}
+        deps = {
+            dep.split("${")[0]
+            for dep in STAGES[stage].get("deps", [])
+            if dep.startswith("artifacts")
+        }
         assert all(path.startswith(tuple(deps)) for path in found["inputs"]), stage
 
 

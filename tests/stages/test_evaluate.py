@@ -18,6 +18,7 @@ from pipeline.ground.errors import PipelineError
 from pipeline.ground.files import sha256
 from stages import evaluate
 from tests.conftest import ROOT
+from tests.graph import STAGES, params_of
 from tests.results import Study, plant, plant_classifier, plant_probe, plant_share, plant_units
 
 STUDY = Study()
@@ -188,8 +189,7 @@ def test_the_report_is_one_self_contained_page(evaluated: Path) -> None:
 
 
 def test_the_report_quotes_only_what_the_stage_depends_on() -> None:
-    graph = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))
-    assert tuple(graph["stages"]["evaluate"]["params"]) == evaluate.SETTINGS
+    assert tuple(params_of(STAGES["evaluate"])) == evaluate.SETTINGS
 
 
 def test_the_environment_stands_beside_the_report_and_not_in_it(trained: Path) -> None:

@@ -151,7 +151,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(
     with monkeypatch.context() as patch:
         calls = iter(range(10))
         patch.setattr(
-            "pipeline.training.fit._line", lambda *_: die() if next(calls) == epoch else ""
+            "pipeline.training.loop._line", lambda *_: die() if next(calls) == epoch else ""
         )
         with pytest.raises(KilledError):
             train(fit_of(first, folder="cut"), first, found)
