@@ -12,6 +12,8 @@ from pipeline.ground.errors import PipelineError
 # Sub-command: its module is `pipeline.cli.<name>`, its function `main`.
 COMMANDS = {
     "show": "Print a short table of what was measured, and where the pictures are.",
+    "status": "Tell which stages would run again, and why.",
+    "adopt": "Keep what an older version made, where results did not change.",
     "predict": "Tell the emotion of audio files.",
     "export": "Write a classifier as a model of the hub, with its card, or as ONNX.",
     "preset": "Turn params.yaml into one of the published systems.",

@@ -64,7 +64,7 @@ def require(artefact: Path) -> Mapping[str, Any]:
     """
     found = _read(artefact)
     for key, made in found["params"].items():
-        for name, old, new in _differences(key, made, _current(key)):
+        for name, old, new in differences(key, made, current(key)):
             raise PipelineError(
                 f"{artefact}: made with {name} {_brief(old)}, {PARAMS_FILE} has {_brief(new)}, "
                 "run `dvc repro`"
@@ -120,7 +120,7 @@ def _beside(artefact: Path) -> Path:
     return artefact.with_name(f"{artefact.name}.{FILE}")
 
 
-def _current(key: str) -> Any:
+def current(key: str) -> Any:
     """The value under a dotted key of ``params.yaml``, None where it has none."""
     value: Any = read(PARAMS_FILE.absolute())
     for part in key.split("."):
@@ -128,11 +128,11 @@ def _current(key: str) -> Any:
     return value
 
 
-def _differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+def differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
     """The leaves in which two values differ: dotted key, old and new."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in sorted({*old, *new}):
-            yield from _differences(f"{key}.{name}", old.get(name), new.get(name))
+            yield from differences(f"{key}.{name}", old.get(name), new.get(name))
     elif old != new:
         yield key, old, new
 

@@ -1,0 +1,80 @@
+"""``ser adopt``: keep what an older version of the code made, where the results did not change.
+
+After an upgrade the digests of code differ, and `dvc repro` would compute again what may have taken
+days. Whether results changed only its authors know: `CHANGELOG.md` says it, stage by stage.
+"""
+
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.status import LOCK, Change, changes, dvc_status, read_lock
+from pipeline.ground.errors import PipelineError
+
+CHANGELOG = Path("CHANGELOG.md")
+
+
+def main(
+    dry_run: Annotated[bool, typer.Option(help="Say what would be kept, write nothing.")] = False,
+) -> None:
+    """Take outputs over that only the code changed for, where CHANGELOG.md says that it may be.
+
+    A stage is adopted if nothing but its code differs from dvc.lock (no parameter, no data), its
+    outputs lie here with the bytes of dvc.lock, and every entry under "Results" that CHANGELOG.md
+    got since dvc.lock was committed says "unchanged" or names other stages. Nothing is computed.
+    """
+    lock = read_lock()
+    new = news(CHANGELOG.read_text("utf-8"), _committed(CHANGELOG))
+    if not new:
+        raise PipelineError(
+            f'{CHANGELOG}: has no entry under "Results" since {LOCK} was committed, so nobody says '
+            "that results did not change, run `dvc repro`"
+        )
+    subprocess.run(["dvc", "repro", "-q", "code"], check=True)
+    changed = [change for change in changes(lock, dvc_status()) if change.code]
+    kept = [change.stage for change in changed if not (refusal(change, lock, new))]
+    for change in changed:
+        typer.echo(f"{change.stage}: {refusal(change, lock, new) or 'taken over'}")
+    if kept and not dry_run:
+        subprocess.run(["dvc", "commit", "-q", "-f", *kept], check=True)
+    typer.echo(f"{len(kept)} of {len(changed)} stages whose code changed are taken over")
+
+
+def news(now: str, before: str) -> list[str]:
+    """The entries under "Results" in a changelog that an older one does not have."""
+    old = set(_entries(before))
+    return [entry for entry in _entries(now) if entry not in old]
+
+
+def refusal(change: Change, lock: Mapping[str, Any], new: list[str]) -> str:
+    """Why a stage must run again; empty where its outputs can be kept."""
+    module = re.search(r"stages\.(\w+)", lock[change.stage]["cmd"])
+    named = [entry for entry in new if module and f"`{module[1]}`" in entry.split(":")[0]]
+    if named:
+        return f"{CHANGELOG} says: {named[0]}"
+    if change.params or change.data or change.command:
+        return f"more than its code changed, {change.why()}"
+    if change.absent:
+        return f"{change.absent[0]} is not here as {LOCK} has it, `dvc checkout` or `dvc pull` it"
+    return ""
+
+
+def _entries(text: str) -> list[str]:
+    """The items of every list under a heading "Results", each in one line."""
+    parts = re.findall(r"(?ms)^### Results\n(.*?)(?=^#|\Z)", text)
+    items = [item for part in parts for item in re.split(r"(?m)^- ", part)[1:]]
+    return [" ".join(item.split()) for item in items]
+
+
+def _committed(path: Path) -> str:
+    """A file as it was when ``dvc.lock`` was last committed."""
+    words = ["git", "log", "-1", "--format=%H", "--", str(LOCK)]
+    commit = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    if not commit:
+        raise PipelineError(f"{LOCK}: was never committed, so there is nothing to compare with")
+    words = ["git", "show", f"{commit}:{path}"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout
