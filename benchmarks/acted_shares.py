@@ -12,7 +12,6 @@ published ones.
     ser preset acted-shares && dvc repro && ser show
 """
 
-import csv
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -48,14 +47,15 @@ def main(
         staged.mkdir()
         for row in rows:
             shutil.copyfile(ravdess / row.source, staged / Path(row.source).name)
-        with (staged / "labels.csv").open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file, lineterminator="\n")
-            names = [f"share_acted_{emotion}" for emotion in EMOTIONS]
-            table.writerow(["path", "emotion", "speaker", "gender", "intensity", "split", *names])
-            for row in rows:
-                known = [Path(row.source).name, row.emotion, row.speaker, row.gender, row.intensity]
-                role = next(role for role, actors in ROLES.items() if int(row.speaker) in actors)
-                table.writerow([*known, role, *acted(row.emotion, row.intensity).values()])
+        names = [f"share_acted_{emotion}" for emotion in EMOTIONS]
+        header = ["path", "emotion", "speaker", "gender", "intensity", "split", *names]
+        files.write_csv(staged / "labels.csv", header, [_label(row) for row in rows])
+
+
+def _label(row: Row) -> list[object]:
+    known = [Path(row.source).name, row.emotion, row.speaker, row.gender, row.intensity]
+    role = next(role for role, actors in ROLES.items() if int(row.speaker) in actors)
+    return [*known, role, *acted(row.emotion, row.intensity).values()]
 
 
 if __name__ == "__main__":

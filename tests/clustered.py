@@ -11,27 +11,14 @@ from pipeline.embeddings import reader
 from pipeline.embeddings.reader import Embedding, Floats, Header
 from pipeline.embeddings.writer import write
 from pipeline.splits import folds
+from tests import recordings
 
 WIDTH = 12
 
 
 def clip(name: str, speaker: str, gender: str = "female", emotion: str = "angry") -> Clip:
-    return Clip(
-        clip=f"demo/{name}",
-        utterance=f"demo/{name}",
-        corpus="demo",
-        path=f"{name}.flac",
-        source=f"{name}.wav",
-        speaker=speaker,
-        gender=gender,
-        session="1",
-        emotion=emotion,
-        intensity="",
-        language="en",
-        duration_s=1.0,
-        start_s=0.0,
-        augmented_from="",
-        sha256=name,
+    return recordings.clip(
+        name, corpus="demo", path=f"{name}.flac", speaker=speaker, gender=gender, emotion=emotion
     )
 
 

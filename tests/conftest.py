@@ -34,3 +34,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SER_SCRATCH", str(tmp_path / ".scratch"))
     return tmp_path
+
+
+@pytest.fixture
+def base(project: Path) -> Path:
+    """A small untrained encoder."""
+    from tests.speech import small_encoder
+
+    return small_encoder(project / "encoder")

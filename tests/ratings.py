@@ -12,6 +12,7 @@ from pipeline.corpora.manifest import Clip
 from pipeline.embeddings import reader, writer
 from pipeline.embeddings.frames import Frames
 from pipeline.splits import folds
+from tests import recordings
 
 WIDTH = 6
 HEADER = reader.Header(
@@ -32,9 +33,9 @@ EMOTIONS = ("anger", "calmness", "interest")
 
 def clip_of(name: str, corpus: str = "demo", segment: str = "") -> Clip:
     """A clip of which only names matter; its audio does not exist."""
-    return Clip(
+    return recordings.clip(
+        name,
         clip=f"{corpus}/{name}{segment}",
-        utterance=f"{corpus}/{name}",
         corpus=corpus,
         path=f"{name}.flac",
         source=f"wav/{name}.wav",
@@ -42,12 +43,7 @@ def clip_of(name: str, corpus: str = "demo", segment: str = "") -> Clip:
         gender="unknown",
         session="",
         emotion="",
-        intensity="",
         language="",
-        duration_s=1.0,
-        start_s=0.0,
-        augmented_from="",
-        sha256=name,
     )
 
 

@@ -1,6 +1,5 @@
 """Predictions of systems of known skill, in the folders where training leaves them."""
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,9 @@ import numpy as np
 from pipeline.corpora import manifest
 from pipeline.corpora.manifest import CLIPS, EMOTIONS, Clip
 from pipeline.demo.listeners import PERCEPTS
+from pipeline.ground import files
 from pipeline.splits import folds
+from tests import recordings
 
 SHARES = tuple(PERCEPTS)
 
@@ -35,25 +36,18 @@ class Study:
     def _of(self, corpus: str) -> list[Clip]:
         found = []
         for i in range(self.utterances):
-            name = f"{corpus}/u{i:05d}"
             speaker = i * self.speakers // self.utterances
             found.append(
-                Clip(
-                    clip=name,
-                    utterance=name,
+                recordings.clip(
+                    f"u{i:05d}",
                     corpus=corpus,
                     path=f"u{i:05d}.flac",
-                    source=f"u{i:05d}.wav",
                     speaker=f"{corpus}/{speaker}",
                     gender=("female", "male")[speaker % 2],
                     session=str(speaker // 2),
                     emotion=EMOTIONS[i % len(EMOTIONS)],
-                    intensity="",
-                    language="none",
                     duration_s=1.9,
-                    start_s=0.0,
-                    augmented_from="",
-                    sha256=name,
+                    sha256=f"{corpus}/u{i:05d}",
                 )
             )
         return found
@@ -164,7 +158,4 @@ def plant_share(root: Path, study: Study, system: str, masked: bool = False) -> 
 
 def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(header)
-        table.writerows(rows)
+    files.write_csv(path, header, rows)

@@ -8,12 +8,12 @@ import numpy as np
 from pipeline.audio.flac import write_flac
 from pipeline.cli.preset import merged
 from pipeline.corpora import manifest
-from pipeline.corpora.manifest import Clip
 from pipeline.encoders import encoder as encoders
 from pipeline.ground import params
 from pipeline.splits import folds
 from pipeline.splits.task import Example
 from stages import encoder, extract
+from tests.recordings import clip
 
 SMALL = {
     "model_type": "hubert",
@@ -50,26 +50,20 @@ def tone_clips(count: int, classes: int = 2, corpus: str = "tones") -> list[Exam
         wave = 0.3 * np.sin(2 * np.pi * pitch_hz * time_s) + 0.01 * rng.standard_normal(samples)
         name = f"{number:03d}"
         sha256 = write_flac(folder / f"{name}.flac", wave.astype(np.float32))
-        clip = Clip(
-            clip=f"{corpus}/{name}",
-            utterance=f"{corpus}/{name}",
+        one = clip(
+            name,
             corpus=corpus,
             path=f"{name}.flac",
-            source=f"{name}.wav",
             speaker=f"{corpus}/s{number % 5}",
             gender=("female", "male", "unknown")[number % 3],
             session="",
             emotion=("angry", "sad", "happy")[label],
-            intensity="",
-            language="none",
             duration_s=samples / 16000,
-            start_s=0.0,
-            augmented_from="",
             sha256=sha256,
         )
         role = ("train", "train", "train", "dev", "test")[number // classes % 5]
         gender = number % 3 if number % 3 < 2 else None
-        found.append(Example(clip, role, label, gender))
+        found.append(Example(one, role, label, gender))
     return found
 
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,13 +65,105 @@ def test_a_line_reruns_what_reaches_it_and_words_rerun_nothing(project: Path) ->
     assert stale.is_dir()
 
 
+def committed(folder: Path) -> None:
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a")
+
+
+def ser(folder: Path, *words: str) -> str:
+    return run(folder, sys.executable, "-m", "pipeline.cli.main", *words)
+
+
+def test_status_names_what_changed_and_adopt_keeps_what_the_changelog_allows(project: Path) -> None:
+    changelog = project / "CHANGELOG.md"
+    changelog.write_text("## 1.0\n\n### Results\n\n- unchanged: nothing yet\n")
+    committed(project)
+    assert ser(project, "status") == "nothing would run again\n"
+    append(project, "pipeline/units/kmeans.py", "\nLINE = 1\n")
+    append(project, "pipeline/audio/decoding.py", "\n# a comment\n")
+    params = project / "params.yaml"
+    params.write_text(params.read_text("utf-8").replace("dtype: float16", "dtype: float32", 1))
+    lines = [line.split(maxsplit=1) for line in ser(project, "status").splitlines()]
+    told = {line[0]: line[1].strip() for line in lines if len(line) == 2}
+    assert told["cluster@0"] == told["cluster@1"] == "code: pipeline/units/kmeans.py"
+    assert told["extract@fbank-demo"] == "parameter: extract.dtype"
+    assert {name.split("@")[0] for name in told if "@" in name and ":" in told[name]} == {
+        "cluster",
+        "extract",
+    }
+    refused = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli.main", "adopt"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert 'no entry under "Results" since dvc.lock was committed' in refused.stderr
+    append(project, "pipeline/embeddings/writer.py", "\nLINE = 1\n")
+    changelog.write_text("### Results\n\n- unchanged: kmeans\n\n" + changelog.read_text())
+    adopted = ser(project, "adopt")
+    assert "cluster@0: taken over" in adopted
+    assert "extract@fbank-demo: more than its code changed, parameter: extract.dtype" in adopted
+    assert ran(project) == {"extract"}
+
+
+def test_adopt_leaves_what_the_changelog_names_and_what_is_not_here(project: Path) -> None:
+    (project / "CHANGELOG.md").write_text("## 1.0\n")
+    committed(project)
+    append(project, "pipeline/units/kmeans.py", "\nLINE = 1\n")
+    append(project, "pipeline/gmp/multitask.py", "\nLINE = 1\n")
+    append(project, "pipeline/encoders/hub.py", "\nLINE = 1\n")
+    (project / "artifacts/encoders/fbank").unlink()
+    (project / "CHANGELOG.md").write_text("### Results\n\n- changed in `cluster`: better seeds\n")
+    adopted = ser(project, "adopt")
+    assert "cluster@0: CHANGELOG.md says: changed in `cluster`: better seeds" in adopted
+    assert "multitask@0: taken over" in adopted
+    assert "encoder@fbank: artifacts/encoders/fbank is not here as dvc.lock has it" in adopted
+    assert "encoder@tiny: taken over" in adopted
+    assert ran(project) == {"encoder", "cluster"}
+
+
+def test_a_lock_that_a_kill_cut_short_is_named_with_its_remedy(project: Path) -> None:
+    lock = (project / "dvc.lock").read_bytes()
+    for size in range(0, len(lock), len(lock) // 7):
+        (project / "dvc.lock").write_bytes(lock[:size])
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline.cli.main", "status"],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:  # a cut between two stages leaves a lock like any other
+            assert done.stderr.startswith("dvc.lock: damaged, or cut by a kill"), done.stderr
+            assert "`git checkout dvc.lock`" in done.stderr
+            assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_second_person_takes_what_the_own_cache_has(project: Path, tmp_path: Path) -> None:
+    """A lock of another machine names bytes that are in no cache here; the run cache has mine."""
+    committed(project)
+    lock = (project / "dvc.lock").read_text("utf-8")
+    clone = tmp_path / "clone"
+    run(tmp_path, "git", "clone", "-q", str(project), str(clone))
+    run(clone, "dvc", "cache", "dir", "--local", str(project / ".dvc/cache"))
+    # Other bytes of an encoder, as another kind of CPU makes them.
+    held = re.search(r"path: artifacts/encoders/tiny\n      hash: md5\n      md5: (\w+)", lock)
+    assert held
+    (clone / "dvc.lock").write_text(lock.replace(held[1], "0" * 32), "utf-8")
+    assert "delete dvc.lock" in " ".join(ser(clone, "status").split())
+    (clone / "dvc.lock").unlink()
+    # `plan` and `code` are never taken from the run cache.
+    assert ran(clone) == {"code", "plan"}
+
+
 def test_a_fresh_clone_pulls_what_another_parameter_does_not_touch(
     project: Path, tmp_path: Path
 ) -> None:
-    run(project, "git", "add", "-A")
-    run(project, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a")
+    committed(project)
     run(project, "dvc", "remote", "add", "-d", "there", str(tmp_path / "remote"))
-    run(project, "git", "commit", "-aqm", "remote")
+    committed(project)
     run(project, "dvc", "push", "-q")
     clone = tmp_path / "clone"
     run(tmp_path, "git", "clone", "-q", str(project), str(clone))

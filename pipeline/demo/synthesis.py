@@ -9,8 +9,6 @@ music performance", Psych. Bulletin 129, 2003, table 11; Gobl & Ni Chasaide, "Th
 quality in communicating emotion, mood and attitude", Speech Comm. 40, 2003.
 """
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from scipy.io import wavfile
 from pipeline.corpora.manifest import EMOTIONS, SHARE_PREFIX
 from pipeline.demo import listeners, voice
 from pipeline.demo.voice import FRICATIVES_HZ, NASALS_HZ, RATE_HZ, STOPS_HZ, VOWELS_HZ, Phone, Voice
+from pipeline.ground import files
 
 SYLLABLES = 7
 CONSONANTS = {"fricative": [*FRICATIVES_HZ], "stop": [*STOPS_HZ], "nasal": [*NASALS_HZ]}
@@ -102,8 +101,8 @@ def write(folder: Path, seed: int, speakers: int, takes: int, panel: int) -> Non
         wavfile.write(folder / utterance.path, RATE_HZ, utterance.samples)
         labels.append(_label(utterance))
         phones += _alignment(utterance)
-    _write_csv(folder / "labels.csv", labels)
-    _write_csv(folder / "phones.csv", phones)
+    _write(folder / "labels.csv", labels)
+    _write(folder / "phones.csv", phones)
 
 
 def corpus(seed: int, speakers: int, takes: int, panel: int) -> Iterator[Utterance]:
@@ -231,9 +230,5 @@ def _alignment(utterance: Utterance) -> Iterator[dict[str, object]]:
         }
 
 
-def _write_csv(path: Path, rows: list[dict[str, object]]) -> None:
-    text = io.StringIO()
-    table = csv.DictWriter(text, rows[0], lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    path.write_text(text.getvalue(), "utf-8", newline="\n")
+def _write(path: Path, rows: list[dict[str, object]]) -> None:
+    files.write_csv(path, list(rows[0]), [list(row.values()) for row in rows])

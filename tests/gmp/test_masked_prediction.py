@@ -16,7 +16,7 @@ from pipeline.splits.task import Example
 from pipeline.training import loop
 from pipeline.training.masking import Spans
 from pipeline.training.waves import Batch
-from tests.speech import small_encoder, tone_clips
+from tests.speech import tone_clips
 from tests.training.test_fit import SETTINGS, fit_of
 
 SCALES = [3, 5]
@@ -36,11 +36,6 @@ def units_of(found: list[Example]) -> dict[str, npt.NDArray[np.int16]]:
 @pytest.fixture
 def found(project: Path) -> list[Example]:
     return tone_clips(6)
-
-
-@pytest.fixture
-def base(project: Path) -> Path:
-    return small_encoder(project / "encoder")
 
 
 @pytest.fixture

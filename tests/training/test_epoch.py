@@ -29,18 +29,8 @@ from pipeline.training.epoch import Epoch
 from pipeline.training.waves import Batch
 from pipeline.work.processes import Processes
 from stages import multitask
-from tests.speech import small_encoder, tone_clips
+from tests.speech import small_encoder
 from tests.training.test_fit import KilledError, classifier, fit_of, train
-
-
-@pytest.fixture
-def found(project: Path) -> list[Example]:
-    return tone_clips(30)
-
-
-@pytest.fixture
-def base(project: Path) -> Path:
-    return small_encoder(project / "encoder")
 
 
 def weights(model: torch.nn.Module) -> dict[str, Tensor]:

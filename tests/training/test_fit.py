@@ -18,7 +18,6 @@ from pipeline.training import loop
 from pipeline.training.fit import Fit
 from pipeline.training.settings import Training
 from pipeline.training.waves import Waves
-from tests.speech import small_encoder, tone_clips
 
 SETTINGS = Training(
     epochs=3, batch=6, learning_rate=1e-3, patience=0, freeze_conv=True, precision="fp32"
@@ -40,16 +39,6 @@ DESIGN = Design(
 
 class KilledError(Exception):
     """Stands for a SIGKILL at a point of our choice."""
-
-
-@pytest.fixture
-def found(project: Path) -> list[Example]:
-    return tone_clips(30)
-
-
-@pytest.fixture
-def base(project: Path) -> Path:
-    return small_encoder(project / "encoder")
 
 
 def fit_of(
