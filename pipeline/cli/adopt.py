@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.status import LOCK, Change, changes, dvc_status, read_lock
+from pipeline.ground import code
 from pipeline.ground.errors import PipelineError
 
 CHANGELOG = Path("CHANGELOG.md")
@@ -52,8 +53,12 @@ def news(now: str, before: str) -> list[str]:
 
 def refusal(change: Change, lock: Mapping[str, Any], new: list[str]) -> str:
     """Why a stage must run again; empty where its outputs can be kept."""
-    module = re.search(r"stages\.(\w+)", lock[change.stage]["cmd"])
-    named = [entry for entry in new if module and f"`{module[1]}`" in entry.split(":")[0]]
+    locked = lock[change.stage]
+    keys = locked.get("params", {}).get(str(code.FILE)) or re.findall(
+        r"stages\.(\w+)", locked["cmd"]
+    )
+    modules = {key.partition(".")[0] for key in keys}
+    named = [e for e in new if modules & set(re.findall(r"`(\w+)`", e.partition(":")[0]))]
     if named:
         return f"{CHANGELOG} says: {named[0]}"
     if change.params or change.data or change.command:
