@@ -52,9 +52,9 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     corpora = load("corpora", list[str])
     path = manifest.ARTIFACTS / "frames" / f"{fold}.h5"
     keys = ("seed", "numerics_version", "corpora", "frames", "cluster")
-    made = Provenance.of(keys, [*manifest.folders(corpora), folds.FOLDS, path])
-    clips = [c for c in manifest.read(corpora) if roles.get(c.clip) in ("train", "dev")]
     target = manifest.ARTIFACTS / "units" / str(fold)
+    made = Provenance.of(target, keys, [*manifest.folders(corpora), folds.FOLDS, path])
+    clips = [c for c in manifest.read(corpora) if roles.get(c.clip) in ("train", "dev")]
     with Embeddings(path, f"multitask/{fold}", clips) as frames, publish(target) as out:
         trained = {clip.clip for clip in clips if roles[clip.clip] == "train"}
         total = min(params.sample, kmeans.needed(params.scales))

@@ -46,8 +46,9 @@ def main(name: Annotated[str, typer.Option(help="An encoder of params.yaml.")]) 
     """Prepare one encoder."""
     params: Tiny | Pin | Frontend = load(f"encoder.{name}", Encoder)  # type: ignore[arg-type]
     drawn = ["seed"] if isinstance(params, Tiny) else []
-    made = Provenance.of([f"encoder.{name}", "numerics_version", *drawn], [])
-    with files.publish(layout.ENCODERS / name) as out:
+    target = layout.ENCODERS / name
+    made = Provenance.of(target, [f"encoder.{name}", "numerics_version", *drawn], [])
+    with files.publish(target) as out:
         out.mkdir()
         if isinstance(params, Tiny):
             _write_tiny(params, load("seed", int), out)

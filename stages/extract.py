@@ -58,9 +58,10 @@ def _embed_corpus(encoder: str, corpus: str) -> None:
     params = load("extract", ExtractParams)
     kept = extraction.Kept(params.frames, params.means, params.precision, params.dtype)
     folder = layout.ENCODERS / encoder
-    made = Provenance.of(["numerics_version", "extract"], [*manifest.folders([corpus]), folder])
+    target, inputs = reader.path_of(encoder, corpus), [*manifest.folders([corpus]), folder]
+    made = Provenance.of(target, ["numerics_version", "extract"], inputs)
     job = extraction.Job.prepare(folder, encoder, kept)
-    job.run(reader.path_of(encoder, corpus), manifest.read([corpus]), made.text())
+    job.run(target, manifest.read([corpus]), made.text())
 
 
 def _embed_fold(fold: int) -> None:
@@ -68,12 +69,13 @@ def _embed_fold(fold: int) -> None:
     roles = folds.read(fold)
     corpora, folder = load("corpora", list[str]), ARTIFACTS / "multitask" / str(fold)
     inputs = [*manifest.folders(corpora), folds.FOLDS, folder]
-    made = Provenance.of(["numerics_version", "corpora", "frames"], inputs)
+    target = ARTIFACTS / "frames" / f"{fold}.h5"
+    made = Provenance.of(target, ["numerics_version", "corpora", "frames"], inputs)
     clips = manifest.read(corpora)
     known = [clip for clip in clips if roles.get(clip.clip) in ("train", "dev")]
     kept = extraction.Kept([params.layer], [], params.precision, params.dtype)
     job = extraction.Job.prepare(folder, f"multitask/{fold}", kept)
-    job.run(ARTIFACTS / "frames" / f"{fold}.h5", known, made.text())
+    job.run(target, known, made.text())
     # Another training run makes another encoder: these shards will not serve again.
     job.discard()
 

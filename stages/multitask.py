@@ -38,7 +38,8 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     task = load("task", Task)
     corpora, base = load("corpora", list[str]), layout.ENCODERS / load("pretrained", str)
     keys = ("seed", "numerics_version", "corpora", "pretrained", "task", "multitask")
-    made = Provenance.of(keys, [*manifest.folders(corpora), folds.FOLDS, base])
+    target = manifest.ARTIFACTS / "multitask" / str(fold)
+    made = Provenance.of(target, keys, [*manifest.folders(corpora), folds.FOLDS, base])
     found = examples(task, manifest.read(corpora), folds.read(fold))
 
     inputs = [digest(found), layout.weights_sha256(base)]
@@ -47,7 +48,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     fit = Fit.prepare("multitask", params, seed, inputs, Waves(encoder))
     model = Multitask(encoder, len(task.classes), params.lstm_width, params.emotion_weight)
     model.to(fit.device)
-    train_and_publish(fit, model, found, manifest.ARTIFACTS / "multitask" / str(fold), made)
+    train_and_publish(fit, model, found, target, made)
 
 
 if __name__ == "__main__":

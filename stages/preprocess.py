@@ -59,8 +59,9 @@ def main(
     version = load("numerics_version", int)
     key = stage.resume_key("preprocess", repr(settings), version, definition.parser)
     scratch = files.scratch(key)
-    made = provenance.Provenance.of(_keys(corpus, params), [])
-    with files.publish(manifest.CLIPS / corpus) as staged:
+    target = manifest.CLIPS / corpus
+    made = provenance.Provenance.of(target, _keys(corpus, params), [])
+    with files.publish(target) as staged:
         places = prepare.Places(raw, staged, scratch)
         done = prepare.prepare_all(parsed.rows, settings, places, stage.runtime().workers)
         shown = progress.track(done, f"preprocess {corpus}", len(parsed.rows), "files")

@@ -42,7 +42,8 @@ def main(
     keys = ("seed", "numerics_version", "corpora", "folds", "task")
     own = ("probe.c", "probe.layer", "probe.points")
     read = [*manifest.folders(names), folds.FOLDS, *paths(features, names)]
-    made = Provenance.of([*keys, *own], read)
+    target = ARTIFACTS / "probes" / features
+    made = Provenance.of(target, [*keys, *own], read)
     clips = manifest.read(names)
     seed = derive(load("seed", int), "probe")
     with opened(features, clips) as corpora:
@@ -52,7 +53,7 @@ def main(
             scores += probes.by_layer(corpora, found, params.c, fold)
         originals = [clip.clip for clip in clips if not clip.augmented_from]
         places = probes.places(corpora, originals, params.layer, params.points, seed)
-    with files.publish(ARTIFACTS / "probes" / features) as out:
+    with files.publish(target) as out:
         out.mkdir()
         probes.write_layers(out, scores)
         probes.write_places(out, places)

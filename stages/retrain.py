@@ -41,7 +41,8 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     corpora, base = load("corpora", list[str]), layout.ENCODERS / load("pretrained", str)
     folder = manifest.ARTIFACTS / "units" / str(fold)
     keys = ("seed", "numerics_version", "corpora", "pretrained", "retrain")
-    made = Provenance.of(keys, [*manifest.folders(corpora), folds.FOLDS, base, folder])
+    target = manifest.ARTIFACTS / "retrained" / str(fold)
+    made = Provenance.of(target, keys, [*manifest.folders(corpora), folds.FOLDS, base, folder])
     found = everything(manifest.read(corpora), folds.read(fold))
 
     inputs = [layout.weights_sha256(base), files.sha256(folder / "units.h5")]
@@ -51,7 +52,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     with Units(folder / "units.h5") as units:
         spans = Spans(params.mask_probability, params.mask_length)
         model = MaskedPrediction(encoder, units.scales, units.units, spans, seed).to(fit.device)
-        train_and_publish(fit, model, found, manifest.ARTIFACTS / "retrained" / str(fold), made)
+        train_and_publish(fit, model, found, target, made)
 
 
 if __name__ == "__main__":

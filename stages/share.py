@@ -5,6 +5,7 @@ predictions on dev and test, and their learning curves.
 """
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -77,7 +78,8 @@ def main(
     """Train regressors of emotion shares and predict dev and test."""
     params = load("share", ShareParams)
     clips = manifest.read(load("corpora", list[str]))
-    made = _provenance(features)
+    target = manifest.ARTIFACTS / "share" / features / head
+    made = _provenance(target, features)
     rated = shares.rated(clips, folds.read(params.fold))
 
     from pipeline.embeddings.frames import Frames, Scale
@@ -99,7 +101,6 @@ def main(
         fit = Fit.prepare("share", settings, seed, inputs, source, rated.samples)
         joint = settings.regressors == "joint"
         model = regression.untrained(design, rated, joint, seed).to(fit.device)
-        target = manifest.ARTIFACTS / "share" / features / head
         history = loop.train(fit, model, train, dev, target=target)
         if not fit.processes.main:
             return
@@ -114,13 +115,14 @@ def main(
         fit.discard()
 
 
-def _provenance(features: str) -> Provenance:
+def _provenance(target: Path, features: str) -> Provenance:
     from pipeline.embeddings.reader import paths
 
     corpora = load("corpora", list[str])
     own = [f"share.{name}" for name in ("fold", "layer", "model", "training")]
     keys = ["seed", "numerics_version", "corpora", *own]
-    return Provenance.of(keys, [*manifest.folders(corpora), folds.FOLDS, *paths(features, corpora)])
+    inputs = [*manifest.folders(corpora), folds.FOLDS, *paths(features, corpora)]
+    return Provenance.of(target, keys, inputs)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def main() -> None:
     clips = manifest.read(corpora)
     drawn = params.shared or "random" in (params.by, params.dev)
     keys = ["corpora", "split", *(["seed"] if drawn else [])]
-    provenance = Provenance.of(keys, manifest.folders(corpora))
+    provenance = Provenance.of(folds.FOLDS, keys, manifest.folders(corpora))
     originals = [clip for clip in clips if not clip.augmented_from]
     made = _divide(params, originals, corpora)
     apart = len(made)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import soundfile
 
 from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
+from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 
 # Where the first metadata block, STREAMINFO, has the checksum of the samples (RFC 9639, 8.2).
@@ -45,6 +46,7 @@ def read_clip(path: Path) -> Samples:
     Raises:
         PipelineError: The file is missing, damaged (FLAC checksums its frames) or not a clip.
     """
+    files.require_file(path)
     try:
         samples, rate = soundfile.read(path, dtype="int16")
     except (soundfile.LibsndfileError, MemoryError) as error:

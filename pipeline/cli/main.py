@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from pipeline.ground.errors import PipelineError
+from pipeline.ground.errors import PipelineError, reason, remedy
 
 # Sub-command: its module is `pipeline.cli.<name>`, its function `main`.
 COMMANDS = {
@@ -46,7 +46,7 @@ def app(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error))
     except OSError as error:
         place = error.filename or f"ser {' '.join(found)}"
-        _fail(f"{place}: {error.strerror or error}, mend this and run it again")
+        _fail(f"{place}: {reason(error)}, {remedy(error)}")
     except Exception as error:
         # Known by its module: importing DVC takes as long as most commands.
         if type(error).__module__ != "dvc.exceptions":

@@ -88,14 +88,7 @@ def folders(corpora: Sequence[str]) -> list[Path]:
 
 
 def _read_one(path: Path) -> list[Clip]:
-    try:
-        files.require_intact(path)
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise PipelineError(f"{path}: {error.strerror}, run `dvc repro preprocess`") from None
-    except UnicodeDecodeError:
-        raise PipelineError(f"{path}: not UTF-8, delete its folder and run `dvc repro`") from None
-    rows = csv.DictReader(io.StringIO(text))
+    rows = csv.DictReader(io.StringIO(files.read_text(path), newline=""))
     missing = set(COLUMNS) - set(rows.fieldnames or ())
     if missing:
         raise PipelineError(f"{path}: missing column {min(missing)!r}, run `dvc repro preprocess`")

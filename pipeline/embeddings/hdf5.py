@@ -5,7 +5,9 @@ begin in every dataset that has a row per frame. Plain h5py reads such a file, e
 header carries a checksum, and the same content gives the same bytes.
 """
 
+import errno
 import io
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -35,12 +38,14 @@ class ClipFile:
 
     Raises:
         PipelineError: The file is missing, damaged or of another kind.
+        OSError: Another program has it open for writing, or the operating system refuses it.
     """
 
     CONTENT: ClassVar[str]
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        files.require_file(path)
         with self._reading():
             self._file = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
             self._require_own_data()
@@ -69,12 +74,12 @@ class ClipFile:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Turn what h5py raises over a damaged file into one line."""
+        """Turn what h5py raises over a damaged file into one line; the system's refusals stay."""
         try:
             yield
         except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-            if not self._path.is_file():
-                raise PipelineError(f"{self._path}: no such file, run `dvc repro`") from None
+            if isinstance(error, OSError):
+                _require_readable(self._path, error)
             reason = " ".join(str(error).replace("'", "").split())
             raise PipelineError(
                 f"{self._path}: damaged ({reason}), delete it and run `dvc repro`"
@@ -88,6 +93,15 @@ class ClipFile:
                 raise ValueError(f"{name} is a link")
             if self._file[name].external or self._file[name].is_virtual:
                 raise ValueError(f"{name} is stored elsewhere")
+
+
+def _require_readable(path: Path, error: OSError) -> None:
+    """Raise anew what says nothing of a file's content: it may be good, or is being written."""
+    if error.errno == errno.EAGAIN or "already open for write" in str(error):
+        told = "another program has it open for writing, or died with it open"
+        raise BlockingIOError(errno.EAGAIN, told, str(path)) from None
+    if error.errno:
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
 
 
 class _Sink(io.FileIO):

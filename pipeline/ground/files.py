@@ -9,9 +9,11 @@ lives in the scratch store, outside every output, under a digest of all that det
 import csv
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,17 +77,30 @@ def write_json(target: Path, value: object) -> None:
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_text(path: Path) -> str:
+    """The text of a file of ours, its line ends as they are.
+
+    Raises:
+        PipelineError: It is missing or damaged.
+        OSError: The operating system refuses to read it.
+    """
+    require_intact(path)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return file.read()
+    except UnicodeDecodeError:
+        raise PipelineError(f"{path}: not UTF-8, delete it and run `dvc repro`") from None
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file of ours.
 
     Raises:
         PipelineError: It is missing or damaged.
+        OSError: The operating system refuses to read it.
     """
     try:
-        require_intact(path)
-        return json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise PipelineError(f"{path}: {error.strerror}, run the stage that writes it") from None
+        return json.loads(read_text(path))
     except (ValueError, RecursionError):
         raise PipelineError(f"{path}: not valid JSON, delete it and run `dvc repro`") from None
 
@@ -99,14 +114,15 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file of ours, by column."""
+    """The rows of a CSV file of ours, by column.
+
+    Raises:
+        PipelineError: It is missing or damaged.
+        OSError: The operating system refuses to read it.
+    """
     try:
-        require_intact(path)
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise PipelineError(f"{path}: {error.strerror}, run `dvc repro`") from None
-    except (UnicodeDecodeError, csv.Error):
+        return list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+    except csv.Error:
         raise PipelineError(f"{path}: damaged, delete its folder and run `dvc repro`") from None
 
 
@@ -121,13 +137,31 @@ def seal(path: Path) -> None:
     write_text(sum_of(path), f"{sha256(path)}  {path.name}\n")
 
 
+def require_file(path: Path) -> None:
+    """Look before a library does that has no words for it, or waits for a pipe to be filled.
+
+    Raises:
+        PipelineError: It is missing, or no regular file.
+        OSError: The operating system refuses to read it.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise PipelineError(f"{path}: no such file, run `dvc repro`") from None
+    if not stat.S_ISREG(mode):
+        raise PipelineError(f"{path}: not a regular file, rename it and run `dvc repro`")
+    with path.open("rb"):
+        return
+
+
 def require_intact(path: Path) -> None:
     """Compare a published file with the checksum that its stage left; pass where it left none.
 
     Raises:
-        PipelineError: They differ.
-        OSError: The file cannot be read.
+        PipelineError: It is missing or no regular file, or they differ.
+        OSError: The operating system refuses to read it.
     """
+    require_file(path)
     # The lists of its own folder and, for an encoder in a classifier's, of the one above.
     lists = (sum_of(path), *(folder / SUMS for folder in path.parents[:2]))
     kept = next((one for one in lists if one.is_file()), None)

@@ -1,17 +1,20 @@
-"""What determines an artefact's bytes, carried inside it, and compared when a stage reads it.
+"""What an artefact is and what determined its bytes: carried inside it, compared by its readers.
 
-An artefact holds the parameters that its stage and those before it took, and the digests of the
-artefacts that it was made from. `Provenance.of` looks at a stage's inputs first: none may
-contradict ``params.yaml``, or what it was made from and still lies there. `dvc repro` never leaves
-such a thing; a stage run by hand does, and a folder into which two experiments were pulled.
+An artefact holds its own name, the parameters that its stage and those before it took, and the
+digests of the artefacts that it was made from. `Provenance.of` looks at a stage's inputs first:
+none may be another than the one whose place it takes, or contradict ``params.yaml``, or what it was
+made from and still lies there. `dvc repro` never leaves such a thing; a stage run by hand does, and
+a folder into which two experiments were pulled.
 """
 
 import json
+import os
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
@@ -20,19 +23,26 @@ from pipeline.ground.params import PARAMS_FILE, load, read
 FILE = "provenance.json"
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """Parameters by dotted key, and the digest of each input by its path."""
+class Provenance(BaseModel):
+    """An artefact's name, parameters by dotted key, and the digest of each input by its path.
 
-    params: Mapping[str, Any]
-    inputs: Mapping[str, str]
+    ``name`` is its path below ``artifacts``. ``seal`` is the digest of all that, since neither a
+    file beside another nor an attribute of HDF5 has a checksum.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str
+    params: dict[str, Any]
+    inputs: dict[str, str]
+    seal: str = ""
 
     @classmethod
-    def of(cls, keys: Iterable[str], inputs: Iterable[Path]) -> "Provenance":
+    def of(cls, artefact: Path, keys: Iterable[str], inputs: Iterable[Path]) -> "Provenance":
         """That of what is made now, under these keys of ``params.yaml``, from these artefacts.
 
         Raises:
-            PipelineError: An input contradicts ``params.yaml`` or its own inputs.
+            PipelineError: An input is another, or contradicts ``params.yaml`` or its own inputs.
         """
         taken: dict[str, Any] = {key: load(key, object) for key in keys}
         digests = {}
@@ -42,40 +52,76 @@ class Provenance:
             taken |= carried if path.is_dir() or path.suffix == ".h5" else {}
             digests[str(path)] = digest(path)
         # In one order, whatever that of params.yaml.
-        return cls(**json.loads(json.dumps({"params": taken, "inputs": digests}, sort_keys=True)))
+        plain = json.loads(json.dumps({"params": taken, "inputs": digests}, sort_keys=True))
+        made = cls(name=_name(artefact), **plain)
+        return made.model_copy(update={"seal": made.sealed()})
+
+    def sealed(self) -> str:
+        """The seal that fits the rest."""
+        return files.digest(self.model_dump(exclude={"seal"}))
 
     def write(self, artefact: Path, beside: bool = False) -> None:
         """Write it into a folder, or ``beside`` a file."""
-        files.write_json(_beside(artefact) if beside else artefact / FILE, asdict(self))
+        files.write_json(_beside(artefact) if beside else artefact / FILE, self.model_dump())
 
     def text(self) -> str:
         """As an attribute of an HDF5 file."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(self.model_dump(), sort_keys=True)
 
 
 def require(artefact: Path) -> Mapping[str, Any]:
-    """Compare an artefact's provenance with ``params.yaml`` and with what it was made from.
+    """Compare an artefact's provenance with its place, ``params.yaml`` and what it was made from.
 
     What carries none (made by hand or by an earlier version) passes, and so does an input that is
     not here. Returns the artefact's parameters.
 
     Raises:
-        PipelineError: They differ.
+        PipelineError: They differ, or the provenance is damaged.
     """
-    found = _read(artefact)
-    for key, made in found["params"].items():
+    found = carried(artefact)
+    if found is None:
+        return {}
+    if found.name != _name(artefact):
+        raise PipelineError(
+            f"{artefact}: holds {found.name}, expected {_name(artefact)}, run `dvc repro`"
+        )
+    for key, made in found.params.items():
         for name, old, new in differences(key, made, current(key)):
             raise PipelineError(
                 f"{artefact}: made with {name} {_brief(old)}, {PARAMS_FILE} has {_brief(new)}, "
                 "run `dvc repro`"
             )
-    for name, made in found["inputs"].items():
-        if digest(Path(name)) not in ("", made):
+    for name, told in found.inputs.items():
+        if digest(Path(name)) not in ("", told):
             raise PipelineError(
                 f"{artefact}: made from another {name} than lies there, run `dvc repro`"
             )
-    params: Mapping[str, Any] = found["params"]
-    return params
+    return found.params
+
+
+def carried(artefact: Path) -> Provenance | None:
+    """What an artefact carries; None where that is nothing.
+
+    Raises:
+        PipelineError: It is damaged.
+    """
+    if artefact.suffix == ".h5":
+        place, text = artefact, _attributes(artefact).get("provenance", "")
+    else:
+        place = artefact / FILE if artefact.is_dir() else _beside(artefact)
+        text = files.read_text(place) if place.exists() else ""
+    if isinstance(text, str) and not text:
+        return None
+    try:
+        found = Provenance.model_validate(json.loads(text))
+        if found.seal != found.sealed():
+            raise ValueError
+    except (TypeError, ValueError, RecursionError):
+        raise PipelineError(
+            f"{place}: its provenance is damaged or of an earlier version, delete it and run "
+            "`dvc repro`"
+        ) from None
+    return found
 
 
 def digest(artefact: Path) -> str:
@@ -94,17 +140,6 @@ def digest(artefact: Path) -> str:
     return files.digest([line for line in lines if not line.endswith(f"  {FILE}")])
 
 
-def _read(artefact: Path) -> Any:
-    nothing: dict[str, Any] = {"params": {}, "inputs": {}}
-    if artefact.suffix == ".h5":
-        try:
-            return json.loads(_attributes(artefact).get("provenance") or json.dumps(nothing))
-        except ValueError:
-            raise PipelineError(f"{artefact}: damaged, delete it and run `dvc repro`") from None
-    path = artefact / FILE if artefact.is_dir() else _beside(artefact)
-    return files.read_json(path) if path.is_file() else nothing
-
-
 def _attributes(path: Path) -> Mapping[str, Any]:
     """The root's attributes; none of a file that is missing or damaged, as its reader will say."""
     import h5py
@@ -114,6 +149,10 @@ def _attributes(path: Path) -> Mapping[str, Any]:
             return dict(file.attrs)
     except (OSError, KeyError, ValueError, RuntimeError):
         return {}
+
+
+def _name(artefact: Path) -> str:
+    return Path(os.path.relpath(artefact, files.STAGING.parent)).as_posix()
 
 
 def _beside(artefact: Path) -> Path:

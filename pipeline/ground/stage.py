@@ -4,7 +4,6 @@ This module is imported before torch, NumPy or faiss, since OpenMP and BLAS read
 settings once, when they load.
 """
 
-import errno
 import os
 import re
 import signal
@@ -19,7 +18,7 @@ import typer
 from pydantic import Field
 
 from pipeline.ground import code, runs
-from pipeline.ground.errors import PipelineError
+from pipeline.ground.errors import PipelineError, reason, remedy
 from pipeline.ground.files import locked
 from pipeline.ground.params import Section, load
 
@@ -149,22 +148,7 @@ def _out_of_memory(main: Callable[..., None]) -> str:
 
 def _describe(error: OSError) -> str:
     name = f"{error.filename}: " if error.filename else ""
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    remedy = _REMEDIES.get(error.errno or 0, _MEND)
-    return f"{name}{reason}, old outputs are untouched: {remedy}"
-
-
-_MEND = "mend this and run it again"
-_FULL = "free some space and run it again"
-_REMEDIES = {
-    errno.ENOSPC: _FULL,
-    errno.EFBIG: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EACCES: "mend its permissions and run it again",
-    errno.EPERM: "mend its permissions and run it again",
-    errno.EROFS: "mount it writable and run it again",
-    errno.ENOENT: "run `dvc repro`, which makes what is missing",
-}
+    return f"{name}{reason(error)}, old outputs are untouched: {remedy(error)}"
 
 
 def _fail(message: str, status: int) -> NoReturn:

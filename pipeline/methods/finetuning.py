@@ -140,7 +140,7 @@ class Job:
         """That of the classifier, whose method has these keys and reads these artefacts besides."""
         corpora = manifest.folders(load("corpora", list[str]))
         shared = ("seed", "numerics_version", "corpora", "task")
-        return Provenance.of([*shared, *keys], [*corpora, folds.FOLDS, *inputs])
+        return Provenance.of(self.target, [*shared, *keys], [*corpora, folds.FOLDS, *inputs])
 
     @property
     def target(self) -> Path:

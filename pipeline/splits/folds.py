@@ -52,13 +52,10 @@ def read_all(path: Path = FOLDS) -> list[Fold]:
         PipelineError: The file is missing or damaged.
     """
     try:
-        files.require_intact(path)
-        rows = list(csv.reader(io.StringIO(path.read_text("utf-8"), newline="")))
+        rows = list(csv.reader(io.StringIO(files.read_text(path), newline="")))
         folds: list[Fold] = [{} for _ in range(1 + max(int(row[0]) for row in rows[1:]))]
         for fold, clip, role in rows[1:]:
             folds[int(fold)][clip] = ROLES[ROLES.index(role)]
-    except OSError as error:
-        raise PipelineError(f"{path}: {error.strerror}, run `dvc repro split`") from None
     except (ValueError, IndexError, csv.Error):
         raise PipelineError(f"{path}: damaged, delete it and run `dvc repro split`") from None
     return folds

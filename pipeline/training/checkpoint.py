@@ -125,12 +125,15 @@ def _beside(path: Path) -> list[Path]:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Any] | None:
-    """What `keep` wrote, None where it is missing or not that."""
+    """What `keep` wrote, None where it is missing or not that, but not where it can't be read."""
+    if not path.exists():
+        return None
+    files.require_file(path)
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         intact = metadata["sha256"] == _digest(tensors, metadata["progress"])
         return (tensors, json.loads(metadata["progress"])) if intact else None
-    except (SafetensorError, OSError, KeyError, ValueError):
+    except (SafetensorError, KeyError, ValueError):
         return None

@@ -189,5 +189,5 @@ def test_only_mono_16_khz_is_a_clip(tmp_path: Path, rate_hz: int) -> None:
 
 
 def test_a_missing_clip_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"dvc repro preprocess"):
+    with pytest.raises(PipelineError, match=r"no such file, run `dvc repro`"):
         flac.read_clip(tmp_path / "none.flac")

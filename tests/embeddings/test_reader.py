@@ -1,9 +1,14 @@
 """The HDF5 contract: plain h5py reads it, damage is seen, the same content is the same bytes."""
 
+import errno
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
@@ -21,7 +26,7 @@ from pipeline.embeddings.reader import (
     path_of,
 )
 from pipeline.embeddings.writer import write
-from pipeline.ground.errors import PipelineError
+from pipeline.ground.errors import PipelineError, remedy
 from tests.ratings import clip_of
 from tests.speech import tone_clips
 
@@ -256,3 +261,48 @@ def test_a_file_of_another_kind_or_schema_is_refused(tmp_path: Path) -> None:
         file["x"] = [1]
     with pytest.raises(PipelineError, match="damaged"):
         Embeddings(path)
+
+
+HOLDER = """
+import sys, h5py
+with h5py.File(sys.argv[1], "r+"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("locking", ["TRUE", "FALSE"])
+def test_a_file_that_another_program_has_open_is_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locking: str
+) -> None:
+    """With locks HDF5 is refused one; without it reads in the file that it is open."""
+    monkeypatch.setenv("HDF5_USE_FILE_LOCKING", locking)
+    path = written(tmp_path / "demo.h5")
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with Popen(command, stdin=PIPE, stdout=PIPE) as holder:
+        assert holder.stdout and holder.stdout.readline() == b"held\n"
+        with pytest.raises(BlockingIOError, match="another program has it open") as refused:
+            Embeddings(path)
+        holder.communicate()
+    assert refused.value.filename == str(path)
+    assert "delete" not in remedy(refused.value)
+    with Embeddings(path) as whole:
+        assert whole.clips == sorted(LENGTHS)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOLCK])
+def test_what_the_system_refuses_is_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = written(tmp_path / "demo.h5")
+    told = f"[Errno {number}] Unable to synchronously open file (errno = {number})"
+    monkeypatch.setattr(h5py, "File", Mock(side_effect=OSError(number, told)))
+    with pytest.raises(OSError, match=os.strerror(number)) as refused:
+        Embeddings(path)
+    assert refused.value.filename == str(path)
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "demo.h5")
+    with pytest.raises(PipelineError, match=r"demo\.h5: not a regular file"):
+        Embeddings(tmp_path / "demo.h5")

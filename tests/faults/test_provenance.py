@@ -4,6 +4,7 @@ Each is made by its own stage under one changed parameter, and its checksums are
 checks out after a mixed-up pull, or what a stage run by hand leaves.
 """
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,9 @@ import h5py
 import pytest
 
 from pipeline.cli.preset import merged
+from pipeline.ground import params, provenance
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.provenance import Provenance
 from tests.faults import chain
 from tests.faults.chain import Step, step_of
 from tests.graph import STAGES, params_of
@@ -111,14 +115,171 @@ def test_an_artefact_of_other_inputs_is_refused(
     )
 
 
+# The way from a fold's own encoder to its classifiers, and who reads each step.
+FOLD_1 = {
+    "artifacts/multitask/0": "extract --fold",
+    "artifacts/frames/0.h5": "cluster",
+    "artifacts/units/0": "retrain",
+    "artifacts/retrained/0": "finetune --start retrained",
+    "artifacts/classifiers/retrained/full/0": "evaluate",
+    "artifacts/classifiers/fbank/linear/0": "evaluate",
+    "artifacts/classifiers/fbank/crnn/0": "evaluate",
+}
+
+
+@pytest.fixture(scope="module")
+def with_fold_1(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which those stages have run for a second fold."""
+    project = chain.copy(reference, tmp_path_factory.mktemp("folds") / "project")
+    for step in chain.STEPS:
+        if set(step.outputs) & set(FOLD_1):
+            command = step.command.replace("--fold 0", "--fold 1")
+            status, told = chain.run(project, Step(command, ()))
+            assert status == 0, told
+    return project
+
+
+@pytest.mark.parametrize(("artefact", "reader"), FOLD_1.items())
+def test_another_folds_artefact_is_refused(
+    with_fold_1: Path, tmp_path: Path, artefact: str, reader: str
+) -> None:
+    """Another fold's training clips are this one's test clips: what saw them must not be used."""
+    project = chain.copy(with_fold_1, tmp_path / "project")
+    place, step = project / artefact, step_of(reader)
+    other = place.with_name(place.name.replace("0", "1"))
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    other.rename(place)
+    before = chain.contents(project, step)
+    status, told = chain.run(project, step)
+    name = artefact.removeprefix("artifacts/")
+    held = f"{name.rpartition('/')[0]}/{other.name}"
+    line = f"{artefact}: holds {held}, expected {name}, run `dvc repro`"
+    assert (status, told.splitlines()[-1]) == (1, line)
+    assert chain.contents(project, step) == before
+
+
+def place_of(project: Path, step: Step) -> Path:
+    """Where the provenance of what a step writes lies."""
+    path = project / step.outputs[0]
+    name = "provenance.json"
+    return path / name if path.is_dir() else path.with_name(f"{path.name}.{name}")
+
+
+def rewrite(project: Path, step: Step, text: str) -> Path:
+    """Put ``text`` in the place of what the step's output carries; checksums stay right."""
+    path, place = project / step.outputs[0], place_of(project, step)
+    if path.suffix == ".h5":
+        with h5py.File(path, "r+") as file:
+            file.attrs["provenance"] = text
+        return path.relative_to(project)
+    place.write_text(text, "utf-8")
+    if (path / "SHA256SUMS").is_file():
+        lines = (path / "SHA256SUMS").read_text("utf-8").splitlines()
+        kept = [line for line in lines if not line.endswith(f"  {place.name}")]
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        (path / "SHA256SUMS").write_text("\n".join([*kept, f"{digest}  {place.name}"]) + "\n")
+    return place.relative_to(project)
+
+
+# Every kind of artefact and one that reads it.
+READ = {
+    "preprocess": "split",
+    "encoder --name tiny": "multitask",
+    "encoder --name fbank": "extract --encoder",
+    "split": "cluster",
+    "extract --encoder": "share",
+    "multitask": "extract --fold",
+    "extract --fold": "cluster",
+    "cluster": "evaluate",
+    "retrain": "finetune --start retrained",
+    "finetune --start pretrained": "evaluate",
+    "finetune_cached": "evaluate",
+    "crnn": "evaluate",
+    "probe": "evaluate",
+    "share": "evaluate",
+}
+
+
+@pytest.mark.parametrize(("maker", "reader"), READ.items())
+def test_every_artefact_has_the_name_of_its_place(copied: Path, maker: str, reader: str) -> None:
+    step = step_of(maker)
+    found, name = carried(copied, step), step.outputs[0].removeprefix("artifacts/")
+    assert found["name"] == name
+    other = Provenance(**{**found, "name": "another/7"})
+    rewrite(copied, step, other.model_copy(update={"seal": other.sealed()}).text())
+    status, told = chain.run(copied, step_of(reader))
+    line = f"artifacts/{name}: holds another/7, expected {name}, run `dvc repro`"
+    assert (status, told.splitlines()[-1]) == (1, line)
+
+
+def shapes(good: str) -> list[str]:
+    """What JSON may hold in the place of a provenance, and what is no JSON."""
+    found = json.loads(good)
+    changed = [{"name": 5}, {"params": []}, {"params": None}, {"inputs": "x"}, {"more": 1}]
+    changed += [
+        {"inputs": {"a": 1}},
+        {"params": {}},
+        {"inputs": {"a": "b"}},
+        {"seal": ""},
+        {"seal": 1},
+    ]
+    plain = [json.dumps(found | one) for one in changed]
+    plain += [json.dumps({k: v for k, v in found.items() if k != name}) for name in found]
+    plain += [good.replace('"params": {', '"params": {"seed": NaN, ', 1), "[" * 100_000]
+    return [*plain, "[]", "null", "5", "{}", '"x"', "true", " ", good[:-3], good.replace("a", "b")]
+
+
+@pytest.mark.parametrize("maker", ["split", "extract --encoder", "preprocess"])
+def test_a_provenance_of_any_other_shape_is_one_line(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, maker: str
+) -> None:
+    step, reader = step_of(maker), step_of("finetune_cached")
+    good, before = json.dumps(carried(copied, step)), chain.contents(copied, reader)
+    monkeypatch.chdir(copied)
+    params.read.cache_clear()
+    assert provenance.require(Path(step.outputs[0]))
+    for text in shapes(good):
+        place = rewrite(copied, step, text)
+        with pytest.raises(PipelineError, match=f"^{place}: .*, delete it and run `dvc repro`$"):
+            provenance.require(Path(step.outputs[0]))
+    status, told = chain.run(copied, reader)
+    assert (status, len(told.splitlines())) == (1, 1)
+    assert told.startswith(f"{place}: ")
+    assert chain.contents(copied, reader) == before
+
+
+def test_no_flipped_bit_of_a_provenance_passes(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a file beside another nor a long attribute of HDF5 has a checksum of its own."""
+    monkeypatch.chdir(copied)
+    params.read.cache_clear()
+    for place, artefact in (
+        (f"{chain.FOLDS}.provenance.json", chain.FOLDS),
+        ("artifacts/frames/0.h5", "artifacts/frames/0.h5"),
+    ):
+        path = Path(place)
+        good = path.read_bytes()
+        text = provenance.carried(Path(artefact))
+        start = good.index(b'"inputs"') - 1
+        for byte in range(start, min(start + 400, len(good)), 3):
+            bad = bytearray(good)
+            bad[byte] ^= 1 << byte % 7
+            path.write_bytes(bad)
+            try:
+                # What changes nothing: a blank between two words of JSON.
+                assert provenance.carried(Path(artefact)) == text
+            except PipelineError as error:
+                assert str(error).startswith(f"{place}: ")
+        path.write_bytes(good)
+
+
 def carried(project: Path, step: Step) -> dict[str, Any]:
     path = project / step.outputs[0]
     if path.suffix == ".h5":
         with h5py.File(path) as file:
             return dict(json.loads(file.attrs["provenance"]))
-    name = "provenance.json"
-    file_ = path / name if path.is_dir() else path.with_name(f"{path.name}.{name}")
-    return dict(json.loads(file_.read_text("utf-8")))
+    return dict(json.loads(place_of(project, step).read_text("utf-8")))
 
 
 def entry(step: Step) -> str:

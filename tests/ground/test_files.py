@@ -1,15 +1,17 @@
 """Atomic outputs: whole or not at all."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from pipeline.ground import files
-from pipeline.ground.errors import PipelineError
+from pipeline.ground.errors import PipelineError, remedy
 
 KILLED_WHILE_WRITING = """
 import os, signal
@@ -88,7 +90,7 @@ def test_a_kill_leaves_no_output_and_the_next_run_succeeds(project: Path) -> Non
 
 
 def test_read_json_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="run the stage"):
+    with pytest.raises(PipelineError, match="no such file, run `dvc repro`"):
         files.read_json(tmp_path / "absent.json")
     (tmp_path / "torn.json").write_text('{"a": ')
     with pytest.raises(PipelineError, match="not valid JSON"):
@@ -103,3 +105,25 @@ def test_digest_ignores_key_order_and_sees_values() -> None:
 def test_scratch_is_keyed_by_content(project: Path) -> None:
     assert files.scratch({"lr": 1}) == files.scratch({"lr": 1})
     assert files.scratch({"lr": 1}) != files.scratch({"lr": 2})
+
+
+def test_a_pipe_or_a_folder_in_a_files_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "folder.json").mkdir()
+    for name in ("pipe.json", "folder.json"):
+        for read in (files.read_json, files.read_csv, files.require_intact):
+            with pytest.raises(PipelineError, match=f"{name}: not a regular file"):
+                read(tmp_path / name)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_a_refusal_of_the_system_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("{}")
+    monkeypatch.setattr(Path, "open", Mock(side_effect=OSError(number, "refused", str(path))))
+    for read in (files.read_json, files.read_csv, files.require_intact):
+        with pytest.raises(OSError, match="refused") as refused:
+            read(path)
+        assert "delete" not in remedy(refused.value)

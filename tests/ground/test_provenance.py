@@ -23,7 +23,7 @@ def change(overlay: str) -> None:
 
 
 def publish(folder: Path, content: str, *keys: str, inputs: tuple[Path, ...] = ()) -> None:
-    made = Provenance.of(keys, inputs)
+    made = Provenance.of(folder, keys, inputs)
     with files.publish(folder) as out:
         out.mkdir()
         (out / "model").write_text(content)
@@ -91,20 +91,20 @@ def test_an_input_that_is_not_here_contradicts_nothing(chain: Path) -> None:
 def test_nothing_is_made_from_what_contradicts_the_parameters(chain: Path) -> None:
     change("encoder: {tiny: {width: 64}}")
     with pytest.raises(PipelineError, match=r"^artifacts/encoders/base: made with encoder\.tiny"):
-        Provenance.of(["seed"], [BASE])
+        Provenance.of(NEXT, ["seed"], [BASE])
 
 
 def test_a_file_carries_it_inside_or_beside(project: Path) -> None:
-    made = Provenance.of(["split"], [])
+    made = Provenance.of(folds.FOLDS, ["split"], [])
     files.write_text(folds.FOLDS, "fold,clip,role\n")
     files.seal(folds.FOLDS)
     made.write(folds.FOLDS, beside=True)
     frames = Path("artifacts/frames.h5")
     with h5py.File(frames, "w") as file:
-        file.attrs["provenance"] = Provenance.of(["frames"], []).text()
+        file.attrs["provenance"] = Provenance.of(frames, ["frames"], []).text()
         file.attrs["width"] = 3
     # What lies beside is compared, and not taken over: it may change where the file does not.
-    after = Provenance.of(["seed"], [frames, folds.FOLDS])
+    after = Provenance.of(NEXT, ["seed"], [frames, folds.FOLDS])
     assert list(after.params) == ["frames", "seed"] and all(after.inputs.values())
     change("{split: {count: 2}, frames: {layer: -2}}")
     with pytest.raises(PipelineError, match=r"folds.csv: made with split.count 4, params.yaml"):
