@@ -29,6 +29,7 @@ def main(
 
     stage.set_threads(stage.runtime().threads)
     from pipeline.ground import files
+    from pipeline.inference import judge
     from pipeline.methods import classifier, lora
     from pipeline.methods.emotion_head import DESIGN, Design
 
@@ -41,6 +42,7 @@ def main(
         raise PipelineError(f"{out}: exists, name another folder or remove it")
     _require_encoder(folder, Design.read(folder))
     model = classifier.load(folder)
+    judge.require_sound(folder, judge.of(model))
     lora.merge(model)
     with files.publish(out.absolute()) as staged:
         staged.mkdir()
@@ -60,7 +62,7 @@ def _require_encoder(folder: Path, design: "Design") -> None:
     if design.method == "full":
         return
     config = files.read_json(Path(design.encoder) / layout.CONFIG)
-    if "model_type" not in config:
+    if not isinstance(config, dict) or "model_type" not in config:
         raise PipelineError(
             f"{folder}: its encoder {design.encoder} is a front end, no model of transformers, "
             "export a classifier on an encoder with weights"
@@ -73,17 +75,31 @@ def _card(folder: Path, design: "Design") -> str:
     from pipeline.inference import card
     from pipeline.splits import folds
 
-    start, method, fold = folder.parts[-3:]
+    start, method, fold = _origin(folder, design)
     corpora = load("corpora", list[str])
     parsers = {name: load(f"corpus.{name}.parser", str) for name in corpora}
     return card.text(
         design,
-        f"{start}/{method}/{fold}",
+        f"{start}/{method}/{fold}".removesuffix("/"),
         manifest.read(corpora),
         folds.read(int(fold)) if fold.isdigit() else {},
         parsers,
         _measured(start, method),
     )
+
+
+def _origin(folder: Path, design: "Design") -> tuple[str, str, str]:
+    """Start, method and fold as the stage named its output: the folder may have been copied.
+
+    Where it names none, that of the encoder and the method, and no fold.
+    """
+    from pipeline.ground import provenance
+
+    made = provenance.carried(folder)
+    match made.name.split("/") if made else []:
+        case ["classifiers", start, method, fold]:
+            return start, method, fold
+    return Path(design.encoder).name, design.method, ""
 
 
 def _measured(start: str, method: str) -> tuple[Any, Any] | None:

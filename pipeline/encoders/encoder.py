@@ -6,8 +6,7 @@ transformers program can. What it makes of clips is `pipeline.encoders.forward`.
 """
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipeline.audio.formats import SAMPLE_RATE_HZ
-from pipeline.encoders.layout import CONFIG, FIELD_SAMPLES, HOP_SAMPLES, PREPROCESSOR, WEIGHTS
+from pipeline.encoders import architecture, layout
+from pipeline.encoders.layout import CONFIG, PREPROCESSOR, WEIGHTS
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 
@@ -30,20 +30,15 @@ MODELS = {
 OURS = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.05}
 
 
-def build(settings: Mapping[str, Any]) -> Any:
+def build(found: Any, place: str = CONFIG) -> Any:
     """An encoder from the content of a ``config.json``, initialised from torch's global generator.
 
     Raises:
-        PipelineError: It is no encoder that `MODELS` names.
+        PipelineError: It is no encoder of a known kind, within limits; ``place`` is named.
     """
-    kind = settings.get("model_type")
-    if kind not in MODELS:
-        raise PipelineError(f"{CONFIG}: model_type is {kind!r}, expected {' or '.join(MODELS)}")
-    config_name, model_name = MODELS[kind]
+    settings = architecture.settings(found, place)
+    config_name, model_name = MODELS[settings["model_type"]]
     config = getattr(transformers, config_name).from_dict({**settings, **OURS})
-    hop = math.prod(config.conv_stride)
-    if hop != HOP_SAMPLES or _field(config.conv_kernel, config.conv_stride) != FIELD_SAMPLES:
-        raise PipelineError(f"{CONFIG}: expected convolutions that hop by {HOP_SAMPLES} samples")
     config._attn_implementation = "sdpa"
     model = getattr(transformers, model_name)(config).eval()
     model.do_normalize = False
@@ -58,14 +53,19 @@ def initialize(settings: Mapping[str, Any], seed: int) -> Any:
         return build(settings)
 
 
-def skeleton(settings: Mapping[str, Any]) -> Any:
+def skeleton(found: Any, place: str = CONFIG) -> Any:
     """An encoder to be filled with weights: nothing is initialised, no random number drawn.
 
     Raises:
-        PipelineError: It is no encoder that `MODELS` names.
+        PipelineError: As `build`.
     """
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        return build(settings)
+        return build(found, place)
+
+
+def outline(config: Path) -> Any:
+    """A `skeleton` of what a ``config.json`` describes."""
+    return skeleton(files.read_json(config), str(config))
 
 
 def load(folder: Path, freeze_conv: bool = False, recompute: bool = False) -> Any:
@@ -80,14 +80,14 @@ def load(folder: Path, freeze_conv: bool = False, recompute: bool = False) -> An
     Raises:
         PipelineError: A file is missing or damaged, or the weights are not those of the config.
     """
-    model = skeleton(files.read_json(folder / CONFIG))
+    model = outline(folder / CONFIG)
     try:
         files.require_intact(folder / WEIGHTS)
         model.load_state_dict(load_file(folder / WEIGHTS), assign=True)
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise PipelineError(f"{folder / WEIGHTS}: {reason}, run `dvc repro encoder`") from None
-    model.do_normalize = files.read_json(folder / PREPROCESSOR).get("do_normalize", True)
+    model.do_normalize = layout.do_normalize(folder)
     model.recompute = recompute
     if freeze_conv:
         model.feature_extractor._freeze_parameters()
@@ -118,11 +118,3 @@ def write_config(model: Any, folder: Path, changes: Mapping[str, Any] | None = N
     }
     files.write_json(folder / CONFIG, dict(sorted(config.items())))
     files.write_json(folder / PREPROCESSOR, preprocessor)
-
-
-def _field(kernels: Sequence[int], strides: Sequence[int]) -> int:
-    """The receptive field of stacked convolutions, in samples."""
-    field, hop = 1, 1
-    for kernel, stride in zip(kernels, strides, strict=True):
-        field, hop = field + (kernel - 1) * hop, hop * stride
-    return field

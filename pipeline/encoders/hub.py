@@ -4,12 +4,14 @@ Between ``encoder`` in params.yaml and ``artifacts/encoders/<name>/``. This is t
 reads a ``.bin``: its checksum is compared first, and no code in it is run.
 """
 
+import errno
 import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from pipeline.encoders import layout
 from pipeline.encoders.layout import CONFIG, PREPROCESSOR
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
@@ -23,6 +25,7 @@ _RENAMED = {
 }
 _MASK = "masked_spec_embed"
 _MASK_SEED = 0
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class Pin(Section):
@@ -62,9 +65,9 @@ def load(name: str, pin: Pin) -> Any:
             f"{weights}: expected sha256 {pin.sha256} (encoder.{name}), got {checksum}, delete the "
             "file from the hub's cache, and do not trust where it came from"
         )
-    settings = files.read_json(_find(name, pin, CONFIG))
-    preprocessor = files.read_json(_find(name, pin, PREPROCESSOR))
-    return _assemble(weights, settings, bool(preprocessor.get("do_normalize", True)))
+    settings = _find(name, pin, CONFIG)
+    normalized = layout.do_normalize(_find(name, pin, PREPROCESSOR).parent)
+    return _assemble(weights, settings, normalized)
 
 
 def describe(name: str, pin: Pin) -> tuple[str, str]:
@@ -77,14 +80,15 @@ def describe(name: str, pin: Pin) -> tuple[str, str]:
     """
     from huggingface_hub import HfApi
 
+    _be_quiet()
     try:
         info = HfApi().model_info(
             pin.repository, revision=pin.revision or None, files_metadata=True
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever its library and that one's libraries have
         raise PipelineError(
             f"encoder.{name}: the hub gives no answer about {pin.repository} "
-            f"({type(error).__name__}), check the name and go online"
+            f"({_why(error)}), check the name and go online"
         ) from None
     for sibling in info.siblings or ():
         if sibling.rfilename == pin.file and sibling.lfs and info.sha:
@@ -97,26 +101,41 @@ def describe(name: str, pin: Pin) -> tuple[str, str]:
 
 def _find(name: str, pin: Pin, file: str) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
 
-    # Its retries, half a minute without a network, would be ten lines before ours.
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    _be_quiet()
     try:
         return Path(hf_hub_download(pin.repository, file, revision=pin.revision))
-    except (OSError, EntryNotFoundError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever its library and that one's libraries have
         raise PipelineError(
             f"encoder.{name}: {file} of {pin.repository} at {pin.revision} is not in the hub's "
-            f"cache and cannot be fetched ({type(error).__name__}), go online or copy the cache of "
+            f"cache and cannot be fetched ({_why(error)}), go online or copy the cache of "
             "a machine that has it"
         ) from None
 
 
-def _assemble(weights: Path, settings: dict[str, Any], do_normalize: bool) -> Any:
+def _be_quiet() -> None:
+    """Keep its retries, half a minute without a network, from being ten lines before ours."""
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+
+
+def _why(error: Exception) -> str:
+    """The kind of what a library raised, and the beginning of what it says.
+
+    Raises:
+        OSError: It is about this machine's disk, not about the hub.
+    """
+    if isinstance(error, OSError) and (error.filename or error.errno in _DISK):
+        raise error
+    told = " ".join(str(error).split())[:200]
+    return f"{type(error).__name__}: {told}" if told else type(error).__name__
+
+
+def _assemble(weights: Path, settings: Path, do_normalize: bool) -> Any:
     import torch
 
     from pipeline.encoders import encoder
 
-    model = encoder.skeleton(settings)
+    model = encoder.outline(settings)
     model.do_normalize = do_normalize
     published, expected = _read(weights), model.state_dict()
     state = _rename(published, model.base_model_prefix)

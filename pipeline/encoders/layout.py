@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.corpora.manifest import ARTIFACTS
 from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
 
 ENCODERS = ARTIFACTS / "encoders"
 CONFIG = "config.json"
@@ -39,6 +40,20 @@ class Source:
     def write(self, folder: Path) -> None:
         """Write ``source.json`` into an existing folder."""
         files.write_json(folder / SOURCE, asdict(self))
+
+
+def do_normalize(folder: Path) -> bool:
+    """Whether the encoder in ``folder`` wants each waveform standardised; the default is yes.
+
+    Raises:
+        PipelineError: Its ``preprocessor_config.json`` is missing, or does not say so.
+    """
+    path = folder / PREPROCESSOR
+    found = files.read_json(path)
+    told = found.get("do_normalize", True) if isinstance(found, dict) else None
+    if not isinstance(told, bool):
+        raise PipelineError(f"{path}: do_normalize must be true or false, got {told!r:.50}")
+    return told
 
 
 def weights_sha256(folder: Path) -> str:

@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 
 PARAMS_FILE = Path("params.yaml")
@@ -95,6 +96,23 @@ def load_part(key: str, kind: type[S], path: Path = PARAMS_FILE) -> S:
     if isinstance(value, Mapping):
         value = {name: value[name] for name in kind.model_fields if name in value}
     return _validated(key, kind, value, path)
+
+
+def parse(path: Path, kind: type[T]) -> T:
+    """Read and validate the settings that a stage wrote as JSON.
+
+    Raises:
+        PipelineError: The file is missing, damaged, or not what ``kind`` must be.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(files.read_json(path))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(["", *map(str, first["loc"])])[1:] or "all of it"
+        raise PipelineError(
+            f"{path}: damaged or not written by this version ({where}: {first['msg']}, got "
+            f"{_BRIEF.repr(first['input'])}), run `dvc repro`"
+        ) from None
 
 
 def _find(key: str, path: Path) -> Any:

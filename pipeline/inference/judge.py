@@ -7,12 +7,13 @@ embeddings of the waveforms first, in the precision in which they were cached.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 
-from pipeline.audio.formats import Samples
+from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
 from pipeline.embeddings.reader import Embedding
 from pipeline.encoders import layout
 from pipeline.encoders.layers import Layer
@@ -43,12 +44,30 @@ def load(folder: Path) -> Judge:
             missing or another one.
     """
     try:
-        return _load(folder)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        found = _load(folder)
+        require_sound(folder, found)
+        return found
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise PipelineError(
             f"{folder}: damaged or not written by this version ({reason}), run `dvc repro`"
         ) from None
+
+
+def require_sound(folder: Path, found: Judge) -> None:
+    """Try a classifier on a second of noise: its parts may fit their settings, not each other.
+
+    Raises:
+        PipelineError: It does not give a finite logit for each of its classes.
+    """
+    noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE_HZ, np.float32) / 10
+    made = found.logits([noise])
+    expected = (1, len(found.classes))
+    if made.shape != expected or not np.isfinite(made).all():
+        raise PipelineError(
+            f"{folder}: expected finite logits of shape {expected}, one for each class, got "
+            f"{made.shape}, {np.isfinite(made).sum()} of them finite, run `dvc repro`"
+        )
 
 
 def _load(folder: Path) -> Judge:
@@ -68,14 +87,18 @@ def _load(folder: Path) -> Judge:
 
 
 def _live(folder: Path) -> Judge:
-    import torch
-
     from pipeline.ground import stage
     from pipeline.methods import classifier
     from pipeline.work.device import select
 
-    device = select(stage.runtime().device)
-    model = classifier.load(folder).to(device)
+    return of(classifier.load(folder).to(select(stage.runtime().device)))
+
+
+def of(model: Any) -> Judge:
+    """A `pipeline.methods.classifier.Classifier`, wherever it lies, at work."""
+    import torch
+
+    device = next(model.parameters()).device
 
     @torch.inference_mode()
     def logits(waves: Sequence[Samples]) -> Floats:

@@ -9,16 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.encoders import encoder as encoders
 from pipeline.encoders import forward, layout
-from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from pipeline.methods import emotion_head, lora
-from pipeline.methods.emotion_head import Design
+from pipeline.methods.emotion_head import Design, EmotionHead
 from pipeline.training import checkpoint
 from pipeline.training.waves import Batch
 
@@ -27,9 +24,12 @@ ADAPTED = ("full", "lora-qkv")  # the methods that change the encoder
 
 
 class Classifier(nn.Module):
-    """Waveforms to class logits; ``encoder`` is changed in place where it gets adapters."""
+    """Waveforms to class logits; ``encoder`` is changed in place where it gets adapters.
 
-    def __init__(self, encoder: Any, design: Design) -> None:
+    An untrained head is drawn where none is given.
+    """
+
+    def __init__(self, encoder: Any, design: Design, head: EmotionHead | None = None) -> None:
         super().__init__()
         self.design = design
         self.encoder = encoder
@@ -37,7 +37,7 @@ class Classifier(nn.Module):
             lora.adapt(encoder, lora.QKV, design.lora)
         elif design.method not in ADAPTED:
             encoder.requires_grad_(False)
-        self.head = emotion_head.build(design)
+        self.head = head or emotion_head.build(design)
 
     def train(self, mode: bool = True) -> Self:
         """As usual, but an encoder that the method leaves alone has no dropout."""
@@ -113,29 +113,40 @@ def load(folder: Path, base: Path | None = None) -> Classifier:
             f"{folder}: belongs to another encoder than {base}, "
             "run `dvc repro` or give the encoder it was trained from"
         )
-    try:
-        return _load(folder, base, design).eval()
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise PipelineError(f"{folder}: {str(error).splitlines()[0]}, run `dvc repro`") from None
+    return _load(folder, base, design).eval()
 
 
 def _load(folder: Path, base: Path, design: Design) -> Classifier:
     if design.method == "full":
-        encoder = encoders.skeleton(files.read_json(folder / layout.CONFIG))
-        files.require_intact(folder / layout.WEIGHTS)
-        found = load_file(folder / layout.WEIGHTS)
-        prefix = encoder.base_model_prefix + "."
-        encoder.load_state_dict(checkpoint.under(prefix, found), assign=True)
-        encoder.do_normalize = files.read_json(folder / layout.PREPROCESSOR)["do_normalize"]
-        model = Classifier(encoder, design)
-        model.head.load_state_dict({n: v for n, v in found.items() if not n.startswith(prefix)})
+        place = folder / layout.WEIGHTS
+        encoder = encoders.outline(folder / layout.CONFIG)
+        _require_of(folder, encoder, design)
+        own, rest = _parted(encoder, checkpoint.read(place))
+        checkpoint.fill(encoder, own, place)
+        encoder.do_normalize = layout.do_normalize(folder)
+        return Classifier(encoder, design, emotion_head.filled(design, rest, place))
+    encoder = encoders.load(base)
+    _require_of(folder, encoder, design)
+    if design.method == "lora-qkv" and design.lora:
+        place = folder / lora.WEIGHTS
+        own, rest = _parted(encoder, lora.read(folder, design.lora))
+        model = Classifier(encoder, design, emotion_head.filled(design, rest, place))
+        lora.restore(encoder, own, place)
         return model
-    model = Classifier(encoders.load(base), design)
-    if design.method == "lora-qkv":
-        found = lora.read(folder)
-        prefix = model.encoder.base_model_prefix + "."
-        lora.restore(model.encoder, checkpoint.under(prefix, found))
-        model.head.load_state_dict({n: v for n, v in found.items() if not n.startswith(prefix)})
-    else:
-        model.head = emotion_head.load(folder)
-    return model
+    return Classifier(encoder, design, emotion_head.load(folder))
+
+
+def _require_of(folder: Path, encoder: Any, design: Design) -> None:
+    shape = encoder.config.hidden_size, encoder.config.num_hidden_layers
+    if shape != (design.width, design.blocks):
+        raise PipelineError(
+            f"{folder}: expected an encoder of width {design.width} and {design.blocks} blocks, "
+            f"got {shape[0]} and {shape[1]}, run `dvc repro`"
+        )
+
+
+def _parted(encoder: Any, found: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The encoder's tensors by its own names, and the head's."""
+    prefix = encoder.base_model_prefix + "."
+    rest = {name: value for name, value in found.items() if not name.startswith(prefix)}
+    return checkpoint.under(prefix, found), rest

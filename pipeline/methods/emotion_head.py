@@ -7,20 +7,17 @@ Its parameters have the names of transformers' audio classifiers (``projector``,
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.encoders.layers import Layer
 from pipeline.ground import files
-from pipeline.ground.errors import PipelineError
-from pipeline.ground.params import Section
+from pipeline.ground.params import Section, parse
 from pipeline.methods import lora
-from pipeline.methods.finetuning import LoraParams, LossParams, ModelParams
+from pipeline.methods.finetuning import Classes, LoraParams, LossParams, ModelParams
 from pipeline.splits.task import Example
 from pipeline.training import checkpoint, heads, losses
 
@@ -36,11 +33,11 @@ class Design(Section):
     """
 
     method: Literal["full", "lora-qkv", "frozen", "lora-classifier"]
-    classes: list[str]
+    classes: Classes
     encoder: str
     encoder_sha256: str
-    width: int
-    blocks: int
+    width: Annotated[int, Field(ge=1, le=1_000_000)]
+    blocks: Annotated[int, Field(ge=0, le=1000)]
     model: ModelParams
     loss: LossParams
     lora: LoraParams | None = None
@@ -61,14 +58,12 @@ class Design(Section):
 
     @classmethod
     def read(cls, folder: Path) -> "Design":
-        """The design of the classifier in ``folder``."""
-        path = folder / DESIGN
-        try:
-            return cls(**files.read_json(path))
-        except (TypeError, ValidationError):
-            raise PipelineError(
-                f"{path}: damaged or not written by this version, run `dvc repro`"
-            ) from None
+        """The design of the classifier in ``folder``.
+
+        Raises:
+            PipelineError: It is missing, damaged, or beyond the limits.
+        """
+        return parse(folder / DESIGN, cls)
 
     def write(self, folder: Path) -> None:
         """Write ``classifier.json`` into an existing folder."""
@@ -182,13 +177,23 @@ def load(folder: Path) -> EmotionHead:
         PipelineError: The folder is incomplete or damaged.
     """
     design = Design.read(folder)
-    head = EmotionHead(design)
-    try:
-        files.require_intact(folder / HEAD)
-        head.load_state_dict(load_file(folder / HEAD))
-        if design.method == "lora-classifier" and design.lora:
-            lora.adapt(head, lora.HEAD, design.lora)
-            lora.restore(head, lora.read(folder))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise PipelineError(f"{folder}: {str(error).splitlines()[0]}, run `dvc repro`") from None
+    head = filled(design, checkpoint.read(folder / HEAD), folder / HEAD)
+    if design.method == "lora-classifier" and design.lora:
+        found = lora.read(folder, design.lora)
+        lora.adapt(head, lora.HEAD, design.lora)
+        lora.restore(head, found, folder / lora.WEIGHTS)
     return head.eval()
+
+
+def filled(design: Design, tensors: dict[str, Tensor], place: Path) -> EmotionHead:
+    """The head of a design with these weights, read from ``place``.
+
+    No memory is taken before they are known to fit.
+
+    Raises:
+        PipelineError: They do not fit.
+    """
+    with torch.device("meta"):
+        head = EmotionHead(design)
+    checkpoint.fill(head, tensors, place)
+    return head

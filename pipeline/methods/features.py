@@ -7,13 +7,16 @@ audio.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter
+from pydantic import Field
 
 from pipeline.embeddings.reader import Header
 from pipeline.encoders import layout
 from pipeline.encoders.layers import Layer
 from pipeline.ground import files
+from pipeline.ground.params import parse
+from pipeline.methods.finetuning import Classes
 from pipeline.training.settings import Precision
 
 FILE = "features.json"
@@ -25,11 +28,11 @@ class Features:
 
     encoder: str
     weights_sha256: str
-    layers: list[Layer]
+    layers: Annotated[list[Layer], Field(min_length=1, max_length=256)]
     deviation: bool
     precision: Precision
-    dtype: str
-    classes: list[str]
+    dtype: Literal["float16", "float32"]
+    classes: Classes
 
     @classmethod
     def of(
@@ -46,14 +49,14 @@ class Features:
             list(layers),
             deviation,
             "bf16" if header.precision == "bf16" else "fp32",
-            header.dtype,
+            "float16" if header.dtype == "float16" else "float32",
             list(classes),
         )
 
     @classmethod
     def read(cls, folder: Path) -> "Features":
         """What `write` wrote into ``folder``."""
-        return TypeAdapter(cls).validate_python(files.read_json(folder / FILE))
+        return parse(folder / FILE, cls)
 
     def write(self, folder: Path) -> None:
         """Write ``features.json`` into an existing folder."""

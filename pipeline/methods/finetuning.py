@@ -22,7 +22,10 @@ from pipeline.training.settings import Optimization, Training
 Start = Literal["pretrained", "retrained"]
 Trained = Literal["full", "lora-qkv"]
 Cached = Literal["linear", "frozen", "lora-classifier"]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+# In what a classifier says of itself: it may be a stranger's, and is shown on terminals.
+Class = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Classes = Annotated[list[Class], Field(min_length=2, max_length=1000)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -48,7 +51,7 @@ class LossParams(Section):
 class LoraParams(Section):
     """Low-rank adapters (Hu et al., 2021): ``finetune.methods.lora-qkv``."""
 
-    rank: Count
+    rank: Annotated[int, Field(ge=1, le=4096)]
     alpha: Annotated[float, Field(gt=0)]
     dropout: Fraction
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
 from pipeline.methods.finetuning import LoraParams
+from pipeline.training import checkpoint
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -39,13 +40,17 @@ def tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name.replace(_NAME, ""): value for name, value in state.items() if "lora_" in name}
 
 
-def restore(module: nn.Module, found: Mapping[str, Tensor]) -> None:
-    """Load the weights that `tensors` gave into a module that `adapt` made."""
-    named = {}
+def restore(module: nn.Module, found: Mapping[str, Tensor], place: Path) -> None:
+    """Load the weights that `tensors` gave, read from ``place``, into a module that `adapt` made.
+
+    Raises:
+        PipelineError: They do not fit.
+    """
+    named = {n: value for n, value in module.state_dict().items() if "lora_" not in n}
     for name, value in found.items():
         layer, _, kind = name.rpartition(".")
         named[f"{layer}{_NAME}.{kind}"] = value
-    module.load_state_dict({**module.state_dict(), **named})
+    checkpoint.fill(module, named, place)
 
 
 def merge(module: nn.Module) -> None:
@@ -95,13 +100,18 @@ def save(
     (folder / CONFIG).write_text(text + "\n", "utf-8")
 
 
-def read(folder: Path) -> dict[str, Tensor]:
-    """The weights that `save` wrote."""
-    from safetensors.torch import load_file
+def read(folder: Path, params: LoraParams) -> dict[str, Tensor]:
+    """The weights that `save` wrote.
 
-    files.require_intact(folder / WEIGHTS)
-    found = load_file(folder / WEIGHTS)
-    return {name.removeprefix(_WRAPPED): value for name, value in found.items()}
+    Raises:
+        PipelineError: They are missing or damaged, or of another rank, whose size is not known.
+    """
+    path = folder / WEIGHTS
+    found = {n.removeprefix(_WRAPPED): value for n, value in checkpoint.read(path).items()}
+    ranks = {len(value) for name, value in found.items() if "lora_A" in name}
+    if ranks != {params.rank}:
+        raise PipelineError(f"{path}: expected rank {params.rank}, got {ranks}, run `dvc repro`")
+    return found
 
 
 def _config(targets: Sequence[str], params: LoraParams) -> Any:

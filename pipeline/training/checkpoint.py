@@ -8,14 +8,15 @@ resumed from.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
@@ -88,6 +89,44 @@ def kept(path: Path) -> tuple[dict[str, Tensor], Any]:
 def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors as safetensors, atomically."""
     _write(path, _copies(tensors), metadata)
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a published safetensors file.
+
+    Raises:
+        PipelineError: It is missing or damaged.
+    """
+    files.require_intact(path)
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        told = str(error).splitlines()[0]
+        raise PipelineError(f"{path}: no safetensors file ({told}), run `dvc repro`") from None
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], place: Path) -> None:
+    """Put tensors in the place of a module's own, which may be on the meta device.
+
+    Raises:
+        PipelineError: They are not of its names, shapes and types, or not finite.
+    """
+    expected = module.state_dict()
+    for name in (*expected, *(tensors.keys() - expected.keys())):
+        want, got = _described(expected.get(name)), _described(tensors.get(name))
+        if want != got:
+            raise PipelineError(
+                f"{place}: expected {name} as {want}, got {got}, it does not fit the settings "
+                "beside it, run `dvc repro`"
+            )
+    if broken := [name for name, values in tensors.items() if not values.isfinite().all()]:
+        raise PipelineError(f"{place}: {broken[0]} is not finite, run `dvc repro`")
+    # A view of a file is not aligned as memory is, which is in the last bits of a matrix product.
+    module.load_state_dict({n: values.clone() for n, values in tensors.items()}, assign=True)
+
+
+def _described(tensor: Tensor | None) -> str:
+    return "nothing" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}"
 
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

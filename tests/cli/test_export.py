@@ -15,6 +15,7 @@ from pipeline.corpora import manifest
 from pipeline.encoders import encoder as encoders
 from pipeline.encoders import forward
 from pipeline.ground.errors import PipelineError
+from pipeline.ground.provenance import Provenance
 from pipeline.methods import classifier
 from pipeline.splits import folds
 from tests.methods.test_classifier import LARGE, saved, trained
@@ -39,7 +40,9 @@ def made(method: str, **model: Any) -> tuple[classifier.Classifier, Path]:
     found = trained(small_encoder(Path("artifacts/encoders/tiny"), **LARGE), method, **model)
     folder = Path("artifacts/classifiers/pretrained") / method / "0"
     folder.parent.mkdir(parents=True)
-    return found, saved(found, folder)
+    saved(found, folder)
+    Provenance.of(folder, [], []).write(folder)
+    return found, folder
 
 
 @pytest.mark.parametrize("method", ["full", "lora-qkv", "frozen", "lora-classifier"])

@@ -10,17 +10,19 @@ attention.
 
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import torch
-from safetensors.torch import load_file
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from pipeline.embeddings.frames import Scale
 from pipeline.ground import files
-from pipeline.ground.params import Section
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.params import Section, parse
+from pipeline.methods.finetuning import Classes, Count, Fraction
 from pipeline.methods.networks.spectrograms import Batch
 from pipeline.training import checkpoint
 from pipeline.training.heads import valid
@@ -36,11 +38,11 @@ class Design(Section):
     ``gru_width`` is per direction, ``dropout`` before the GRU and before the classes.
     """
 
-    classes: list[str]
-    bands: int
-    channels: list[int]
-    gru_width: int
-    dropout: float
+    classes: Classes
+    bands: Count
+    channels: Annotated[list[Count], Field(min_length=1, max_length=16)]
+    gru_width: Count
+    dropout: Fraction
 
 
 class Crnn(nn.Module):
@@ -110,12 +112,19 @@ def save(model: Crnn, scale: Scale, folder: Path) -> None:
 
 
 def load(folder: Path) -> tuple[Crnn, Scale]:
-    """Read what `save` wrote: the network, ready to predict, and what standardises its frames."""
-    model = Crnn(Design(**files.read_json(folder / DESIGN)))
-    files.require_intact(folder / WEIGHTS)
-    tensors = load_file(folder / WEIGHTS)
-    scale = Scale(tensors.pop("scale/mean"), tensors.pop("scale/deviation"))
-    model.load_state_dict(tensors)
+    """Read what `save` wrote: the network, ready to predict, and what standardises its frames.
+
+    Raises:
+        PipelineError: The folder is incomplete or damaged, or beyond the limits.
+    """
+    design, place = parse(folder / DESIGN, Design), folder / WEIGHTS
+    with torch.device("meta"):
+        model = Crnn(design)
+    tensors, none = checkpoint.read(place), torch.empty(0)
+    scale = Scale(tensors.pop("scale/mean", none), tensors.pop("scale/deviation", none))
+    if {scale.mean.shape, scale.deviation.shape} != {(design.bands,)}:
+        raise PipelineError(f"{place}: expected a scale of {design.bands} bands, run `dvc repro`")
+    checkpoint.fill(model, tensors, place)
     return model.eval(), scale
 
 

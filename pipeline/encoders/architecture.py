@@ -1,0 +1,96 @@
+"""What a ``config.json`` may ask for: the settings that fix an encoder, within limits.
+
+The file may be a stranger's. What is not named here takes no part in the encoder, and is left out:
+transformers acts on some of it (a number of labels, a type by name). The limits lie well above the
+largest published encoders (48 blocks of width 1920).
+"""
+
+import math
+import reprlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.encoders.layout import CONFIG, FIELD_SAMPLES, HOP_SAMPLES
+from pipeline.ground.errors import PipelineError
+
+Width = Annotated[int, Field(ge=1, le=16_384)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Steps = Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=1, max_length=16)]
+Activation = Literal["gelu", "gelu_new", "gelu_fast", "relu", "silu", "swish", "tanh"]
+
+
+class Architecture(BaseModel):
+    """The settings by transformers' names; those that are not given have its defaults."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
+
+    model_type: Literal["hubert", "wav2vec2"]
+    num_hidden_layers: Annotated[int, Field(ge=1, le=256)] = 12
+    hidden_size: Width = 768
+    num_attention_heads: Annotated[int, Field(ge=1, le=1024)] = 12
+    intermediate_size: Annotated[int, Field(ge=1, le=131_072)] = 3072
+    hidden_act: Activation = "gelu"
+    hidden_dropout: Fraction = 0.1
+    attention_dropout: Fraction = 0.1
+    activation_dropout: Fraction = 0.1
+    feat_proj_dropout: Fraction = 0.0
+    feat_proj_layer_norm: bool = True
+    layer_norm_eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    do_stable_layer_norm: bool = False
+    initializer_range: Fraction = 0.02
+    feat_extract_norm: Literal["group", "layer"] = "group"
+    feat_extract_activation: Activation = "gelu"
+    conv_dim: Annotated[list[Width], Field(min_length=1, max_length=16)] = [512] * 7
+    conv_kernel: Steps = [10, 3, 3, 3, 3, 2, 2]
+    conv_stride: Steps = [5, 2, 2, 2, 2, 2, 2]
+    conv_bias: bool = False
+    conv_pos_batch_norm: bool = False
+    num_conv_pos_embeddings: Annotated[int, Field(ge=1, le=4096)] = 128
+    num_conv_pos_embedding_groups: Annotated[int, Field(ge=1, le=1024)] = 16
+    # Layers after the encoder that nothing here runs.
+    add_adapter: Literal[False] = False
+    adapter_attn_dim: None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Architecture":
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError("hidden_size must be a multiple of num_attention_heads")
+        if self.hidden_size % self.num_conv_pos_embedding_groups:
+            raise ValueError("hidden_size must be a multiple of num_conv_pos_embedding_groups")
+        if not len(self.conv_dim) == len(self.conv_kernel) == len(self.conv_stride):
+            raise ValueError("conv_dim, conv_kernel and conv_stride must be of one length")
+        if math.prod(self.conv_stride) != HOP_SAMPLES or self._field() != FIELD_SAMPLES:
+            raise ValueError(f"expected convolutions that hop by {HOP_SAMPLES} samples")
+        return self
+
+    def _field(self) -> int:
+        """The receptive field of the stacked convolutions, in samples."""
+        field, hop = 1, 1
+        for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
+            field, hop = field + (kernel - 1) * hop, hop * stride
+        return field
+
+
+def settings(found: Any, place: str = CONFIG) -> Mapping[str, Any]:
+    """What the content of a ``config.json`` fixes.
+
+    Args:
+        found: The parsed file, which may hold anything.
+        place: What is named where it does not fit.
+
+    Raises:
+        PipelineError: It is no encoder that this project knows, or beyond the limits.
+    """
+    try:
+        return Architecture.model_validate(found).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        told = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        got = "" if first["type"] == "value_error" else f", got {reprlib.repr(first['input'])}"
+        what = f"{where}: expected {told}" if where else told
+        raise PipelineError(
+            f"{place}: {what}{got}, choose an encoder of hubert's or wav2vec2's kind"
+        ) from None
