@@ -1,5 +1,6 @@
 """``ser cache ls | verify | gc``: what is cached, whether it is whole, and what may be deleted."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,10 @@ def _named(layers: tuple[Any, ...]) -> str:
     return " ".join(names) if len(names) <= 3 else f"{names[0]} to {names[-1]} ({len(names)})"
 
 
+# DVC writes under another name and renames: what has another is no object.
+_OBJECT = re.compile(r"[0-9a-f]{30}(\.dir)?")
+
+
 def _verify() -> None:
     """Re-hash every object of DVC's cache; name what is corrupt and which outputs it belongs to."""
     from dvc.repo import Repo
@@ -74,10 +79,13 @@ def _verify() -> None:
 
     with Repo() as repo:
         cache = Path(repo.cache.local.path)
-        objects = sorted(path for path in cache.glob("[0-9a-f][0-9a-f]/*") if path.is_file())
+        found = sorted(path for path in cache.glob("[0-9a-f][0-9a-f]/*") if path.is_file())
+        objects = [path for path in found if _OBJECT.fullmatch(path.name)]
         shown = progress.track(objects, "verify", len(objects), "objects")
         corrupt = [path for path in shown if not _is_whole(path)]
         owners = _owners(repo) if corrupt else {}
+    for path in sorted({*found} - {*objects}):
+        typer.echo(f"leftover: {path}, of a run of DVC that was stopped")
     for path in corrupt:
         name = path.parent.name + path.name
         typer.echo(f"corrupt: {path}, of {owners.get(name, 'no output of this commit')}")
@@ -86,7 +94,9 @@ def _verify() -> None:
             f"{cache}: {len(corrupt)} of {len(objects)} objects are corrupt, delete them and the "
             "outputs named above, then `dvc pull` or `dvc repro`"
         )
-    typer.echo(f"{len(objects)} objects are whole")
+    rest = len(found) - len(objects)
+    told = f", {rest} leftovers may be deleted while no DVC runs" if rest else ""
+    typer.echo(f"{len(objects)} objects are whole{told}")
 
 
 def _is_whole(path: Path) -> bool:

@@ -25,6 +25,10 @@ COMMANDS = {
 }
 
 
+# DVC and what it is made of: their errors have no common kind.
+_DVC = ("dvc", "scmrepo", "dulwich", "pygit2")
+
+
 def app(arguments: Sequence[str] | None = None) -> None:
     """The entry point: one line on stderr and exit status 1 for what the user can mend."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -48,8 +52,8 @@ def app(arguments: Sequence[str] | None = None) -> None:
         place = error.filename or f"ser {' '.join(found)}"
         _fail(f"{place}: {reason(error)}, {remedy(error)}")
     except Exception as error:
-        # Known by its module: importing DVC takes as long as most commands.
-        if type(error).__module__ != "dvc.exceptions":
+        # Known by its package: importing DVC takes as long as most commands.
+        if not type(error).__module__.startswith(_DVC):
             raise
         _fail(f"dvc: {error}, run it in the project's root")
 

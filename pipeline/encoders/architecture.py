@@ -92,5 +92,5 @@ def settings(found: Any, place: str = CONFIG) -> Mapping[str, Any]:
         got = "" if first["type"] == "value_error" else f", got {reprlib.repr(first['input'])}"
         what = f"{where}: expected {told}" if where else told
         raise PipelineError(
-            f"{place}: {what}{got}, choose an encoder of hubert's or wav2vec2's kind"
+            f"{place}: {what}{got}, choose an encoder of kind hubert or wav2vec2"
         ) from None

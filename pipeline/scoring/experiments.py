@@ -19,7 +19,7 @@ REPEATED = ("seed", "runtime")  # in what repetitions may differ
 
 
 class Experiment:
-    """One revision: an experiment, a commit or the workspace.
+    """One revision: an experiment, a commit or the workspace; repetitions differ in ``seed``.
 
     Raises:
         PipelineError: There is no such revision, or it has no params.yaml.
@@ -30,6 +30,7 @@ class Experiment:
         from dvc.exceptions import DvcException
         from dvc.scm import SCMError
         from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
 
         self.name = name
         try:
@@ -37,14 +38,15 @@ class Experiment:
             text = self._files.read_text("params.yaml", encoding="utf-8")
         except (DvcException, SCMError, OSError) as error:
             raise PipelineError(f"{name}: {error}, see `dvc exp list`") from None
-        self.params: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
-        self.classes: list[str] = self.params["task"]["classes"]
-        self.systems = active.classifiers(self.params)
-
-    @property
-    def seed(self) -> int:
-        """What repetitions differ in."""
-        return int(self.params["seed"])
+        try:
+            self.params: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
+            self.classes: list[str] = self.params["task"]["classes"]
+            self.systems = active.classifiers(self.params)
+            self.seed = int(self.params["seed"])
+        except (YAMLError, KeyError, TypeError, ValueError, AttributeError):
+            raise PipelineError(
+                f"{name}: its params.yaml is damaged or of another version, name another"
+            ) from None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -57,6 +59,10 @@ class Experiment:
             found: dict[str, Any] = json.loads(self._files.read_text("results/metrics.json"))
         except OSError:
             return None
+        except ValueError:
+            raise PipelineError(
+                f"{self.name}: results/metrics.json is damaged, run `dvc repro evaluate`"
+            ) from None
         return found
 
     def predictions(self, system: System, folder: Path) -> Any:

@@ -1,15 +1,22 @@
 """ser encoder pin: only what is missing, and nothing else in params.yaml."""
 
 import difflib
+import errno
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from pipeline.cli.encoder import filled, main
-from pipeline.encoders.hub import Pin
+from pipeline.encoders.hub import Pin, load
 from pipeline.ground import params
+from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
 
 NEWEST, CHECKSUM = "ab" * 20, "cd" * 32
@@ -64,15 +71,46 @@ def test_a_pinned_encoder_is_left_alone(asked: list[str | None]) -> None:
     assert PARAMS.read_bytes() == before
 
 
-def test_a_silent_hub_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class StrangeError(Exception):
+    """Of a library below the hub's: no kind that anyone names."""
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), StrangeError("two\nlines"), KeyError()])
+def test_a_silent_hub_is_one_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def silent(*_: Any, **__: Any) -> None:
-        raise OSError("no route")
+        raise error
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", silent)
     before = PARAMS.read_bytes()
-    with pytest.raises(PipelineError, match=r"encoder\.hubert-large: the hub gives no answer"):
+    told = r"encoder\.hubert-large: the hub gives no answer"
+    with pytest.raises(PipelineError, match=told) as caught:
         main("pin", "hubert-large")
+    assert "\n" not in str(caught.value)
     assert PARAMS.read_bytes() == before
+
+
+def test_without_a_network_it_is_one_line(project: Path, tmp_path: Path) -> None:
+    """The real client: nothing listens at the port that the system has just taken back."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    environment = os.environ | {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "pipeline.cli.main", "encoder", "pin", "hubert-large"]
+    environment |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert "the hub gives no answer about facebook/hubert-large" in done.stderr
+
+
+def test_a_full_disk_is_not_laid_at_the_hubs_door(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", Mock(side_effect=full))
+    pin = params.load("encoder.hubert-base", Pin)
+    with pytest.raises(OSError, match="No space left"):
+        load("hubert-base", pin)
 
 
 def test_an_encoder_in_another_style_is_left_to_the_user() -> None:

@@ -56,6 +56,25 @@ def test_transformers_says_the_same_of_each_method(toy: Path, method: str) -> No
             torch.testing.assert_close(peer(inputs).logits, model([wave]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("place", ["m", "a/b", "some/other/full/7"])
+def test_a_copy_keeps_its_name_wherever_it_lies(toy: Path, place: str) -> None:
+    _, folder = made("full")
+    shutil.copytree(folder, place)
+    export.main(folder, Path("whole"))
+    export.main(Path(place), Path("copy"))
+    card = Path("copy/README.md").read_text("utf-8")
+    assert "classifier `pretrained/full/0`" in card
+    assert card == Path("whole/README.md").read_text("utf-8")
+
+
+def test_a_folder_that_names_nothing_has_no_fold(toy: Path) -> None:
+    _, folder = made("full")
+    (folder / "provenance.json").unlink()
+    folder.rename("m")
+    export.main(Path("m"), Path("out"))
+    assert "classifier `tiny/full`" in Path("out/README.md").read_text("utf-8")
+
+
 def test_the_card_names_data_speakers_licence_and_scores(toy: Path) -> None:
     _, folder = made("full")
     export.main(folder, Path("before"))
