@@ -47,7 +47,8 @@ def publish(target: Path) -> Iterator[Path]:
     _remove(retired)
     staged.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield staged
+        with _kept(staged.parent):
+            yield staged
         if staged.is_dir() and target.parts[0] == STAGING.parts[0]:
             _write_sums(staged)
         _flush(staged)
@@ -64,6 +65,22 @@ def publish(target: Path) -> Iterator[Path]:
             retired.rename(target)
         _remove(staged)
         _remove(retired)
+
+
+@contextmanager
+def _kept(folder: Path) -> Iterator[None]:
+    """See that nobody deletes ``folder`` meanwhile: what is made there anew lacks the rest.
+
+    Raises:
+        PipelineError: Somebody did.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield
+        if not folder.exists() or not os.path.samestat(os.fstat(handle), folder.stat()):
+            raise PipelineError(f"{folder}: was deleted while it was written to, run it again")
+    finally:
+        os.close(handle)
 
 
 def write_text(target: Path, text: str) -> None:

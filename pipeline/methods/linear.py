@@ -19,6 +19,7 @@ from sklearn.svm import LinearSVC
 from pipeline.embeddings.reader import Embeddings
 from pipeline.encoders.layers import Layer
 from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
 from pipeline.splits.task import Example
 
 Vectors = npt.NDArray[np.float32]
@@ -104,10 +105,20 @@ def load(path: Path) -> Callable[[Vectors], Vectors]:
     """What `save` wrote as a function from vectors (examples, width) to logits (examples, classes).
 
     Their softmax is that of `logits`.
+
+    Raises:
+        PipelineError: The file is missing, damaged, or its parts do not fit each other.
     """
     files.require_intact(path)
     found = load_file(path)
-    mean, scale, weight, bias = (found[name] for name in ("mean", "scale", "weight", "bias"))
+    mean, scale, weight, bias = used = [found[n] for n in ("mean", "scale", "weight", "bias")]
+    shapes = weight.shape[1:], weight.shape[1:], weight.shape, weight.shape[:1]
+    finite = all(np.isfinite(values).all() for values in used) and (scale > 0).all()
+    if weight.ndim != 2 or [values.shape for values in used] != list(shapes) or not finite:
+        raise PipelineError(
+            f"{path}: its mean, scale, weight and bias must be finite, of one width and of as many "
+            "classes, run `dvc repro`"
+        )
 
     def planes(inputs: Vectors) -> Vectors:
         values = (inputs - mean) / scale @ weight.T + bias

@@ -1,5 +1,6 @@
 """What is extracted is transformers' own, whatever the history, the workers and the kills."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -7,7 +8,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -189,6 +192,19 @@ def test_a_damaged_shard_is_named_and_embedded_anew(
     job.run(TARGET, clips)
     assert f"{shard.name}: damaged, its clips are embedded anew" in capsys.readouterr().err
     assert TARGET.read_bytes() == expected
+
+
+def test_a_shard_that_cannot_be_read_now_is_kept(
+    clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be good: another program has it open, or the disk refused."""
+    job = Job.prepare(frontend(Path("fb")), "fbank", HALF)
+    job.run(TARGET, clips)
+    before = sorted(job.store.glob("*.h5"))
+    monkeypatch.setattr(h5py, "File", Mock(side_effect=OSError(errno.EAGAIN, "unable to lock")))
+    with pytest.raises(BlockingIOError):
+        job.run(TARGET, clips)
+    assert sorted(job.store.glob("*.h5")) == before
 
 
 def test_a_killed_run_loses_one_shard_a_worker_and_ends_in_the_same_bytes(

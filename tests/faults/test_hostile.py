@@ -1,6 +1,7 @@
 """Input made to do harm: refused in one line, nothing executed, nothing written outside."""
 
 import ast
+import json
 import pickle
 import shutil
 import zipfile
@@ -10,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from pipeline.audio import decoding, flac
 from pipeline.audio.containers import RejectedError
@@ -17,7 +19,9 @@ from pipeline.corpora import manifest
 from pipeline.ground import files, params
 from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
+from pipeline.inference import judge
 from tests.faults import chain
+from tests.methods.test_hostile import changes
 from tests.recordings import record
 
 
@@ -161,3 +165,44 @@ def test_json_as_deep_as_the_stack_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "deep.json").write_text("[" * 100_000)
     with pytest.raises(PipelineError, match="not valid JSON"):
         files.read_json(tmp_path / "deep.json")
+
+
+@pytest.mark.parametrize("method", ["linear", "crnn"])
+def test_what_a_strangers_classifier_takes_of_embeddings(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.chdir(copied)
+    params.read.cache_clear()
+    folder = Path(chain.CLASSIFIERS, "fbank", method, "0").rename("m")
+    (folder / files.SUMS).unlink()
+    settings = folder / "features.json"
+    good = files.read_json(settings)
+    for bad in changes(settings):
+        settings.write_text(json.dumps(bad), "utf-8")
+        try:
+            judge.load(folder)
+        except PipelineError as error:
+            assert len(str(error).splitlines()) == 1
+        else:
+            assert {**bad, "precision": ""} == {**good, "precision": ""}
+
+
+def test_a_strangers_planes(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(copied)
+    params.read.cache_clear()
+    folder = Path(chain.CLASSIFIERS, "fbank/linear/0").rename("m")
+    (folder / files.SUMS).unlink()
+    path = folder / "model.safetensors"
+    good = load_file(path)
+    for name in ("mean", "scale", "weight", "bias"):
+        values = good[name]
+        shapes = values[..., :-1], values[None], np.zeros(0), np.repeat(values, 3, 0)
+        for bad in (values * np.nan, values * np.inf, *shapes):
+            save_file(good | {name: np.ascontiguousarray(bad)}, path)
+            with pytest.raises(PipelineError):
+                judge.load(folder)
+        save_file({key: good[key] for key in good if key != name}, path)
+        with pytest.raises(PipelineError):
+            judge.load(folder)
+    save_file(good, path)
+    assert judge.load(folder).classes == ["happy", "sad"]

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,6 +88,16 @@ def test_a_kill_leaves_no_output_and_the_next_run_succeeds(project: Path) -> Non
         staged.mkdir()
         (staged / "whole").write_text("whole")
     assert sorted(p.name for p in Path("artifacts/x/out").iterdir()) == [files.SUMS, "whole"]
+
+
+def test_nothing_is_published_where_the_staging_folder_was_deleted(project: Path) -> None:
+    """What a stage makes anew after it lacks what it had made before."""
+    out = Path("artifacts/x/out")
+    with pytest.raises(PipelineError, match=r"staging: was deleted"), files.publish(out) as staged:
+        (staged / "audio").mkdir(parents=True)
+        shutil.rmtree(files.STAGING)
+        (staged / "audio").mkdir(parents=True)
+    assert not out.exists()
 
 
 def test_read_json_says_what_to_do(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,19 +58,18 @@ def changes(path: Path) -> Iterator[Any]:
     """The settings of a JSON file with one value of another kind or size, at any depth."""
     good = json.loads(path.read_text("utf-8"))
     yield from ([], None, 5, "x", [good], {})
+    yield from _changed(good)
 
-    def at(value: Any, put: Callable[[Any], Any]) -> Iterator[Any]:
-        if isinstance(value, dict):
-            for key in value:
-                yield from at(value[key], lambda new, key=key: put({**value, key: new}))
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield from (put(number) for number in NUMBERS if number != value)
-        elif isinstance(value, list):
-            yield from (put(other) for other in ([], value * 1000, value[:1], [None], 7, {}))
-        else:
-            yield from (put(other) for other in ("no-such-thing", 5, [], {}, "\x1b[2J"))
 
-    yield from at(good, lambda new: new)
+def _changed(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from ({**value, key: new} for key in value for new in _changed(value[key]))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield from (number for number in NUMBERS if number != value)
+    elif isinstance(value, list):
+        yield from ([], value * 1000, value[:1], [None], 7, {})
+    else:
+        yield from ("no-such-thing", 5, [], {}, "\x1b[2J")
 
 
 @pytest.mark.parametrize(
