@@ -27,12 +27,13 @@ class Provenance(BaseModel):
     """An artefact's name, parameters by dotted key, and the digest of each input by its path.
 
     ``name`` is its path below ``artifacts``. ``seal`` is the digest of all that, since neither a
-    file beside another nor an attribute of HDF5 has a checksum.
+    file beside another nor an attribute of HDF5 has a checksum. Version 0.1.0 wrote neither: what
+    `ser adopt` keeps of it passes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: str
+    name: str = ""
     params: dict[str, Any]
     inputs: dict[str, str]
     seal: str = ""
@@ -81,7 +82,7 @@ def require(artefact: Path) -> Mapping[str, Any]:
     found = carried(artefact)
     if found is None:
         return {}
-    if found.name != _name(artefact):
+    if found.name and found.name != _name(artefact):
         raise PipelineError(
             f"{artefact}: holds {found.name}, expected {_name(artefact)}, run `dvc repro`"
         )
@@ -114,12 +115,11 @@ def carried(artefact: Path) -> Provenance | None:
         return None
     try:
         found = Provenance.model_validate(json.loads(text))
-        if found.seal != found.sealed():
+        if (found.name or found.seal) and found.seal != found.sealed():
             raise ValueError
     except (TypeError, ValueError, RecursionError):
         raise PipelineError(
-            f"{place}: its provenance is damaged or of an earlier version, delete it and run "
-            "`dvc repro`"
+            f"{place}: its provenance is damaged, delete it and run `dvc repro`"
         ) from None
     return found
 

@@ -116,3 +116,17 @@ def test_a_file_carries_it_inside_or_beside(project: Path) -> None:
 def test_what_carries_none_passes(project: Path) -> None:
     assert provenance.require(Path("artifacts/nothing")) == {}
     assert provenance.digest(Path("artifacts/nothing.h5")) == ""
+
+
+def test_what_version_0_1_0_wrote_passes_and_half_of_it_does_not(chain: Path) -> None:
+    """Without a name and a seal, which `ser adopt` keeps; with one of them it is damage."""
+    path = NEXT / provenance.FILE
+    whole = json.loads(path.read_text("utf-8"))
+    for left, passes in (({"params", "inputs"}, True), ({"params", "inputs", "name"}, False)):
+        path.write_text(json.dumps({key: whole[key] for key in left}), "utf-8")
+        (NEXT / files.SUMS).unlink(missing_ok=True)
+        if passes:
+            assert provenance.require(NEXT) == whole["params"]
+        else:
+            with pytest.raises(PipelineError, match="its provenance is damaged"):
+                provenance.require(NEXT)
