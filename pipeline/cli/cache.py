@@ -121,7 +121,8 @@ def _owners(repo: Any) -> dict[str, str]:
 def _gc() -> None:
     """Delete the scratch store: a stage that was interrupted starts anew, and so does its curve."""
     from pipeline.ground import live
-    from pipeline.ground.files import scratch_root
+    from pipeline.ground.files import scratch_lock, scratch_root
+    from pipeline.ground.locks import is_held
 
     live.clear()
     root = scratch_root()
@@ -130,7 +131,9 @@ def _gc() -> None:
         return
     # Work is named by a digest; anything else in that folder is not ours.
     folders = [path for path in root.iterdir() if path.is_dir() and len(path.name) == 32]
-    size = sum(p.stat().st_size for f in folders for p in f.rglob("*") if p.is_file())
-    for folder in folders:
+    idle = [folder for folder in folders if not is_held(scratch_lock(folder))]
+    size = sum(p.stat().st_size for f in idle for p in f.rglob("*") if p.is_file())
+    for folder in idle:
         shutil.rmtree(folder)
-    typer.echo(f"{root}: {size / 1e6:.1f} MB deleted")
+    used = f", {len(folders) - len(idle)} in use kept" if len(idle) < len(folders) else ""
+    typer.echo(f"{root}: {size / 1e6:.1f} MB deleted{used}")

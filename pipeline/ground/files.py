@@ -7,18 +7,18 @@ lives in the scratch store, outside every output, under a digest of all that det
 """
 
 import csv
-import fcntl
 import hashlib
 import io
 import json
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.ground import ending, locks
 from pipeline.ground.errors import PipelineError
 
 STAGING = Path("artifacts/.staging")
@@ -36,22 +36,29 @@ def publish(target: Path) -> Iterator[Path]:
     The caller writes a file or makes a folder there. The staging folder is beside the outputs (one
     file system, so that the rename is atomic) but inside none, so that a leftover of a killed run
     is never taken for an output.
+
+    Raises:
+        PipelineError: The staging folder was deleted meanwhile.
     """
     # Outside the project, where a test may write, another file system may begin.
-    outside = target.is_absolute()
-    beside = target if outside else STAGING / "+".join(target.parts)
+    beside = target if target.is_absolute() else STAGING / "+".join(target.parts)
     # What is staged must never be taken for a file or the checksum of one.
-    staged = beside.with_name(beside.name + "~")
-    retired = staged.with_name(staged.name + "~old")
-    _remove(staged)
-    _remove(retired)
-    staged.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with _kept(staged.parent):
-            yield staged
+    work = beside.with_name(beside.name + "~")
+    staged, retired = work / target.name, work / f"{target.name}~old"
+
+    def undo() -> None:
+        if retired.exists() and not target.exists():  # stopped between the two renames
+            retired.rename(target)
+        _remove(work)
+
+    undo()
+    work.mkdir(parents=True)
+    with ending.undone(undo), _opened(work) as require_kept:
+        yield staged
         if staged.is_dir() and target.parts[0] == STAGING.parts[0]:
             _write_sums(staged)
         _flush(staged)
+        require_kept()
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             # A folder can't be replaced in one step: the old one is moved aside first.
@@ -60,25 +67,24 @@ def publish(target: Path) -> Iterator[Path]:
         else:
             staged.replace(target)
         _fsync(target.parent)
-    finally:
-        if retired.exists() and not target.exists():  # stopped between the two renames
-            retired.rename(target)
-        _remove(staged)
-        _remove(retired)
 
 
 @contextmanager
-def _kept(folder: Path) -> Iterator[None]:
-    """See that nobody deletes ``folder`` meanwhile: what is made there anew lacks the rest.
+def _opened(work: Path) -> Iterator[Callable[[], None]]:
+    """Yield what refuses ``work`` once it was deleted: whoever writes there may make it again."""
+    handle = os.open(work, os.O_RDONLY)  # no other folder gets the number of one that is open
 
-    Raises:
-        PipelineError: Somebody did.
-    """
-    handle = os.open(folder, os.O_RDONLY)
+    def require_kept() -> None:
+        if not (work.exists() and os.path.samestat(work.stat(), os.fstat(handle))):
+            raise PipelineError(
+                f"{work}: deleted while it was written, old outputs are untouched: run it again"
+            )
+
     try:
-        yield
-        if not folder.exists() or not os.path.samestat(os.fstat(handle), folder.stat()):
-            raise PipelineError(f"{folder}: was deleted while it was written to, run it again")
+        yield require_kept
+    except Exception:
+        require_kept()
+        raise
     finally:
         os.close(handle)
 
@@ -145,6 +151,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def sha256(path: Path) -> str:
     """The file's SHA-256 as 64 hex digits."""
+    require_file(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -181,9 +188,10 @@ def require_intact(path: Path) -> None:
     require_file(path)
     # The lists of its own folder and, for an encoder in a classifier's, of the one above.
     lists = (sum_of(path), *(folder / SUMS for folder in path.parents[:2]))
-    kept = next((one for one in lists if one.is_file()), None)
+    kept = next((one for one in lists if one.exists()), None)
     if kept is None:
         return
+    require_file(kept)
     line = f"{sha256(path)}  {path.relative_to(kept.parent).as_posix()}"
     if line not in kept.read_text("utf-8", "replace").splitlines():
         raise PipelineError(
@@ -203,10 +211,20 @@ def scratch_root() -> Path:
 
 
 def scratch(key: object) -> Path:
-    """The folder for unfinished work that ``key`` (params, code and inputs) determines."""
+    """The folder for unfinished work that ``key`` (params, code and inputs) determines.
+
+    It is this process's alone until it ends: another project with the same ``SER_SCRATCH`` waits.
+    """
     folder = scratch_root() / digest(key)
+    if os.environ.get("RANK", "0") == "0":  # processes that torchrun started together are one run
+        locks.hold(scratch_lock(folder), str(folder))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def scratch_lock(folder: Path) -> Path:
+    """The lock of a folder of the scratch store, outside it, since it may be deleted."""
+    return folder.parent / "locks" / folder.name
 
 
 def replace(staged: Path, target: Path) -> None:
@@ -214,28 +232,6 @@ def replace(staged: Path, target: Path) -> None:
     _fsync(staged)
     staged.replace(target)
     _fsync(target.parent)
-
-
-@contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Keep other processes from doing ``name`` at once; a killed holder keeps no one out.
-
-    Raises:
-        PipelineError: Another process does it; its number is named.
-    """
-    LOCKS.mkdir(parents=True, exist_ok=True)
-    with (LOCKS / digest(name)).open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise PipelineError(
-                f"{name}: process {file.read() or '?'} runs it already, wait for it or stop it"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 def _write_sums(folder: Path) -> None:

@@ -6,20 +6,19 @@ settings once, when they load.
 
 import os
 import re
-import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 from pydantic import Field
 
-from pipeline.ground import code, runs
+from pipeline.ground import code, ending, runs
 from pipeline.ground.errors import PipelineError, reason, remedy
-from pipeline.ground.files import locked
+from pipeline.ground.files import LOCKS, digest
+from pipeline.ground.locks import locked
 from pipeline.ground.params import Section, load
 
 
@@ -60,17 +59,16 @@ def run(main: Callable[..., None]) -> None:
     130 interrupted, 143 terminated. Outputs are untouched unless it is 0. A second run of the same
     command beside the first is refused.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    ending.take_signals()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(_with_threads(main))
     try:
         app(standalone_mode=False)
+        ending.ignore_signals()
     except PipelineError as error:
         _fail(str(error), 1)
     except OSError as error:
         _fail(f"{_stage(main)}: {_describe(error)}", 1)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted, run it again to resume", 130)
     except MemoryError:
         _fail(_out_of_memory(main), 1)
     except Exception as error:
@@ -102,18 +100,16 @@ def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
     def command(*args: object, **kwargs: object) -> None:
         set_threads(runtime().threads)
         start = time.monotonic()
-        try:
-            given = [f"--{n} {v}" for n, v in kwargs.items() if v != options[n].default]
-            # Processes that torchrun started together are one run.
-            rank = os.environ.get("RANK", "0")
-            with locked(" ".join([_stage(main), *given, *([rank] if rank != "0" else [])])):
-                _require_current_code(_stage(main), str(kwargs.get("corpus", "")))
-                main(*args, **kwargs)
-            if rank == "0":
-                runs.record(" ".join([_stage(main), *given]), time.monotonic() - start)
-        except KeyboardInterrupt:
-            # Typer would turn it into a return value, and the stage would exit with 0.
-            _fail("interrupted, run it again to resume", 130)
+        given = [f"--{n} {v}" for n, v in kwargs.items() if v != options[n].default]
+        # Processes that torchrun started together are one run.
+        rank = os.environ.get("RANK", "0")
+        told = " ".join([_stage(main), *given])
+        name = told if rank == "0" else f"{told} {rank}"
+        with locked(LOCKS / digest(name), name):
+            _require_current_code(_stage(main), str(kwargs.get("corpus", "")))
+            main(*args, **kwargs)
+        if rank == "0":
+            runs.record(told, time.monotonic() - start)
 
     return command
 
@@ -152,6 +148,7 @@ def _describe(error: OSError) -> str:
 
 
 def _fail(message: str, status: int) -> NoReturn:
+    ending.ignore_signals()
     _say(message)
     sys.exit(status)
 
@@ -161,7 +158,3 @@ def _say(message: str) -> None:
     # The place is at its beginning, the remedy at its end; between them a value may be any length.
     shown = line if len(line) <= 1000 else f"{line[:700]} ... {line[-295:]}"
     print(shown, file=sys.stderr, flush=True)
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    _fail("terminated, run it again to resume", 143)

@@ -1,30 +1,44 @@
 """Work on many items at once: forked processes on the CPU, threads beside a GPU.
 
-Processes inherit what the work needs (a loaded encoder, say) and share its memory; nothing but the
-items and results is copied. They end when their parent does, however it ends.
+Processes inherit the work and the items, with all that they need (a loaded encoder, say), and share
+their memory; nothing but results is copied. They end when their parent does, however it ends.
+
+Each has a pipe of its own and the parent has no thread that waits: nothing is shared that a killed
+process could leave locked or half written.
 """
 
 import ctypes
 import multiprocessing
+import os
+import pickle
+import selectors
 import signal
+import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import islice
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
+from pipeline.ground import ending
 from pipeline.ground.errors import PipelineError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# Results that wait for the one before them; beyond this no further item is begun.
+WAITING_BYTES = 2**26
 _PR_SET_PDEATHSIG = 1
-_work: Callable[[Any], Any]
 
 
 def forked(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
     """Yield ``work(item)`` in order; up to ``workers`` processes, none for 0 or 1.
 
     The parent must not have computed with several threads before: OpenMP does not survive a fork.
+    Memory does not grow with the number of items, however slowly results are taken.
 
     Raises:
         PipelineError: A process was killed from outside; also whatever ``work`` raises.
@@ -33,53 +47,143 @@ def forked(work: Callable[[Item], Result], items: Sequence[Item], workers: int) 
     if workers <= 1:
         yield from map(work, items)
         return
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, context, _start, (work,)) as pool:
-        try:
-            yield from _results(pool, _call, items)
-        except BaseException as error:
-            children = multiprocessing.active_children()
-            for child in children:
-                child.terminate()
-            for child in children:
-                child.join()
-            if isinstance(error, BrokenProcessPool):
-                raise PipelineError(
-                    "a worker process was killed, perhaps for lack of memory: lower "
-                    "runtime.workers and run it again, it resumes"
-                ) from None
-            raise
+    pool = _Pool()
+    with ending.undone(pool.end):
+        for _ in range(workers):
+            pool.start(work, items)
+        yield from pool.results(len(items))
 
 
 def threaded(
     work: Callable[[Item], Result], items: Sequence[Item], threads: int
 ) -> Iterator[Result]:
-    """Yield ``work(item)`` in order, by threads of this process."""
+    """Yield ``work(item)`` in order, by threads of this process, which begin a few items ahead."""
+    left = iter(items)
     with ThreadPoolExecutor(threads) as pool:
-        yield from _results(pool, work, items)
+        begun = deque(pool.submit(work, item) for item in islice(left, 2 * threads))
+        try:
+            while begun:
+                yield begun.popleft().result()
+                begun.extend(pool.submit(work, item) for item in islice(left, 1))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _results(
-    pool: Executor, work: Callable[[Any], Result], items: Sequence[Any]
-) -> Iterator[Result]:
-    futures = [pool.submit(work, item) for item in items]
-    try:
-        for future in futures:
-            yield future.result()
-    except BaseException:
-        # Not future.cancel(): a pool whose processes end meets cancelled futures with a traceback.
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
+class _Pool:
+    """Processes that each wait for the number of an item and answer with what became of it."""
+
+    def __init__(self) -> None:
+        self._processes: dict[Connection, BaseProcess] = {}
+        self._begun: dict[Connection, deque[int]] = {}
+        self._answers = selectors.DefaultSelector()
+
+    def start(self, work: Callable[[Any], Any], items: Sequence[Any]) -> None:
+        context = multiprocessing.get_context("fork")
+        here, there = context.Pipe()
+        arguments = there, work, items, os.getpid()
+        process = context.Process(target=_serve, args=arguments, daemon=True)
+        with ending.held():
+            process.start()
+            self._processes[here] = process
+        there.close()
+        self._begun[here] = deque()
+        self._answers.register(here, selectors.EVENT_READ)
+
+    def results(self, count: int) -> Iterator[Any]:
+        """What the work makes of each item, in order."""
+        first = waiting_bytes = 0
+        waiting: dict[int, bytes] = {}
+        for turn in range(count):
+            while turn not in waiting:
+                if waiting_bytes < WAITING_BYTES:
+                    first = self._begin(first, count)
+                for key, _ in self._answers.select():
+                    number, answer = self._answer(key.fileobj)
+                    waiting[number] = answer
+                    waiting_bytes += len(answer)
+            answer = waiting.pop(turn)
+            waiting_bytes -= len(answer)
+            yield _result(answer)
+
+    def _begin(self, first: int, count: int) -> int:
+        """Hand out items from ``first`` on: one to each, then one more, so that none waits for us.
+
+        The last ones are for whoever is done first. Return the next that is left.
+        """
+        for depth, kept in ((1, 0), (2, 2 * len(self._begun))):
+            for here, numbers in self._begun.items():
+                if len(numbers) < depth and first < count - kept:
+                    with self._killed(here):
+                        here.send(first)
+                    numbers.append(first)
+                    first += 1
+        return first
+
+    def _answer(self, here: Any) -> tuple[int, bytes]:
+        with self._killed(here):
+            return self._begun[here].popleft(), here.recv_bytes()
+
+    @contextmanager
+    def _killed(self, here: Connection) -> Iterator[None]:
+        """Say so where the process at the other end is no more."""
+        try:
+            yield
+        except (EOFError, OSError):
+            process = self._processes[here]
+            process.join()
+            raise PipelineError(
+                f"a worker process was killed ({_how(process.exitcode or 0)}), perhaps for lack of "
+                "memory: lower runtime.workers and run it again, it resumes"
+            ) from None
+
+    def end(self) -> None:
+        """Kill every process and wait until it is gone."""
+        with ending.held():
+            for process in self._processes.values():
+                process.kill()
+            for here, process in self._processes.items():
+                process.join()
+                here.close()
+            self._answers.close()
 
 
-def _start(work: Callable[[Any], Any]) -> None:
-    """Leave Ctrl-C to the parent, and end with it."""
-    global _work  # noqa: PLW0603
-    _work = work
+def _how(status: int) -> str:
+    return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+
+def _serve(
+    there: Connection, work: Callable[[Any], Any], items: Sequence[Any], parent: int
+) -> None:
+    """Leave Ctrl-C to the parent, end with it, and answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ending.SIGNALS)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    with suppress(EOFError, OSError):  # it ended
+        while os.getppid() == parent:
+            there.send_bytes(_answer(work, items[there.recv()]))
 
 
-def _call(item: Any) -> Any:
-    return _work(item)
+def _answer(work: Callable[[Any], Any], item: Any) -> bytes:
+    try:
+        return pickle.dumps((work(item), None), pickle.HIGHEST_PROTOCOL)
+    except Exception as error:  # noqa: BLE001
+        return _failure(error)
+
+
+def _failure(error: Exception) -> bytes:
+    told = "".join(traceback.format_exception(error))
+    error.add_note(told)
+    try:
+        answer = pickle.dumps((None, error))
+        pickle.loads(answer)  # noqa: S301
+    except Exception:  # noqa: BLE001
+        return pickle.dumps((None, RuntimeError(told)))
+    return answer
+
+
+def _result(answer: bytes) -> Any:
+    result, error = pickle.loads(answer)  # noqa: S301
+    if error is not None:
+        raise error
+    return result

@@ -25,6 +25,7 @@ class Store:
         self._places = {
             key: (path, offset, size)
             for path in sorted(folder.glob("*.log"))
+            if path.is_file()
             for key, offset, size in _scan(path)
         }
 
