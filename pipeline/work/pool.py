@@ -130,6 +130,7 @@ class _Pool:
             yield
         except (EOFError, OSError):
             process = self._processes[here]
+            process.kill()  # where it is no more, its own status stays
             process.join()
             raise PipelineError(
                 f"a worker process was killed ({_how(process.exitcode or 0)}), perhaps for lack of "

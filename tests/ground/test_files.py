@@ -6,18 +6,23 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 
-from pipeline.ground import files
+from pipeline.audio.flac import read_clip
+from pipeline.embeddings.hdf5 import ClipFile
+from pipeline.ground import files, provenance
 from pipeline.ground.errors import PipelineError, remedy
 
 KILLED_WHILE_WRITING = """
 import os, signal
 from pathlib import Path
-from pipeline.ground import files
+from pipeline.audio.flac import read_clip
+from pipeline.embeddings.hdf5 import ClipFile
+from pipeline.ground import files, provenance
 with files.publish(Path("artifacts/x/out")) as staged:
     staged.mkdir()
     (staged / "half").write_text("half")
@@ -90,14 +95,74 @@ def test_a_kill_leaves_no_output_and_the_next_run_succeeds(project: Path) -> Non
     assert sorted(p.name for p in Path("artifacts/x/out").iterdir()) == [files.SUMS, "whole"]
 
 
-def test_nothing_is_published_where_the_staging_folder_was_deleted(project: Path) -> None:
-    """What a stage makes anew after it lacks what it had made before."""
-    out = Path("artifacts/x/out")
-    with pytest.raises(PipelineError, match=r"staging: was deleted"), files.publish(out) as staged:
-        (staged / "audio").mkdir(parents=True)
-        shutil.rmtree(files.STAGING)
-        (staged / "audio").mkdir(parents=True)
-    assert not out.exists()
+@pytest.mark.parametrize("lost", ["artifacts/.staging", "artifacts/.staging/artifacts+x+out~"])
+@pytest.mark.parametrize("again", [True, False])
+def test_what_was_staged_in_a_folder_that_was_deleted_is_refused(
+    project: Path, lost: str, again: bool
+) -> None:
+    """Its writers may have made it again, with what they wrote since alone."""
+    target = Path("artifacts/x/out")
+    with files.publish(target) as staged:
+        staged.mkdir()
+        (staged / "old").touch()
+    refused = pytest.raises(PipelineError, match=r"~: deleted while it was written.*run it again")
+    with refused, files.publish(target) as staged:
+        staged.mkdir()
+        shutil.rmtree(lost)
+        (staged / "new").mkdir(parents=again)
+    assert [path.name for path in target.iterdir()] == [files.SUMS, "old"]
+    assert not files.STAGING.exists() or not any(files.STAGING.iterdir())
+
+
+@pytest.mark.parametrize("lost", ["artifacts/.staging", "artifacts/.staging/artifacts+x.h5~"])
+def test_a_staged_file_that_was_deleted_is_refused(project: Path, lost: str) -> None:
+    refused = pytest.raises(PipelineError, match=r"x\.h5~: deleted while it was written")
+    with refused, files.publish(Path("artifacts/x.h5")) as staged, staged.open("w") as file:
+        shutil.rmtree(lost)
+        file.write("x")
+    assert not Path("artifacts/x.h5").exists()
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(project: Path) -> None:
+    target = Path("artifacts/x/out")
+    with files.publish(target) as staged:
+        staged.mkdir()
+        (staged / "old").touch()
+        work = staged.parent
+    work.mkdir()
+    target.rename(work / "out~old")
+    with pytest.raises(RuntimeError), files.publish(target):
+        raise RuntimeError
+    assert (target / "old").exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+@pytest.mark.parametrize("place", ["x.flac", "x.h5", "x.json", "x.csv", "x", "sum", "sums"])
+def test_what_is_no_file_is_refused_and_never_waited_for(
+    project: Path, kind: str, place: str
+) -> None:
+    path = Path(place if place.startswith("x") else "x")
+    path.write_bytes(b"")
+    odd = {"sum": files.sum_of(path), "sums": Path(files.SUMS)}.get(place, path)
+    odd.unlink(missing_ok=True)
+    {
+        "pipe": os.mkfifo,
+        "device": lambda path: path.symlink_to("/dev/zero"),
+        "folder": Path.mkdir,
+    }[kind](odd)
+    readers: dict[str, list[Callable[[Path], object]]] = {
+        ".flac": [read_clip],
+        ".h5": [ClipFile, provenance.digest],
+        ".json": [files.read_json],
+        ".csv": [files.read_csv],
+    }
+    signal.alarm(20)
+    try:
+        for read in readers.get(path.suffix, [files.require_intact]):
+            with pytest.raises(PipelineError, match=f"^{odd}: not a regular file"):
+                read(path)
+    finally:
+        signal.alarm(0)
 
 
 def test_read_json_says_what_to_do(tmp_path: Path) -> None:

@@ -1,0 +1,126 @@
+"""Signals in the worst places: each ends the process by one line, and what was begun is undone."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.ground.code import ROOT
+
+ENDS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+each_signal = pytest.mark.parametrize(("number", "status", "word"), ENDS)
+HEAD = """
+import os, signal, sys
+from pathlib import Path
+from pipeline.ground import ending, files
+signal.signal(signal.SIGINT, signal.default_int_handler)
+ending.take_signals()
+number = int(sys.argv[1])
+def now():
+    signal.raise_signal(number)
+    print("it went on", file=sys.stderr)
+"""
+# Where an exception would be swallowed, changed into another or leave something half done.
+PLACES = {
+    "a finaliser": """
+class Thing:
+    def __del__(self): now()
+Thing()
+""",
+    "a library that takes any exception": """
+try: now()
+except BaseException: pass
+""",
+    "an import": """
+Path("bad.py").write_text("import __main__; __main__.now()")
+sys.path.insert(0, ".")
+import bad
+""",
+    "a line that is printed": """
+class Stream:
+    def write(self, text): now()
+print("x", file=Stream())
+""",
+    "its own handling": """
+with ending.undone(lambda: signal.raise_signal(number)): now()
+""",
+    "the writing of an output": """
+with files.publish(Path("artifacts/new")) as staged:
+    staged.mkdir()
+    (staged / "half").touch()
+    now()
+""",
+    "a second output within the first": """
+with files.publish(Path("artifacts/new")) as staged:
+    with files.publish(Path("artifacts/other")) as other:
+        staged.mkdir(); other.mkdir()
+        now()
+""",
+}
+BETWEEN_RENAMES = """
+with files.publish(Path("artifacts/old")) as staged: staged.mkdir(); (staged / "old").touch()
+rename = Path.rename
+def renamed(path, goal):
+    rename(path, goal)
+    if goal.name == "old~old": now()
+Path.rename = renamed
+with files.publish(Path("artifacts/old")) as staged: staged.mkdir(); (staged / "new").touch()
+"""
+
+
+def run(project: Path, code: str, number: int, **environment: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + code, str(int(number))],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stderr
+
+
+@each_signal
+@pytest.mark.parametrize("place", PLACES)
+def test_a_signal_ends_the_process_wherever_it_comes(
+    project: Path, place: str, number: int, status: int, word: str
+) -> None:
+    told = run(project, PLACES[place], number)
+    assert told == (status, f"{word}, run it again to resume\n")
+    assert not (project / "artifacts/new").exists()
+    assert not [*(project / "artifacts").glob(".staging/*")]
+
+
+@each_signal
+def test_between_two_renames_the_old_folder_comes_back(
+    project: Path, number: int, status: int, word: str
+) -> None:
+    assert run(project, BETWEEN_RENAMES, number)[0] == status
+    assert (project / "artifacts/old/old").exists()
+    assert not [*(project / "artifacts/.staging").iterdir()]
+
+
+def test_a_fork_undoes_nothing_of_its_parent(project: Path) -> None:
+    code = """
+with files.publish(Path("artifacts/new")) as staged:
+    staged.mkdir()
+    if not os.fork(): now()
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 143
+"""
+    assert run(project, code, signal.SIGTERM) == (0, "")
+    assert (project / "artifacts/new").is_dir()
+
+
+def test_a_signal_that_was_ignored_stays_so(project: Path) -> None:
+    """As under nohup, and Ctrl-C in a shell's background jobs."""
+    code = "signal.signal(number, signal.SIG_IGN); ending.take_signals(); now()"
+    for number, _, _ in ENDS:
+        assert run(project, code, number) == (0, "it went on\n")
+
+
+def test_once_all_is_done_signals_change_nothing(project: Path) -> None:
+    for number, _, _ in ENDS:
+        assert run(project, "ending.ignore_signals(); now()", number) == (0, "it went on\n")

@@ -1,0 +1,75 @@
+"""Locks between processes, and the scratch store that several projects share."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.ground import files, locks
+from pipeline.ground.code import ROOT
+from pipeline.ground.errors import PipelineError
+
+HOLDER = """
+import sys
+from pipeline.ground import files
+folder = files.scratch("key")
+(folder / "mine").touch()
+print("held", flush=True)
+sys.stdin.read()
+(folder / "mine").unlink()
+folder.rmdir()
+"""
+
+
+@pytest.fixture
+def holder(project: Path) -> "subprocess.Popen[str]":
+    """A process that has the folder of a key, until its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_scratch_folder_is_had_after_its_holder(
+    holder: "subprocess.Popen[str]", killed: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end(line: str) -> None:
+        assert line.endswith(f": process {holder.pid} works there, waiting for it to end")
+        holder.kill() if killed else holder.communicate("")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(locks, "say", end)
+        folder = files.scratch("key")
+    assert holder.wait(60) == (-signal.SIGKILL if killed else 0)
+    assert folder.is_dir()
+    assert (folder / "mine").exists() == killed
+    assert files.scratch("key") == folder
+    assert not capsys.readouterr().err
+
+
+def test_what_another_process_holds_is_known(holder: "subprocess.Popen[str]") -> None:
+    lock = files.scratch_lock(files.scratch_root() / files.digest("key"))
+    assert locks.is_held(lock)
+    assert not locks.is_held(lock.with_name("other"))
+    with pytest.raises(PipelineError, match=f"^x: process {holder.pid} runs it already"):
+        locks.locked(lock, "x").__enter__()
+    holder.communicate("")
+    assert not locks.is_held(lock)
+
+
+def test_other_processes_of_one_run_do_not_wait(
+    holder: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert (files.scratch("key") / "mine").exists()
+    holder.communicate("")
