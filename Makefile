@@ -44,9 +44,10 @@ unit: install
 	pytest -n 2
 
 # The long runs of tests/faults: every stage killed at each of its writes, and what it then leaves
-# damaged in sixty places; 10,000 mutated inputs.
+# damaged in sixty places; a thousand signals and a hundred killed workers; 10,000 mutated inputs.
 kills: install
-	pytest -n 2 --long tests/faults/test_kills.py tests/faults/test_scratch.py
+	pytest -n 2 --long tests/faults/test_kills.py tests/faults/test_scratch.py \
+	  tests/faults/test_shared_scratch.py tests/work/test_pool.py
 
 fuzz: install
 	pytest -n 2 --long tests/faults/test_fuzz.py

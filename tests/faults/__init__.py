@@ -37,6 +37,8 @@ E: exit status 1, one line, old outputs untouched. R: a row of ``rejects.csv``. 
    tests/faults/test_scratch.py::test_a_folder_that_was_half_deleted_is_not_resumed_from
 17 Ctrl-C, SIGTERM: tests/faults/test_limits.py::test_a_signal_is_one_line_and_its_status
    tests/faults/test_preprocess_faults.py::test_a_signal_ends_it_and_its_workers_in_one_line
+   tests/work/test_pool.py::test_a_signal_at_any_moment_is_one_line_and_its_status
+   tests/ground/test_ending.py::test_a_signal_ends_the_process_wherever_it_comes
 18 a full disk, E: tests/faults/test_limits.py::test_a_full_disk_is_one_line
    tests/faults/test_limits.py::test_a_failed_write_of_hdf5_does_not_crash_the_process
 19 bit flips, E: tests/faults/test_flips.py::test_no_flipped_bit_changes_what_is_read
@@ -65,6 +67,7 @@ E: exit status 1, one line, old outputs untouched. R: a row of ``rejects.csv``. 
    tests/stages/test_cluster.py::test_frames_of_one_value_are_refused_and_the_old_units_stay
 27 two runs at once, E: tests/faults/test_limits.py::test_a_second_run_beside_the_first_is_refused
    tests/faults/test_limits.py::test_a_killed_run_locks_no_one_out
+   tests/faults/test_shared_scratch.py::test_two_projects_may_share_the_scratch_store
 28 a stale input, E: tests/stages/test_cluster.py::test_units_of_other_frames_are_refused
    tests/embeddings/test_extraction.py::test_audio_that_is_not_the_manifests_is_refused
 29 HDF5 that is not ours, E: tests/faults/test_hostile.py::test_hdf5_that_points_elsewhere_is_refused

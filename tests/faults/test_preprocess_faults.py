@@ -87,7 +87,7 @@ def test_a_signal_ends_it_and_its_workers_in_one_line(
     toy(project, 200)
     process = start()
     store = project / ".scratch"
-    while not list(store.glob("*/*")) and process.poll() is None:
+    while not list(store.glob("*/*.log")) and process.poll() is None:
         time.sleep(0.01)
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
     _, told = process.communicate(timeout=30)
