@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.ground import files
+from pipeline.ground.errors import PipelineError
 
 FOLDER = Path("results/live")
 # What dvc.yaml draws; a score that an epoch does not have is an empty cell.
@@ -51,7 +52,7 @@ class Curve:
         rows = [*map(_means, history), *_parts(len(history), steps, planned)]
         cells = [[f"{row[c]:.6g}" if c in row else "" for c in COLUMNS] for row in rows]
         # No picture is worth a training run: a full disk stops what must be written, not this.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, PipelineError):
             if cells:
                 with files.publish(self._path) as staged:
                     files.write_csv(staged, COLUMNS, cells)

@@ -94,10 +94,12 @@ class _Pool:
         first = waiting_bytes = 0
         waiting: dict[int, bytes] = {}
         for turn in range(count):
-            while turn not in waiting:
+            looked = False
+            while turn not in waiting or not looked:
                 if waiting_bytes < WAITING_BYTES:
                     first = self._begin(first, count)
-                for key, _ in self._answers.select():
+                looked = True
+                for key, _ in self._answers.select(0 if turn in waiting else None):
                     number, answer = self._answer(key.fileobj)
                     waiting[number] = answer
                     waiting_bytes += len(answer)

@@ -3,17 +3,19 @@
 import ctypes
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.ground.code import ROOT
 from tests.faults import chain
 from tests.faults.chain import STEPS, Step
-from tests.faults.test_kills import Prepare, at_write
+from tests.faults.test_kills import WRITING, Prepare, at_write
 
 each_stage = pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 some_stages = pytest.mark.parametrize(
@@ -121,6 +123,32 @@ def test_a_signal_is_one_line_and_its_status(
     assert told.splitlines()[-1].endswith("run it again to resume")
     assert chain.contents(copied, step) == expected
     assert chain.leftovers(copied) == []
+
+
+def deleting(folder: Path) -> Prepare:
+    """Delete the staging folder before the first file is written or renamed there."""
+
+    def prepare() -> None:
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            writes = event == "open" and (arguments[2] or 0) & WRITING
+            if (writes or event == "os.rename") and "/.staging/" in f"/{arguments[0]}":
+                shutil.rmtree(folder, ignore_errors=True)
+
+        sys.addaudithook(hook)
+
+    return prepare
+
+
+@each_stage
+def test_a_staging_folder_that_is_deleted_meanwhile_is_one_line(copied: Path, step: Step) -> None:
+    expected = chain.contents(copied, step)
+    status, told = chain.run(copied, step, deleting(copied / "artifacts/.staging"))
+    assert status == 1, told
+    assert "Traceback" not in told
+    assert told.endswith(
+        "~: deleted while it was written, old outputs are untouched: run it again\n"
+    )
+    assert chain.contents(copied, step) == expected
 
 
 @some_stages

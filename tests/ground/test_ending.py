@@ -124,3 +124,23 @@ def test_a_signal_that_was_ignored_stays_so(project: Path) -> None:
 def test_once_all_is_done_signals_change_nothing(project: Path) -> None:
     for number, _, _ in ENDS:
         assert run(project, "ending.ignore_signals(); now()", number) == (0, "it went on\n")
+
+
+def test_a_terminal_gets_its_cursor_back(project: Path) -> None:
+    """A live bar hides it."""
+    code = """
+import pty
+read, write = pty.openpty()
+if not os.fork():
+    os.dup2(write, 2); ending.take_signals(); now()
+print(os.read(read, 100))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + code, str(int(signal.SIGTERM))],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert r"\x1b[?25hterminated, run it again to resume\r\n" in done.stdout
