@@ -31,10 +31,12 @@ def take_signals() -> None:
 
 
 def ignore_signals() -> None:
-    """Let what little is left be done."""
-    for number in SIGNALS:
-        # Not SIG_IGN: Python shows a traceback of a signal that came before and is handled after.
-        signal.signal(number, lambda *_: None)
+    """Let what little is left be done, the interpreter's own end included."""
+    with held():
+        # Python shows a traceback of a signal that came before it is ignored and is handled after.
+        for handler in (lambda *_: None, signal.SIG_IGN):
+            for number in SIGNALS:
+                signal.signal(number, handler)
 
 
 @contextlib.contextmanager

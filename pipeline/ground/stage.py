@@ -56,15 +56,14 @@ def run(main: Callable[..., None]) -> None:
     """Run a stage's command: ``if __name__ == "__main__": run(main)``.
 
     Exit status: 0 done, 1 a `PipelineError` or the operating system's refusal (one line on stderr),
-    130 interrupted, 143 terminated. Outputs are untouched unless it is 0. A second run of the same
-    command beside the first is refused.
+    130 interrupted, 143 terminated. Outputs are untouched unless it is 0, or a signal came after
+    they were published. A second run of the same command beside the first is refused.
     """
     ending.take_signals()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(_with_threads(main))
     try:
         app(standalone_mode=False)
-        ending.ignore_signals()
     except PipelineError as error:
         _fail(str(error), 1)
     except OSError as error:
@@ -108,6 +107,7 @@ def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
         with locked(LOCKS / digest(name), name):
             _require_current_code(_stage(main), str(kwargs.get("corpus", "")))
             main(*args, **kwargs)
+            ending.ignore_signals()  # all is published
         if rank == "0":
             runs.record(told, time.monotonic() - start)
 

@@ -144,3 +144,20 @@ print(os.read(read, 100))
         timeout=60,
     )
     assert r"\x1b[?25hterminated, run it again to resume\r\n" in done.stdout
+
+
+@each_signal
+def test_a_stage_answers_from_its_first_import_on(
+    project: Path, number: int, status: int, word: str
+) -> None:
+    """Typer's import takes longer than many a stage."""
+    (project / "typer.py").write_text(f"import signal; signal.raise_signal({number})")
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.plan"],
+        env=os.environ | {"PYTHONPATH": f"{project}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (status, f"{word}, run it again to resume\n")
