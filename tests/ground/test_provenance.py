@@ -1,5 +1,6 @@
 """What an artefact carries of its making, and what contradicts it."""
 
+import json
 import re
 from pathlib import Path
 
