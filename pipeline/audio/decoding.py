@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pipeline.audio.containers import RejectedError, inspect
+from pipeline.audio import streaminfo
+from pipeline.audio.containers import inspect
 from pipeline.audio.formats import MIN_SAMPLES, SAMPLE_RATE_HZ, Samples
+from pipeline.audio.recording import Recording, RejectedError
 from pipeline.audio.resampling import resample
 
 # The quietest real speech met is at -55 dBFS (RAVDESS, loudest 25 ms); one 16-bit step at -90.
@@ -20,44 +22,59 @@ SILENCE_DBFS = -70.0
 # eight channels at 655 kHz.
 MAX_SAMPLES = 2**28
 FULL_SCALE = 32767 / 32768
+# No recorder needs 18 dB above full scale, and integers of 16 bits up to 8 would be silent.
+MAX_PEAK = 8.0
+MAX_BEYOND_SHARE = 0.05
+# Subtypes that are read as integers, and the bits of a sample. libsndfile makes floats of 16-bit
+# samples at a third of NumPy's speed, to the same bits.
+_INTEGERS = {"PCM_S8": ("int16", 8), "PCM_16": ("int16", 16), "PCM_24": ("int32", 24)}
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a source file held: its rate, channels, and the share of samples at full scale."""
+    """What a source file held: its rate, channels, and the share of samples at full scale.
+
+    ``note`` says what was read in spite of its header, if anything.
+    """
 
     sample_rate_hz: int
     channels: int
     clipped: float
+    note: str = ""
 
 
 def decode(
     path: Path, start_s: float = 0.0, end_s: float | None = None, max_s: float = math.inf
 ) -> tuple[Samples, Source]:
-    """Decode a file, or the part from ``start_s`` to ``end_s``, to mono 16 kHz float32 samples.
+    """Decode a file, or a part of it: `decode_part` of what lies at ``path`` now."""
+    return decode_part(Recording(path), start_s, end_s, max_s)
+
+
+def decode_part(
+    recording: Recording, start_s: float, end_s: float | None, max_s: float
+) -> tuple[Samples, Source]:
+    """Decode what lies between ``start_s`` and ``end_s`` to mono 16 kHz float32 samples.
 
     Channels are averaged; other rates are resampled by soxr at its HQ setting.
 
     Raises:
         RejectedError: ``empty``, ``lfs_pointer``, ``undecodable``, ``unsupported``, ``truncated``,
-            ``nonfinite``, ``too_long`` (more than ``max_s`` or `MAX_SAMPLES`, told from the header)
-            or ``outside`` (the part lies beyond the file's end).
+            ``damaged``, ``nonfinite``, ``scale`` (far beyond full scale), ``too_long`` (more than
+            ``max_s`` or `MAX_SAMPLES`, told from the header) or ``outside`` (the part lies beyond
+            the file's end).
     """
-    inspect(path)
+    path = recording.path
+    inspect(recording)
     try:
-        with soundfile.SoundFile(path) as file:
+        recording.file.seek(0)
+        with soundfile.SoundFile(recording.file) as file:
             rate = int(file.samplerate)
             start, stop = _part(path, file.frames / rate, start_s, end_s, max_s)
             _require_memory(path, (stop - start) * rate, file.channels)
-            samples = _read(path, file, round(start * rate), round(stop * rate))
+            samples = _read(recording, file, round(start * rate), round(stop * rate))
     except soundfile.LibsndfileError as error:
         raise RejectedError(path, "undecodable", error.error_string.rstrip(".")) from None
-    low, high = float(samples.min()), float(samples.max())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise RejectedError(path, "nonfinite", "a sample is NaN or infinite")
-    loud = max(-low, high) >= FULL_SCALE
-    clipped = float(np.mean(np.abs(samples) >= FULL_SCALE)) if loud else 0.0
-    source = Source(rate, samples.shape[1], clipped)
+    source = Source(rate, samples.shape[1], _clipped(path, samples), recording.note or "")
     mono = samples[:, 0] if source.channels == 1 else samples.mean(axis=1)
     return (mono if rate == SAMPLE_RATE_HZ else resample(mono, rate, SAMPLE_RATE_HZ)), source
 
@@ -103,14 +120,32 @@ def _require_memory(path: Path, frames: float, channels: int) -> None:
         )
 
 
-def _read(path: Path, file: soundfile.SoundFile, start: int, stop: int) -> Samples:
+def _read(recording: Recording, file: soundfile.SoundFile, start: int, stop: int) -> Samples:
     if start:
         file.seek(start)
-    # libsndfile makes floats of 16-bit samples at a third of NumPy's speed, to the same bits.
-    whole = file.subtype == "PCM_16"
-    read = file.read(stop - start, dtype="int16" if whole else "float32", always_2d=True)
+    kind, bits = _INTEGERS.get(file.subtype, ("float32", 0))
+    read = file.read(stop - start, dtype=kind, always_2d=True)
     if len(read) < stop - start:
         held = f"{len(read)} of {stop - start} samples"
-        raise RejectedError(path, "truncated", f"{held} that the header declares")
-    samples: Samples = read * np.float32(1 / 32768) if whole else read
+        raise RejectedError(recording.path, "truncated", f"{held} that the header declares")
+    if bits and len(read) == file.frames:
+        streaminfo.require_samples(recording, read, bits)
+    samples: Samples = read * np.float32(2.0 ** (1 - 8 * read.itemsize)) if bits else read
     return samples
+
+
+def _clipped(path: Path, samples: Samples) -> float:
+    """The share of samples at full scale, which all must be within reach of."""
+    low, high = float(samples.min()), float(samples.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise RejectedError(path, "nonfinite", "a sample is NaN or infinite")
+    peak = max(-low, high)
+    if peak < FULL_SCALE:
+        return 0.0
+    beyond = float(np.mean(np.abs(samples) > 1.0))
+    if peak > MAX_PEAK or beyond > MAX_BEYOND_SHARE:
+        bits = next((bits for bits in (8, 16, 24, 32) if peak <= 2 ** (bits - 1)), 0)
+        remedy = f"divide them by {2 ** (bits - 1)}" if bits else "scale them to 1"
+        detail = f"samples up to {peak:.6g} where full scale is 1, {remedy} (or normalise them)"
+        raise RejectedError(path, "scale", detail)
+    return float(np.mean(np.abs(samples) >= FULL_SCALE))

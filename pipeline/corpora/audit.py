@@ -18,6 +18,7 @@ from pipeline.ground.errors import PipelineError
 
 # Above this share of samples at full scale a recording is reported as clipped.
 CLIPPED_SHARE = 1e-3
+NAMED = 3  # sources that a warning names; audit.json has them all
 COUNTED = ("emotion", "speaker", "gender", "session", "intensity", "role")
 
 
@@ -78,7 +79,8 @@ def report(name: str, corpus: Corpus, outcome: Outcome) -> dict[str, Any]:
         "published": {column: dict(values) for column, values in corpus.counts.items()},
         "sample_rates_hz": _tally(str(source.sample_rate_hz) for _, source in sources),
         "channels": _tally(str(source.channels) for _, source in sources),
-        "clipped": [row.source for row, source in sources if source.clipped > CLIPPED_SHARE],
+        "clipped": _clipped(outcome),
+        "notes": _notes(outcome),
         "duplicates": outcome.duplicates,
         "warnings": list(_warnings(corpus.counts, counts, outcome)),
     }
@@ -124,6 +126,26 @@ def _tally(values: Iterable[str]) -> dict[str, int]:
     return {value: count for value, count in sorted(Counter(values).items()) if value}
 
 
+def _clipped(outcome: Outcome) -> list[str]:
+    """The sources with more than `CLIPPED_SHARE` of a part at full scale."""
+    loud = (p for p in outcome.kept if p.source and p.source.clipped > CLIPPED_SHARE)
+    return list(dict.fromkeys(p.row.source for p in loud))
+
+
+def _notes(outcome: Outcome) -> dict[str, list[str]]:
+    """The sources that were read in spite of their header, by what is to be said of them."""
+    notes: dict[str, dict[str, None]] = defaultdict(dict)
+    for p in outcome.kept:
+        if p.source and p.source.note:
+            notes[p.source.note][p.row.source] = None
+    return {note: list(sources) for note, sources in sorted(notes.items())}
+
+
+def _some(sources: Sequence[str]) -> str:
+    named = ", ".join(sources[:NAMED])
+    return named if len(sources) <= NAMED else f"{named} and {len(sources) - NAMED} more"
+
+
 def _warnings(
     published: Mapping[str, Mapping[str, int]],
     counts: Mapping[str, Mapping[str, int]],
@@ -133,5 +155,9 @@ def _warnings(
         for value, told in sorted(expected.items()):
             if (held := counts[column].get(value, 0)) != told:
                 yield f"{column} {value}: {held} utterances kept, {told} published"
+    if clipped := _clipped(outcome):
+        yield f"more than {CLIPPED_SHARE:.1%} of samples at full scale (clipped): {_some(clipped)}"
+    for note, sources in _notes(outcome).items():
+        yield f"{note}: {_some(sources)}"
     for group in outcome.duplicates:
         yield f"the same audio: {', '.join(group)}"

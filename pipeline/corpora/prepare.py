@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from pipeline.audio import decoding, flac, formats
 from pipeline.audio.augmentation import Augmentation, augmented
-from pipeline.audio.containers import RejectedError
 from pipeline.audio.formats import SAMPLE_RATE_HZ
+from pipeline.audio.recording import Recording, RejectedError, changed, state
 from pipeline.audio.segments import spans, speech_part
 from pipeline.corpora.entries import Row
 from pipeline.corpora.manifest import Clip
@@ -81,12 +81,17 @@ def prepare_all(
     ``workers`` processes do the work, this one where it is 0 or 1.
 
     Raises:
-        PipelineError: A worker was killed from outside.
+        PipelineError: A worker was killed from outside, or a source changed meanwhile.
     """
+    states = _states(rows, places.raw)
     worker = _Worker(settings, places)
     parts = [rows[start : start + _PART] for start in range(0, len(rows), _PART)]
     for made in pool.forked(worker.prepare_part, parts, workers):
         yield from made
+    # The clips are of what was read; whoever looks at the corpus now would not know it.
+    for path, before in states.items():
+        if state(path) != before:
+            raise changed(path)
 
 
 def clips_of(prepared: Prepared, corpus: str, language: str) -> list[Clip]:
@@ -129,6 +134,10 @@ def _clip_path(name: str) -> str:
     return "audio/" + "/".join(parts) + ".flac"
 
 
+def _states(rows: Sequence[Row], raw: Path) -> dict[Path, tuple[int, ...]]:
+    return {path: state(path) for path in (raw / source for source in {r.source for r in rows})}
+
+
 class _Worker:
     """One process's share of the work: it decodes what its store does not hold."""
 
@@ -137,16 +146,21 @@ class _Worker:
         self._places = places
         self._store = Store(places.scratch)
         self._folders: set[Path] = set()
+        self._open: Recording | None = None
 
     def prepare_part(self, rows: Sequence[Row]) -> list[Prepared]:
         return [self._prepare(row) for row in rows]
 
     def _prepare(self, row: Row) -> Prepared:
-        path = self._places.raw / row.source
-        key = files.digest([files.sha256(path), row.utterance, row.start_s, row.end_s])
+        try:
+            recording = self._recording(self._places.raw / row.source)
+        except RejectedError as error:
+            return Prepared(row, code=error.code, detail=error.detail)
+        key = files.digest([recording.sha256, row.utterance, row.start_s, row.end_s])
         stored = self._store.get(key)
         if stored is None:
-            made, flacs = _make(self._settings, path, row)
+            made, flacs = _make(self._settings, recording, row)
+            recording.require_unchanged()
             self._store.put(key, _pack(made, flacs))
         else:
             made, flacs = _unpack(row, stored)
@@ -157,6 +171,12 @@ class _Worker:
             target.write_bytes(flacs[start : start + segment.size_bytes])
             start += segment.size_bytes
         return made
+
+    def _recording(self, path: Path) -> Recording:
+        """The source, read and hashed once for rows of one file that follow each other."""
+        if self._open is None or self._open.path != path:
+            self._open = Recording(path)
+        return self._open
 
     def _make_folder(self, folder: Path) -> None:
         if folder not in self._folders:
@@ -179,10 +199,12 @@ def _unpack(row: Row, stored: bytes) -> tuple[Prepared, bytes]:
     return Prepared(row, segments, source, known["code"], known["detail"]), flacs
 
 
-def _make(settings: Settings, path: Path, row: Row) -> tuple[Prepared, bytes]:
+def _make(settings: Settings, recording: Recording, row: Row) -> tuple[Prepared, bytes]:
     try:
-        samples, source = decoding.decode(path, row.start_s, row.end_s, settings.max_utterance_s)
-        decoding.require_speech(path, samples)
+        samples, source = decoding.decode_part(
+            recording, row.start_s, row.end_s, settings.max_utterance_s
+        )
+        decoding.require_speech(recording.path, samples)
     except RejectedError as error:
         return Prepared(row, code=error.code, detail=error.detail), b""
     start, stop = speech_part(samples, settings.trim_db)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.audio import decoding
-from pipeline.audio.containers import RejectedError, inspect
+from pipeline.audio.containers import inspect
+from pipeline.audio.recording import Recording, RejectedError
 from tests.recordings import record, tone
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"
@@ -54,7 +55,7 @@ def test_a_header_without_samples_is_empty(tmp_path: Path, suffix: str) -> None:
 def test_adpcm_and_gsm_are_refused_before_decoding(tmp_path: Path, subtype: str) -> None:
     path = record(tmp_path / "a.wav", tone(1.0), subtype=subtype)
     with pytest.raises(RejectedError) as caught:
-        inspect(path)
+        inspect(Recording(path))
     assert caught.value.code == "unsupported"
 
 
@@ -63,7 +64,7 @@ def test_a_codec_hidden_in_the_extensible_format_is_refused(tmp_path: Path) -> N
     content = bytearray(path.read_bytes())
     at = content.index(b"fmt ") + 8
     assert struct.unpack_from("<H", content, at) == (0xFFFE,)
-    inspect(path)
+    inspect(Recording(path))
     struct.pack_into("<H", content, at + 24, 0x0011)
     path.write_bytes(content)
     assert code_of(path) == "unsupported"

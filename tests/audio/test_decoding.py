@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from pipeline.audio import decoding, flac, formats
-from pipeline.audio.containers import RejectedError
+from pipeline.audio.recording import RejectedError
 from pipeline.ground.errors import PipelineError
 from tests.recordings import record, tone
 

@@ -43,7 +43,10 @@ def test_every_file_is_accounted_for() -> None:
     assert report["counts"]["gender"] == {"male": 2}
     assert (report["sample_rates_hz"], report["channels"]) == ({"48000": 2}, {"2": 2})
     assert report["clipped"] == ["loud.wav"]
-    assert report["warnings"] == ["emotion sad: 1 utterances kept, 2 published"]
+    assert report["warnings"] == [
+        "emotion sad: 1 utterances kept, 2 published",
+        "more than 0.1% of samples at full scale (clipped): loud.wav",
+    ]
 
 
 def test_a_published_partition_is_counted_and_other_values_are_not_compared() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.audio import decoding, flac, formats
 from pipeline.audio.augmentation import Noise, Stretch
+from pipeline.audio.recording import Recording
 from pipeline.corpora import manifest, prepare
 from pipeline.corpora.entries import Row
 from pipeline.corpora.prepare import Places, Prepared, Settings
@@ -128,13 +129,13 @@ def test_what_is_finished_is_not_decoded_again(
         record(tmp_path / "raw" / one.source)
     first = run(tmp_path, rows[:3])
     decoded: list[str] = []
-    decode = decoding.decode
+    decode = decoding.decode_part
 
-    def counting(path: Path, *args: float) -> object:
-        decoded.append(path.name)
-        return decode(path, *args)
+    def counting(recording: Recording, *args: float) -> object:
+        decoded.append(recording.path.name)
+        return decode(recording, *args)
 
-    monkeypatch.setattr(decoding, "decode", counting)
+    monkeypatch.setattr(decoding, "decode_part", counting)
     record(tmp_path / "raw/3.wav")
     again = run(tmp_path, rows)
     assert (decoded, again[:3]) == (["3.wav"], first)

@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from pipeline.audio import decoding, flac
-from pipeline.audio.containers import RejectedError
+from pipeline.audio.recording import RejectedError
 from pipeline.corpora import manifest
 from pipeline.ground import files, params
 from pipeline.ground.code import ROOT

@@ -1,0 +1,107 @@
+"""A source file, read once: what is hashed, checked and decoded are the same bytes.
+
+`pipeline.audio.containers` checks a `Recording`, `pipeline.audio.decoding` decodes it.
+"""
+
+import hashlib
+import io
+import os
+from functools import cached_property
+from pathlib import Path
+
+from pipeline.ground.errors import PipelineError
+
+# Of a larger file, an hour of 24-bit stereo say, only what is decoded is brought into memory.
+HELD_BYTES = 2**28
+
+
+class RejectedError(PipelineError):
+    """A source that can't become a clip; ``code`` and ``detail`` make its row in `rejects.csv`."""
+
+    def __init__(self, path: Path, code: str, detail: str) -> None:
+        super().__init__(f"{path}: {code}, {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class Recording:
+    """A source file as it was when it was opened.
+
+    Up to `HELD_BYTES` it is held in memory, where nobody else writes. A larger one stays open, and
+    `require_unchanged` tells whether it was written to meanwhile.
+
+    Attributes:
+        path: Where it lies.
+        file: Its bytes, to be read by whoever seeks first.
+        size: Their number.
+        note: What `pipeline.audio.containers.inspect` has to say of it, None before.
+        md5: Of its samples, where the container says it.
+
+    Raises:
+        RejectedError: ``undecodable``, it is no file.
+        OSError: It cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.note: str | None = None
+        self.md5 = b""
+        if not path.is_file():
+            path.stat()
+            raise RejectedError(path, "undecodable", "not a file (a folder, pipe or device)")
+        self.file: io.BufferedReader | io.BytesIO = path.open("rb")
+        self._told = os.fstat(self.file.fileno())
+        self.size = self._told.st_size
+        self._in_place = self.size > HELD_BYTES
+        if not self._in_place:
+            with self.file as opened:
+                content = opened.read()
+            self.file, self.size = io.BytesIO(content), len(content)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The checksum of the file's bytes, as 64 hex digits."""
+        self.file.seek(0)
+        return hashlib.file_digest(self.file, "sha256").hexdigest()
+
+    def read(self, start: int, length: int) -> bytes:
+        """Up to ``length`` bytes from ``start`` on."""
+        self.file.seek(start)
+        return self.file.read(length)
+
+    def mend(self, start: int, value: bytes, replaced: int | None = None) -> None:
+        """Correct what a decoder is going to read; the file itself is never written to.
+
+        ``value`` takes the place of ``replaced`` bytes from ``start`` on, by default as many.
+        """
+        _ = self.sha256  # that of the file
+        stop = start + (len(value) if replaced is None else replaced)
+        content = b"".join([self.read(0, start), value, self.read(stop, self.size - stop)])
+        self.file.close()
+        self.file, self.size = io.BytesIO(content), len(content)
+
+    def require_unchanged(self) -> None:
+        """Check that nobody wrote to a file that was not held in memory.
+
+        Raises:
+            PipelineError: Somebody did.
+        """
+        if self._in_place and state(self.path) != _state(self._told):
+            raise changed(self.path)
+
+
+def state(path: Path) -> tuple[int, ...]:
+    """What differs once a file was replaced, written to or removed."""
+    try:
+        return _state(path.stat())
+    except OSError:
+        return ()
+
+
+def changed(path: Path) -> PipelineError:
+    """The error of a source whose `state` differs."""
+    return PipelineError(f"{path}: changed while it was read, wait until it is whole, run it again")
+
+
+def _state(told: os.stat_result) -> tuple[int, ...]:
+    return told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
