@@ -19,7 +19,7 @@ _AIFC_CODECS = {b"NONE", b"sowt", b"twos", b"in24", b"in32", b"fl32", b"FL32", b
 _LAW_CODECS = {b"ulaw", b"ULAW", b"alaw", b"ALAW"}
 # What ffmpeg, SoX, arecord and their like write for "as long as it lasts": the largest number of
 # a type, with or without its sign, less what they count as header.
-_MARKS = [(2**bits - 2**12, 2**bits) for bits in (31, 32, 63, 64)] + [(0x7F000000, 0x7F000000)]
+_MARKS = [(2**bits - 2**12, 2**bits) for bits in (31, 32, 63, 64)] + [(0x7F000000, 0x7F001000)]
 _SSND_HEAD_BYTES = 8
 
 Order = Literal["little", "big"]

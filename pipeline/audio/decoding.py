@@ -144,7 +144,7 @@ def _clipped(path: Path, samples: Samples) -> float:
         return 0.0
     beyond = float(np.mean(np.abs(samples) > 1.0))
     if peak > MAX_PEAK or beyond > MAX_BEYOND_SHARE:
-        bits = next((bits for bits in (8, 16, 24, 32) if peak <= 2 ** (bits - 1)), 0)
+        bits = next((bits for bits in (16, 24, 32) if peak <= 2 ** (bits - 1)), 0)
         remedy = f"divide them by {2 ** (bits - 1)}" if bits else "scale them to 1"
         detail = f"samples up to {peak:.6g} where full scale is 1, {remedy} (or normalise them)"
         raise RejectedError(path, "scale", detail)

@@ -110,6 +110,41 @@ def test_the_clipped_share_counts_samples_at_full_scale(tmp_path: Path) -> None:
     assert decoding.decode(path)[1].clipped == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "RF64"])
+@pytest.mark.parametrize(
+    ("full_scale", "divisor", "subtype"),
+    [
+        (127, 2**15, "FLOAT"),  # or quiet speech of 16 bits
+        (32_767, 2**15, "FLOAT"),
+        (32_767, 2**15, "DOUBLE"),
+        (8_388_607, 2**23, "FLOAT"),
+        (2**31, 2**31, "DOUBLE"),
+    ],
+)
+def test_floats_in_the_range_of_integers_are_rejected_with_the_divisor(
+    tmp_path: Path, full_scale: int, divisor: int, subtype: str, container: str
+) -> None:
+    samples = tone(1.0, level=0.7) * full_scale
+    path = record(tmp_path / "a.wav", samples, subtype=subtype, format=container)
+    with pytest.raises(RejectedError, match=f"divide them by {divisor} ") as caught:
+        decoding.decode(path)
+    assert caught.value.code == "scale"
+
+
+def test_a_quiet_part_among_integers_is_rejected_too(tmp_path: Path) -> None:
+    quiet = np.random.default_rng(0).integers(-3, 4, 16_000).astype(np.float32)
+    with pytest.raises(RejectedError) as caught:
+        decoding.decode(record(tmp_path / "a.wav", quiet, subtype="FLOAT"))
+    assert caught.value.code == "scale"
+
+
+def test_a_little_above_full_scale_is_clipped_and_counted(tmp_path: Path) -> None:
+    samples = tone(1.0)
+    samples[:160] = 1.25
+    path = record(tmp_path / "a.wav", samples, subtype="FLOAT")
+    assert decoding.decode(path)[1].clipped == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_single_bad_number_rejects_the_file(tmp_path: Path, value: float) -> None:
     samples = tone(0.5)

@@ -1,5 +1,6 @@
 """The audit of a corpus with planted defects, and the real duplicate in RAVDESS."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -46,6 +47,25 @@ def test_every_file_is_accounted_for() -> None:
     assert report["warnings"] == [
         "emotion sad: 1 utterances kept, 2 published",
         "more than 0.1% of samples at full scale (clipped): loud.wav",
+    ]
+
+
+def test_clipped_and_noted_sources_are_told_once_each_by_name() -> None:
+    def of(source: str, clipped: float, note: str) -> Prepared:
+        made = prepared(f"{source}{clipped}{note}")
+        row = replace(made.row, source=f"{source}.wav")
+        return replace(made, row=row, source=Source(16_000, 1, clipped, note))
+
+    parts = [of(source, clipped, "cut") for source in "abcde" for clipped in (0.0, 0.01, 0.02)]
+    outcome = settle(*parts, of("f", 1e-3, "odd"), of("g", 0.0, ""))
+    report = audit.report("toy", Corpus(parse=lambda _: ()), outcome)
+    five = [f"{source}.wav" for source in "abcde"]
+    assert report["clipped"] == five
+    assert report["notes"] == {"cut": five, "odd": ["f.wav"]}
+    assert report["warnings"] == [
+        "more than 0.1% of samples at full scale (clipped): a.wav, b.wav, c.wav and 2 more",
+        "cut: a.wav, b.wav, c.wav and 2 more",
+        "odd: f.wav",
     ]
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from pipeline.audio import decoding, flac, formats
 from pipeline.audio.augmentation import Noise, Stretch
-from pipeline.audio.recording import Recording
+from pipeline.audio.recording import HELD_BYTES, Recording
 from pipeline.corpora import manifest, prepare
 from pipeline.corpora.entries import Row
 from pipeline.corpora.prepare import Places, Prepared, Settings
+from pipeline.ground.errors import PipelineError
 from tests.recordings import record, tone
 
 PLAIN = Settings(
@@ -177,3 +178,48 @@ def test_what_the_audit_refuses_is_taken_back(tmp_path: Path) -> None:
     assert len(list((tmp_path / "clips").rglob("*.flac"))) == 2
     prepare.remove(made, tmp_path / "clips/toy")
     assert not list((tmp_path / "clips").rglob("*.flac"))
+
+
+def test_a_source_that_changes_while_it_is_read_leaves_no_wrong_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = record(tmp_path / "raw/a.wav", tone(0.5))
+    right = run(tmp_path, [row("a.wav")])
+    shutil.rmtree(tmp_path / "store")
+    good, decode = path.read_bytes(), decoding.decode_part
+
+    def disturbed(recording: Recording, *args: float) -> object:
+        record(path, tone(0.5, 330))
+        return decode(recording, *args)
+
+    monkeypatch.setattr(decoding, "decode_part", disturbed)
+    for held_bytes in (HELD_BYTES, 0):
+        monkeypatch.setattr("pipeline.audio.recording.HELD_BYTES", held_bytes)
+        with pytest.raises(PipelineError, match=r"raw/a\.wav: changed while it was read"):
+            run(tmp_path, [row("a.wav")])
+        path.write_bytes(good)
+        with monkeypatch.context() as calm:
+            calm.setattr(decoding, "decode_part", decode)
+            assert run(tmp_path, [row("a.wav")]) == right
+        shutil.rmtree(tmp_path / "store")
+
+
+def test_rows_of_one_file_read_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(tmp_path / "raw/a.wav", tone(2.0))
+    opened: list[Path] = []
+
+    class Counted(Recording):
+        def __init__(self, path: Path) -> None:
+            opened.append(path)
+            super().__init__(path)
+
+    monkeypatch.setattr(prepare, "Recording", Counted)
+    parts = [row("a.wav", utterance=str(n), start_s=n / 10, end_s=n / 10 + 0.1) for n in range(20)]
+    assert len({p.segments[0].sha256 for p in run(tmp_path, parts)}) == 20
+    assert len(opened) == 1
+
+
+def test_what_is_no_file_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "raw/a.wav").mkdir(parents=True)
+    (made,) = run(tmp_path, [row("a.wav")])
+    assert (made.code, made.segments) == ("undecodable", ())

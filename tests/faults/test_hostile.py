@@ -16,7 +16,6 @@ from safetensors.numpy import load_file, save_file
 from pipeline.audio import decoding, flac
 from pipeline.audio.recording import RejectedError
 from pipeline.corpora import manifest
-from pipeline.ground import files, params
 from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
 from pipeline.inference import judge
@@ -133,14 +132,18 @@ def test_an_archive_in_a_corpus_is_never_opened(copied: Path) -> None:
     assert {path for path in after - before if ".scratch" not in path.parts} <= {copied / "stderr"}
 
 
-def test_hours_in_a_few_bytes_of_flac_are_rejected_from_the_header(tmp_path: Path) -> None:
+def test_hours_in_a_few_bytes_are_rejected_before_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = record(tmp_path / "bomb.flac", np.zeros((20_000, 8), np.float32), 192_000)
     content = bytearray(path.read_bytes())
-    samples = 600 * 192_000
-    content[21:26] = ((content[21] >> 4 << 36) + samples).to_bytes(5, "big")  # 36 bits of them
+    monkeypatch.setattr(decoding, "MAX_SAMPLES", 8 * 20_000 - 1)
+    with pytest.raises(RejectedError, match="too_long, 20000 samples in 8 channels"):
+        decoding.decode(path)
+    content[21:26] = ((content[21] >> 4 << 36) + 2**35).to_bytes(5, "big")  # 36 bits of them
     path.write_bytes(content)
-    with pytest.raises(RejectedError, match="too_long, 115200000 samples in 8 channels"):
-        decoding.decode(path, max_s=600.0)
+    with pytest.raises(RejectedError, match="truncated, FLAC frames of 20000 samples, the header"):
+        decoding.decode(path)
 
 
 def test_aliases_that_multiply_are_told_in_one_short_line(project: Path) -> None:

@@ -100,6 +100,26 @@ def test_a_corpus_becomes_clips_manifest_rejects_and_audit(project: Path) -> Non
     assert not (folder / "published.csv").exists()
 
 
+def test_what_is_to_be_said_of_sources_is_said_at_the_end(project: Path) -> None:
+    configure(project, max_reject_fraction="0.5")
+    raw = toy(project)
+    record(raw / "wav/0.wav", np.clip(tone(0.5, level=2.0), -1, 1))
+    piped = bytearray((raw / "wav/1.wav").read_bytes())
+    piped[40:44] = b"\xff\xff\xff\xff"
+    (raw / "wav/1.wav").write_bytes(piped)
+    record(raw / "wav/2.wav", tone(0.5) * 32_767, subtype="FLOAT")
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-3:] == [
+        "toy: more than 0.1% of samples at full scale (clipped): wav/0.wav",
+        "toy: no length in the header, read to the end of the file: wav/1.wav",
+        "toy: 5 of 6 files kept, see audit.json",
+    ]
+    # The scratch store remembers them.
+    again = run()
+    assert again.stderr.splitlines()[-3:] == done.stderr.splitlines()[-3:]
+
+
 def test_a_partition_of_the_authors_is_kept(project: Path) -> None:
     configure(project)
     labelled(
