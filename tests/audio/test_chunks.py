@@ -1,5 +1,6 @@
 """WAV, RF64 and AIFF: the length that a header states is held, and a missing one made good."""
 
+import io
 import struct
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import soundfile
 
 from pipeline.audio import decoding
 from pipeline.audio.chunks import MORE_BYTES, UNKNOWN_LENGTH
+from pipeline.audio.formats import Samples
 from pipeline.audio.recording import RejectedError
 from tests.recordings import record, tone
 
@@ -30,10 +32,10 @@ def with_length(content: bytearray, container: str, length: int) -> bytearray:
     return content
 
 
-def whole(path: Path, content: bytes) -> np.ndarray:
+def whole(content: bytes | bytearray) -> Samples:
     """What libsndfile makes of an intact file."""
-    path.with_name("whole").write_bytes(content)
-    return soundfile.read(path.with_name("whole"), dtype="float32")[0]
+    samples: Samples = soundfile.read(io.BytesIO(content), dtype="float32")[0]
+    return samples
 
 
 @pytest.mark.parametrize("container", FORMATS)
@@ -81,7 +83,7 @@ def test_a_length_that_the_writer_could_not_know_is_read_to_the_end(
 ) -> None:
     path = tmp_path / "a.wav"
     content = recorded(path, container)
-    expected = whole(path, content)
+    expected = whole(content)
     path.write_bytes(with_length(content, container, length))
     samples, source = decoding.decode(path)
     np.testing.assert_array_equal(samples, expected)

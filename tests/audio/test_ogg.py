@@ -16,7 +16,7 @@ from tests.recordings import record, tone
 CODECS = ("VORBIS", "OPUS")
 
 
-def slow_checksum(page: bytes) -> bytes:
+def slow_checksum(page: bytes | bytearray) -> bytes:
     """RFC 3533, 6: a remainder by 0x04C11DB7, bit by bit, the field itself as zeros."""
     crc = 0
     for byte in page[:22] + bytes(4) + page[26:]:
@@ -41,8 +41,8 @@ def sealed(page: bytearray, at: int = 0, value: bytes = b"") -> bytearray:
     return page
 
 
-def code_of(path: Path, content: list[bytearray] | bytes) -> str:
-    path.write_bytes(content if isinstance(content, bytes) else b"".join(content))
+def code_of(path: Path, content: list[bytearray] | bytes | bytearray) -> str:
+    path.write_bytes(b"".join(content) if isinstance(content, list) else content)
     with pytest.raises(RejectedError) as caught:
         decoding.decode(path)
     return caught.value.code

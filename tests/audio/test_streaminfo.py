@@ -16,14 +16,14 @@ SECONDS = 2.0
 SAMPLES = 32_000
 
 
-def with_total(content: bytes, samples: int) -> bytearray:
+def with_total(content: bytes | bytearray, samples: int) -> bytearray:
     """The file with another number of samples in STREAMINFO, 36 bits at bit 4 of byte 21."""
     changed = bytearray(content)
     changed[TOTAL] = ((content[21] >> 4 << 36) + samples).to_bytes(5, "big")
     return changed
 
 
-def refusal(path: Path, content: bytes) -> tuple[str, str]:
+def refusal(path: Path, content: bytes | bytearray) -> tuple[str, str]:
     path.write_bytes(content)
     with pytest.raises(RejectedError) as caught:
         decoding.decode(path)
