@@ -24,7 +24,7 @@ def encode_flac(samples: Samples) -> tuple[bytes, str]:
     pcm = _pcm(samples)
     encoded = io.BytesIO()
     soundfile.write(encoded, pcm, SAMPLE_RATE_HZ, subtype="PCM_16", format="FLAC")
-    return encoded.getvalue(), hashlib.sha256(pcm.tobytes()).hexdigest()
+    return encoded.getvalue(), _sha256(pcm)
 
 
 def as_stored(samples: Samples) -> Samples:
@@ -40,11 +40,16 @@ def write_flac(path: Path, samples: Samples) -> str:
     return sha256
 
 
-def read_clip(path: Path) -> Samples:
+def read_clip(path: Path, sha256: str = "") -> Samples:
     """Read one of our clips: float32 samples of shape (samples,) at 16 kHz.
 
+    Args:
+        path: What `write_flac` wrote.
+        sha256: What it returned, as the manifest has it: of other audio nothing is read.
+
     Raises:
-        PipelineError: The file is missing, damaged (FLAC checksums its frames) or not a clip.
+        PipelineError: The file is missing, damaged (FLAC checksums its frames), not a clip, or
+            other audio.
     """
     files.require_file(path)
     try:
@@ -59,8 +64,14 @@ def read_clip(path: Path) -> Samples:
         told = file.read(_FLAC_MD5.stop)[_FLAC_MD5]
     if hashlib.md5(samples.astype("<i2", copy=False), usedforsecurity=False).digest() != told:
         raise PipelineError(f"{path}: damaged (MD5), delete it and run `dvc repro preprocess`")
+    if sha256 and _sha256(samples) != sha256:
+        raise PipelineError(f"{path}: not the audio of the manifest, run `dvc repro`")
     clip: Samples = samples * np.float32(1 / 32768)
     return clip
+
+
+def _sha256(pcm: npt.NDArray[np.int16]) -> str:
+    return hashlib.sha256(pcm.astype("<i2", copy=False).tobytes()).hexdigest()
 
 
 def _pcm(samples: Samples) -> npt.NDArray[np.int16]:
