@@ -56,10 +56,7 @@ class Waves:
     def _wave(self, example: Example) -> Tensor:
         """What a frozen front end made of the clip, where that was kept, else its samples."""
         kept = self.fronts.get(example.clip.clip)
-        if kept is not None:
-            return kept
-        # `preprocess` may have run again since the manifest was read.
-        return torch.from_numpy(read_clip(example.clip.file, example.clip.sha256))
+        return torch.from_numpy(read_clip(example.clip.file)) if kept is None else kept
 
     def _front(self, example: Example, wave: Tensor) -> Tensor:
         if wave.ndim == 2:  # kept from an earlier epoch
