@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from pipeline.audio import decoding, flac
 from pipeline.audio.recording import RejectedError
 from pipeline.corpora import manifest
+from pipeline.ground import files, params
 from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
 from pipeline.inference import judge
