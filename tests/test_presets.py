@@ -1,5 +1,6 @@
 """Presets: each of the three systems is a valid params.yaml, and its stages exist."""
 
+import itertools
 import json
 import re
 import shutil
@@ -12,7 +13,7 @@ from ruamel.yaml import YAML
 
 from pipeline.cli import preset
 from pipeline.encoders.hub import Pin
-from pipeline.ground import code, params
+from pipeline.ground import code, documents, params
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import load
 from stages import plan
@@ -20,7 +21,7 @@ from tests.sections import ANY, declared
 
 ROOT = code.ROOT
 BASE = (ROOT / "params.yaml").read_text("utf-8")
-NAMES = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
+NAMES = sorted({path.stem for path in (ROOT / "presets").glob("*.yaml")} - {"demo"})
 STAGES = {
     "gmp-atl": {
         "multitask@4",
@@ -122,3 +123,130 @@ def test_numbers_keep_their_notation_and_comments_of_the_overlay_stay_behind() -
 def test_an_overlay_may_not_invent_keys() -> None:
     with pytest.raises(PipelineError, match=r"no key cluster\.scale"):
         preset.merged(BASE, "cluster:\n  scale: 3\n")
+
+
+@pytest.fixture
+def presets(project: Path) -> Path:
+    """The project with the presets as shipped, known to no Git."""
+    shutil.copytree(ROOT / "presets", project / "presets")
+    return project / "params.yaml"
+
+
+def take(name: str) -> dict[str, object]:
+    params.read.cache_clear()
+    preset.main(name)
+    return documents.read(Path("params.yaml"))
+
+
+def test_the_shipped_base_is_the_committed_file() -> None:
+    assert (ROOT / "presets/demo.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+
+
+def test_no_preset_leaves_a_trace_of_another(presets: Path) -> None:
+    fresh = {}
+    for name in ["demo", *NAMES]:
+        presets.write_text(BASE, "utf-8")
+        fresh[name] = (take(name), presets.read_text("utf-8"))
+    assert fresh["demo"][1] == BASE
+    for first, second in itertools.permutations(fresh, 2):
+        presets.write_text(fresh[first][1], "utf-8")
+        assert take(second) == fresh[second][0], (first, second)
+        assert presets.read_text("utf-8") == fresh[second][1], (first, second)
+
+
+def test_what_is_the_users_own_stays_and_the_rest_is_shown(
+    presets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = BASE.replace("\ncorpus:\n", "\ncorpus:\n  mine:  # of 2024\n    parser: table\n")
+    text = text.replace(
+        "    parser: table\n  demo:", "    parser: table\n    language: pl\n  demo:"
+    )
+    text = text.replace("sha256: ''        # not pinned here", f"sha256: {'a' * 64}", 1)
+    text = text.replace("  merge: {}\n", "  merge:\n    bored: neutral\n")
+    text = text.replace("workers: 2 ", "workers: 7 ").replace(
+        "learning_rate: 2e-4", "learning_rate: 0.3"
+    )
+    text = text.replace("numerics_version: 1", "numerics_version: 4")
+    presets.write_text(text, "utf-8")
+    found = take("gmp-atl")
+    said = capsys.readouterr().out
+    presets.write_text(BASE, "utf-8")
+    wanted = take("gmp-atl")
+    wanted["corpus"]["mine"] = {"parser": "table", "language": "pl"}  # type: ignore[index]
+    wanted["encoder"]["hubert-large"]["sha256"] = "a" * 64  # type: ignore[index]
+    wanted["runtime"]["workers"] = 7  # type: ignore[index]
+    wanted["numerics_version"] = 4
+    assert found == wanted
+    assert found["task"]["merge"] == {"excited": "happy"}  # type: ignore[index]
+    for line in (
+        "-    bored: neutral",
+        "-  learning_rate: 0.3 # [paper] 1e-4, for a pretrained encoder",
+    ):
+        assert line in said.splitlines()
+    assert said.splitlines()[-1] == (
+        "yours, kept: numerics_version, runtime, corpus.mine, encoder.hubert-large"
+    )
+
+
+LAUGHS = "encoders:\n- &l0 [lol]\n" + "".join(
+    f"- &l{i} [{','.join([f'*l{i - 1}'] * 10)}]\n" for i in range(1, 9)
+)
+HOSTILE = {
+    "a tag of Python": "seed: !!python/object/apply:os.system ['touch canary']",
+    "a tag": "seed: !evil 3",
+    "laughs": LAUGHS,
+    "an alias to itself": "task: &t {merge: *t}",
+    "a list in itself": "corpora: &c [*c]",
+    "deep": "seed: " + "[" * 5000 + "]" * 5000,
+    "rather deep": "task: {merge: " + "{a: " * 200 + "1" + "}" * 200 + "}",
+    "empty": "",
+    "a list at the top": "- 1",
+    "a word": "hello",
+    "null": "null",
+    "duplicate keys": "seed: 1\nseed: 2",
+    "NUL": "seed: \x00",
+    "two documents": "seed: 1\n---\nseed: 2",
+    "a key of a number": "1: 2",
+    "a key of a list": "? [a, b]\n: 1",
+    "a section as a number": "runtime: 3",
+    "a number as a section": "seed: {a: 1}",
+    "a list as a section": "corpora: {a: 1}",
+    "null as a section": "task:",
+    "tab": "seed:\t1\n\tx: 2",
+    "a date": "seed: 2020-01-01",
+    "binary": "seed: !!binary aGVsbG8=",
+    "a set": "corpora: !!set {a, b}",
+    "unclosed": "seed: [1",
+    "a float without end": "seed: 1e999999",
+    "an int without end": "seed: " + "9" * 5000,
+    "a hexadecimal int without end": "seed: 0x" + "f" * 100_000,
+    "a fold of nothing": "folds: [null]",
+    "a negative fold": "folds: [-1]",
+    "a huge fold": "folds: [99999999999999999999]",
+    "a fold of text": "folds: ['0']",
+    "one fold twice": "folds: [0, 0]",
+    "a path": "corpora: ['../../etc']",
+    "markup": "corpora: ['<script>alert(1)</script>']",
+    "a shell's words": "features: ['fbank; touch canary']",
+    "an encoder's name": "pretrained: '$(touch canary)'",
+    "a method": "methods: {cached: [full]}",
+    "an unknown key": "cluster: {scale: 3}",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_overlay_is_one_line_and_writes_nothing(presets: Path, text: str) -> None:
+    Path("presets/evil.yaml").write_text(f"{text}\n", "utf-8")
+    with pytest.raises(PipelineError) as caught:
+        take("evil")
+    said = str(caught.value)
+    assert said.startswith("presets/evil.yaml: ")
+    assert "\n" not in said and len(said) < 400
+    assert presets.read_text("utf-8") == BASE
+    assert not Path("canary").exists()
+
+
+def test_an_overlay_that_is_not_utf8_is_one_line(presets: Path) -> None:
+    Path("presets/evil.yaml").write_bytes(b"seed: \xff\n")
+    with pytest.raises(PipelineError, match="not valid YAML 1.2"):
+        take("evil")

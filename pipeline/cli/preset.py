@@ -1,31 +1,40 @@
 """``ser preset NAME``: turn params.yaml into one of the published systems.
 
-A preset is an overlay: mappings are merged, everything else is replaced. Comments of params.yaml
-stay where they are.
+A preset is an overlay on the settings as shipped (``presets/demo.yaml``): mappings are merged,
+everything else is replaced. So no preset leaves a trace of the one before. What is the user's own
+stays: the definitions of corpora and encoders, where and how fast, the numerics version.
 """
 
 import difflib
 import io
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap
 
-from pipeline.ground import files
+from pipeline.ground import documents, files
 from pipeline.ground.errors import PipelineError
-from pipeline.ground.params import PARAMS_FILE, read
+from pipeline.ground.params import PARAMS_FILE, load, read
+from pipeline.ground.stage import Runtime
+from pipeline.scoring import lists
+from pipeline.splits.task import Task
 
 PRESETS = Path("presets")
+SHIPPED = PRESETS / "demo.yaml"
+OWN = ("numerics_version", "runtime")
+OWN_NAMES = ("corpus", "encoder")
 
 
 def main(
     name: Annotated[str, typer.Argument(help="A file of presets/, such as gmp-atl.")],
     dry_run: Annotated[bool, typer.Option(help="Show the changes, write nothing.")] = False,
 ) -> None:
-    """Merge a published system's settings into params.yaml, and show what changed."""
+    """Turn params.yaml into a published system, and show what is replaced."""
     known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
     if name not in known:
         raise PipelineError(f"{PRESETS}: no preset {name!r}, choose one of: {', '.join(known)}")
@@ -36,9 +45,16 @@ def main(
         )
     read(PARAMS_FILE.absolute())  # it must be valid
     before = PARAMS_FILE.read_text("utf-8")
-    after = merged(before, (PRESETS / f"{name}.yaml").read_text("utf-8"))
+    shipped, overlay = _text(SHIPPED), _text(PRESETS / f"{name}.yaml")
+    try:
+        after, kept = keep_own(merged(shipped, overlay), before, shipped)
+        _require_sound(after)
+    except PipelineError as error:
+        raise PipelineError(f"{PRESETS / name}.yaml: {error}") from None
     lines = (before.splitlines(keepends=True), after.splitlines(keepends=True))
     typer.echo("".join(difflib.unified_diff(*lines, "params.yaml", f"with {name}", n=0)), nl=False)
+    if kept:
+        typer.echo(f"yours, kept: {', '.join(kept)}")
     if not dry_run:
         files.write_text(PARAMS_FILE, after)
 
@@ -47,17 +63,84 @@ def merged(base: str, overlay: str) -> str:
     """The YAML text ``base`` with ``overlay`` merged in, comments kept.
 
     Raises:
-        PipelineError: The overlay has a key that the base lacks.
+        PipelineError: The overlay has a key that the base lacks, or another kind of value.
     """
+    document = _load(base)
+    # Loaded with its numbers' notation: 1e-4 stays 1e-4.
+    _merge(document, _plain(YAML().load(overlay)), "")
+    return _dump(document)
+
+
+def keep_own(after: str, before: str, shipped: str) -> tuple[str, list[str]]:
+    """The text ``after`` with what the user changed or added in ``before``, and its keys.
+
+    Only what differs from ``shipped`` is the user's own.
+    """
+    made, users = _load(after), _load(before)
+    default = documents.parse(shipped, str(SHIPPED))
+    kept = []
+    for section, key in _own(documents.parse(before, PARAMS_FILE.name), default):
+        if section:
+            _put(made[section], key, users[section][key])
+        else:
+            made[key] = users[key]
+        kept.append(f"{section}.{key}" if section else key)
+    return _dump(made), kept
+
+
+def _own(users: dict[str, Any], default: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The sections and keys in which a user's settings are to be kept."""
+    for key in OWN:
+        if users[key] != default[key]:
+            yield "", key
+    for section in OWN_NAMES:
+        for key, value in users[section].items() if isinstance(users[section], dict) else ():
+            if default[section].get(key) != value:
+                yield section, key
+
+
+def _put(names: CommentedMap, key: str, value: Any) -> None:
+    """Set a name; a new one comes first, since a blank line belongs to the last."""
+    if key in names:
+        names[key] = value
+    else:
+        names.insert(0, key, value)
+
+
+def _text(path: Path) -> str:
+    """A file of presets/, sure to be YAML of plain values."""
+    documents.read(path)
+    return path.read_text("utf-8")
+
+
+def _require_sound(text: str) -> None:
+    """Refuse what `plan` would refuse, before params.yaml is touched."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / PARAMS_FILE.name
+        path.write_text(text, "utf-8")
+        for key in ("seed", "numerics_version"):
+            load(key, int, path)
+        load("runtime", Runtime, path)
+        load("task", Task, path)
+        lists.check(path)
+
+
+def _load(text: str) -> CommentedMap:
+    document: CommentedMap = _yaml().load(text)
+    return document
+
+
+def _dump(document: CommentedMap) -> str:
+    text = io.StringIO()
+    _yaml().dump(document, text)
+    return text.getvalue()
+
+
+def _yaml() -> YAML:
     yaml = YAML()
     yaml.width = 4096
     yaml.preserve_quotes = True
-    document = yaml.load(base)
-    # Loaded with its numbers' notation: 1e-4 stays 1e-4.
-    _merge(document, _plain(YAML().load(overlay)), "")
-    text = io.StringIO()
-    yaml.dump(document, text)
-    return text.getvalue()
+    return yaml
 
 
 def _plain(value: Any) -> Any:
@@ -71,23 +154,15 @@ def _merge(base: CommentedMap, overlay: dict[str, Any], where: str) -> None:
     for key, value in overlay.items():
         # An open mapping, such as task.merge, takes new keys.
         if key not in base and len(base):
-            raise PipelineError(f"preset: params.yaml has no key {where}{key}, remove it")
-        if isinstance(value, dict) and isinstance(base.get(key), CommentedMap) and base[key]:
-            _merge(base[key], value, f"{where}{key}.")
-        elif isinstance(value, list) and isinstance(base.get(key), CommentedSeq):
-            _replace_items(base, key, value)
+            raise PipelineError(f"params.yaml has no key {where}{key}, remove it")
+        old = base.get(key)
+        if key in base and isinstance(old, dict) != isinstance(value, dict):
+            what = "a mapping of keys" if isinstance(old, dict) else "a value or a list"
+            raise PipelineError(f"{where}{key} must be {what}, as in params.yaml")
+        if old and isinstance(old, CommentedMap):
+            _merge(old, value, f"{where}{key}.")
         else:
             base[key] = value
-
-
-def _replace_items(base: CommentedMap, key: str, items: list[Any]) -> None:
-    """Replace a list's items; a comment that follows it would be lost (params.yaml has none)."""
-    base[key] = new = CommentedSeq(items)
-    if not items:
-        new.fa.set_flow_style()
-        if key in base.ca.items:
-            # The comment beside the key stands after an empty list, as after any other value.
-            base.ca.items[key][3:] = [None]
 
 
 def _edited(path: Path) -> bool:

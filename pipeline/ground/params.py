@@ -1,8 +1,7 @@
 """The strict loader of ``params.yaml``: what every stage reads first.
 
-YAML 1.2 (``1e-4`` is a number), no duplicate keys, no unknown ones: a misspelt parameter never
-falls back to a default in silence. Each stage declares its section as a `Section` in its own
-module and reads it with `load`.
+No unknown key and no missing one: a misspelt parameter never falls back to a default in silence.
+Each stage declares its section as a `Section` in its own module and reads it with `load`.
 """
 
 import difflib
@@ -15,10 +14,8 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from pipeline.ground import files
+from pipeline.ground import documents, files
 from pipeline.ground.errors import PipelineError
 
 PARAMS_FILE = Path("params.yaml")
@@ -136,20 +133,7 @@ def _validated(key: str, kind: type[T], value: object, path: Path) -> T:
 @cache
 def read(path: Path) -> dict[str, Any]:
     """Return the parsed file; its top-level keys must be exactly `KEYS`."""
-    if path.exists() and not path.is_file():
-        raise PipelineError(f"{path.name}: not a file, put the project's own in its place")
-    try:
-        document = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
-    except OSError as error:
-        raise PipelineError(
-            f"{path.name}: cannot be read ({error.strerror}), run in the project's root"
-        ) from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise PipelineError(
-            f"{path.name}: not valid YAML 1.2, {_first_line(error)}, mend it"
-        ) from None
-    if not isinstance(document, dict):
-        raise PipelineError(f"{path.name}: expected a mapping of sections at the top level")
+    document = documents.read(path, path.name)
     for key in document:
         if key not in KEYS:
             raise PipelineError(f"{path.name}: unknown key {key!r}{_nearest(str(key), KEYS)}")
@@ -157,14 +141,6 @@ def read(path: Path) -> dict[str, Any]:
         if key not in document:
             raise PipelineError(f"{path.name}: missing key {key!r}, add it (see README)")
     return document
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, MarkedYAMLError) and error.problem:
-        mark = error.problem_mark
-        where = f" at line {mark.line + 1}" if mark else ""
-        return " ".join(error.problem.split()) + where
-    return str(error).splitlines()[0]
 
 
 def _nearest(name: str, known: Any) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.ground import files
+from pipeline.ground import documents, files
 from pipeline.ground.errors import PipelineError
 from pipeline.scoring import active
 from pipeline.scoring.active import System
@@ -29,8 +29,6 @@ class Experiment:
         from dvc.api import DVCFileSystem
         from dvc.exceptions import DvcException
         from dvc.scm import SCMError
-        from ruamel.yaml import YAML
-        from ruamel.yaml.error import YAMLError
 
         self.name = name
         try:
@@ -38,14 +36,14 @@ class Experiment:
             text = self._files.read_text("params.yaml", encoding="utf-8")
         except (DvcException, SCMError, OSError) as error:
             raise PipelineError(f"{name}: {error}, see `dvc exp list`") from None
+        self.params: dict[str, Any] = documents.parse(text, f"{name}: params.yaml")
         try:
-            self.params: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
             self.classes: list[str] = self.params["task"]["classes"]
             self.systems = active.classifiers(self.params)
             self.seed = int(self.params["seed"])
-        except (YAMLError, KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise PipelineError(
-                f"{name}: its params.yaml is damaged or of another version, name another"
+                f"{name}: its params.yaml is of another version, name another"
             ) from None
 
     @property

@@ -18,7 +18,7 @@ from tests.faults import chain
 from tests.sections import declared, field_of, keys, matches, out_of_range
 
 BASE = (ROOT / "params.yaml").read_text("utf-8")
-NAMES = ["", *sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))]
+NAMES = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
 KINDS = declared()
 # Below these, keys are names that users choose; whatever uses a name checks it (`plan`).
 CHOSEN = [("corpus",), ("encoder",), ("task", "merge")]
@@ -36,10 +36,9 @@ Key = tuple[Any, ...]
 Document = dict[str, Any]
 
 
-@pytest.fixture(params=NAMES, ids=lambda name: name or "params.yaml")
+@pytest.fixture(params=NAMES)
 def document(request: pytest.FixtureRequest) -> Document:
-    name = request.param
-    overlay = (ROOT / "presets" / f"{name}.yaml").read_text("utf-8") if name else "{}"
+    overlay = (ROOT / "presets" / f"{request.param}.yaml").read_text("utf-8")
     found: Document = YAML(typ="safe").load(merged(BASE, overlay))
     return found
 

@@ -73,7 +73,7 @@ def test_raw_data_that_dvc_can_fetch_need_not_be_there(project: Path) -> None:
 
 
 def test_empty_lists_leave_empty_folders(project: Path) -> None:
-    edit("pseudo-labels: full, lora-qkv\n  - full", "pseudo-labels: full, lora-qkv\n    []")
+    edit("  retrained:\n  - full\n", "  retrained: []\n")
     touch("classifiers/retrained/full/0/predictions.csv")
     plan.main()
     assert not Path("artifacts/classifiers/retrained").exists()
@@ -85,16 +85,14 @@ def test_empty_lists_leave_empty_folders(project: Path) -> None:
     [
         ("- demo\n", "- demmo\n", "corpora has 'demmo', which corpus does not define"),
         ("pretrained: tiny", "pretrained: hubert-base", "pretrained has 'hubert-base'"),
-        (
-            "features:           # the encoders whose embeddings are cached\n- fbank",
-            "features:\n- mfcc\n- fbank",
-            "features has 'mfcc', which encoders",
-        ),
+        ("features:\n- fbank", "features:\n- mfcc\n- fbank", "features has 'mfcc', which encoders"),
         ("- demo\n", "- demo\n- demo\n", "corpora has 'demo' twice"),
-        ("retrain\n- 0\n", "retrain\n- 2\n", "adapted has 2, which folds does not define"),
+        ("adapted:\n- 0\n", "adapted:\n- 2\n", "adapted has 2, which folds does not define"),
         ("- 0\n", "- -1\n", "folds.0 must be greater than or equal to 0"),
         ("- demo\n", "- emodb\n", "data/raw/emodb: no such folder, put the corpus there"),
-        ("`corpus`\n- demo\n", "`corpus`\n  []\n", "corpora is empty, name a corpus"),
+        ("corpora:\n- demo\n", "corpora: []\n", "corpora is empty, name a corpus"),
+        ("folds:\n- 0\n", "folds:\n- 0\n- 0\n", "folds has 0 twice, remove one"),
+        ("  - full\n", "  - full\n  - full\n", "methods.pretrained has 'full' twice, remove one"),
         ("  - linear\n", "  - full\n", "methods.cached.0 must be 'linear', 'frozen' or "),
         ("  - cnn-lstm-attention\n", "  - lstm\n", "share.heads has 'lstm', which share.model"),
     ],

@@ -22,9 +22,7 @@ def configure(project: Path, corpus: str = "toy", **preprocess: str) -> None:
     """Make a corpus of the parser `table` the active one, and set keys of `preprocess`."""
     path = project / "params.yaml"
     text = path.read_text("utf-8")
-    text = text.replace("corpora:            # under", "corpora:  # under").replace(
-        "\n- demo\n", f"\n- {corpus}\n", 1
-    )
+    text = text.replace("\n- demo\n", f"\n- {corpus}\n", 1)
     text = text.replace(
         "\ncorpus:\n", f"\ncorpus:\n  {corpus}:\n    parser: table\n    language: en\n", 1
     )

@@ -1,0 +1,63 @@
+"""The lists that name what is active: each name is defined, and stands in its list once.
+
+`plan` checks them before anything runs, ``ser preset`` before it writes.
+"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.params import PARAMS_FILE, Section, load
+from pipeline.methods.finetuning import Cached, Trained
+
+Names = list[str]
+Folds = list[Annotated[int, Field(ge=0)]]
+
+
+class Methods(Section):
+    """The ``methods`` section: the active methods, by what they start from."""
+
+    cached: list[Cached]
+    pretrained: list[Trained]
+    retrained: list[Trained]
+
+
+def check(path: Path = PARAMS_FILE) -> list[str]:
+    """Check every list of a params.yaml and return its corpora.
+
+    Raises:
+        PipelineError: A list is mistyped, or has a name twice or one that nothing defines.
+    """
+    corpora, encoders = load("corpora", Names, path), load("encoders", Names, path)
+    features = load("features", Names, path)
+    folds, adapted = load("folds", Folds, path), load("adapted", Folds, path)
+    methods = load("methods", Methods, path)
+    heads = load("share.model.feed_forward", dict[str, object], path)
+    _require("corpora", corpora, "corpus", load("corpus", dict[str, object], path))
+    _require("encoders", encoders, "encoder", load("encoder", dict[str, object], path))
+    _require("pretrained", [load("pretrained", str, path)], "encoders", encoders)
+    _require("features", features, "encoders", encoders)
+    _require("folds", folds, "folds", folds)
+    _require("adapted", adapted, "folds", folds)
+    for start, names in methods.model_dump().items():
+        _require(f"methods.{start}", names, "finetune.methods", names)
+    _require("crnn.features", load("crnn.features", Names, path), "features", features)
+    _require("share.features", load("share.features", Names, path), "features", features)
+    _require("probe.features", load("probe.features", Names, path), "features", features)
+    _require("share.heads", load("share.heads", Names, path), "share.model.feed_forward", heads)
+    return corpora
+
+
+def _require(key: str, names: Sequence[object], where: str, known: Collection[object]) -> None:
+    for name in names:
+        if name not in known:
+            remedy = f"use one of: {', '.join(map(str, known))}" if known else "remove it"
+            raise PipelineError(
+                f"params.yaml: {key} has {name!r}, which {where} does not define, "
+                f"add it there or {remedy}"
+            )
+        if names.count(name) > 1:
+            raise PipelineError(f"params.yaml: {key} has {name!r} twice, remove one")
