@@ -6,15 +6,20 @@ folder's digest, or be mistaken for active. DVC's cache keeps what is removed he
 """
 
 import shutil
+from collections import Counter
 from itertools import product
 from pathlib import Path
 
+from pipeline.corpora import registry
+from pipeline.corpora.entries import Row
 from pipeline.corpora.manifest import ARTIFACTS
-from pipeline.ground import files
+from pipeline.ground import files, progress
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, load, read
 from pipeline.ground.stage import run
 from pipeline.scoring import active, lists
+from pipeline.splits import scope
+from pipeline.splits.task import Task
 
 RAW = Path("data/raw")
 Names = list[str]
@@ -24,6 +29,7 @@ def main() -> None:
     """Check the active lists, prune inactive outputs, record what is active."""
     corpora, features = lists.check(), load("features", Names)
     _require_data(corpora)
+    _require_classes(corpora)
 
     params = read(PARAMS_FILE.absolute())
     results = active.results(params)
@@ -48,6 +54,29 @@ def _require_data(corpora: Names) -> None:
                 f"{folder}: no such folder, put the corpus there (docs/corpora.md) and track it "
                 f"with `dvc add {folder}`"
             )
+
+
+def _require_classes(corpora: Names) -> None:
+    """Say which labels take no part, and stop over classes that none of them fills.
+
+    Corpora that are not there yet, or that `preprocess` will refuse, are left to `split`.
+    """
+    task, held = load("task", Task), Counter[tuple[str, str]]()
+    if not active.classifiers(active.checked()):
+        return
+    missing = False
+    for name in corpora:
+        try:
+            parser = registry.corpus_of(load(f"corpus.{name}.parser", registry.Parser))
+            rows = [row for row in parser.parse(RAW / name) if isinstance(row, Row)]
+        except PipelineError:
+            rows = []
+        missing |= not rows
+        held.update((name, row.emotion) for row in rows if row.emotion)
+    for line in scope.lines(task, held) if not missing else ():
+        progress.say(line)
+    if not missing:
+        scope.require_filled(task, held)
 
 
 def _prune(folder: Path, active: Names) -> None:

@@ -13,7 +13,9 @@ from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import Section, load
 from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run
-from pipeline.splits import folds, partition
+from pipeline.scoring import active
+from pipeline.splits import folds, partition, scope
+from pipeline.splits.task import Task
 
 GIVEN = Path("data/folds.csv")
 SHARED_PARTS = 5  # [paper] a test set of 20 %
@@ -53,6 +55,7 @@ def main() -> None:
     apart = len(made)
     made += _shared(params, originals)
     made = [partition.add_augmented(clips, fold) for fold in made]
+    _require_classes(originals, made)
     with files.publish(folds.FOLDS) as staged:
         folds.write(staged, made)
         written = folds.read_all(staged)
@@ -68,6 +71,20 @@ def main() -> None:
     for number, fold in enumerate(made):
         roles = [f"{list(fold.values()).count(role)} {role}" for role in folds.ROLES]
         progress.say(f"fold {number}: {', '.join(roles)} of {len(clips)} clips")
+
+
+def _require_classes(clips: Sequence[Clip], made: Sequence[folds.Fold]) -> None:
+    """Say what takes no part; stop where a classifier could not learn one of its classes."""
+    task, held = load("task", Task), scope.labels(clips)
+    params = active.checked()
+    used = {fold for numbers in active.classifiers(params).values() for fold in numbers}
+    used |= set(params["folds"]) if params["probe"]["features"] else set()
+    if not used:
+        return
+    for line in scope.lines(task, held):
+        progress.say(line)
+    scope.require_filled(task, held)
+    scope.require_trained(task, clips, {n: folds.of(made, n) for n in sorted(used)})
 
 
 def _divide(params: SplitParams, clips: Sequence[Clip], corpora: list[str]) -> list[folds.Fold]:

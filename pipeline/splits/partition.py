@@ -3,7 +3,7 @@
 Every function takes the clips of the active corpora (augmented ones left out) and returns folds.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -32,6 +32,11 @@ def by_group(clips: Sequence[Clip], by: str, count: int | None) -> list[Fold]:
     groups = groups_of(clips, by)
     if count is None:
         count = len(groups)
+    if len(groups) < 2:
+        raise PipelineError(
+            f"params.yaml: split.by is {by}, but the corpora have {len(groups)} {by}, of which no "
+            "one is left to train where it is tested: set split.by to another, or to random"
+        )
     if not 2 <= count <= len(groups):
         raise PipelineError(
             f"params.yaml: split.count must be 2 to {len(groups)} (each {by} at least once, or "
@@ -92,8 +97,11 @@ def listed(clips: Sequence[Clip], paths: Iterable[Path]) -> list[Fold]:
 def take_dev(clips: Sequence[Clip], folds: Sequence[Fold], by: str) -> list[Fold]:
     """Turn one training speaker or session of each corpus to dev, another one in each fold.
 
-    Among those with the most emotions; a corpus with a single training group keeps it. A fold that
-    has dev clips stays as it is.
+    Among those that take no emotion away from training, if there are any, and have the most; a
+    corpus with a single training group keeps it. A fold that has dev clips stays as it is.
+
+    Raises:
+        PipelineError: No corpus has a second training group in a fold.
     """
     return [
         fold if "dev" in fold.values() else _with_dev(clips, fold, by, number)
@@ -146,13 +154,24 @@ def _fold(clips: Iterable[Clip], test: Collection[str]) -> Fold:
 
 def _with_dev(clips: Sequence[Clip], fold: Fold, by: str, number: int) -> Fold:
     training = groups_of((c for c in clips if fold.get(c.clip) == "train"), by)
+    emotions = {group: {c.emotion for c in members} for group, members in training.items()}
+    # How many training groups have an emotion: the last one that does should stay.
+    left = Counter(emotion for held in emotions.values() for emotion in held)
     dev: set[str] = set()
     for corpus in sorted({group[0] for group in training}):
-        candidates = [members for group, members in training.items() if group[0] == corpus]
+        candidates = [group for group in training if group[0] == corpus]
         if len(candidates) > 1:
-            widest = max(len({c.emotion for c in members}) for members in candidates)
-            best = [m for m in candidates if len({c.emotion for c in m}) == widest]
-            dev |= {clip.clip for clip in best[number % len(best)]}
+            losses = {g: sum(left[e] == 1 for e in emotions[g]) for g in candidates}
+            ranks = {g: (losses[g], -len(emotions[g])) for g in candidates}
+            best = [g for g in candidates if ranks[g] == min(ranks.values())]
+            taken = best[number % len(best)]
+            left.subtract(emotions[taken])
+            dev |= {clip.clip for clip in training[taken]}
+    if not dev:
+        raise PipelineError(
+            f"params.yaml: split.dev is {by}, but fold {number} has no corpus with a second "
+            f"training {by} that could be dev: set split.dev to none, or add {by}s"
+        )
     return {clip: "dev" if clip in dev else role for clip, role in fold.items()}
 
 

@@ -1,0 +1,119 @@
+"""Which labels of the corpora a task covers: a label that no class covers takes no part.
+
+`plan` looks before anything is computed, `split` once the clips are known. Both say what is left
+out, and stop over classes and merges that no corpus can fill.
+"""
+
+import difflib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from pipeline.corpora.manifest import Clip
+from pipeline.ground.errors import PipelineError
+from pipeline.splits.folds import Fold
+from pipeline.splits.task import Task, folded
+
+# Utterances by corpus and emotion.
+Labels = Mapping[tuple[str, str], int]
+NEAR = 0.5  # anger and angry: 0.8, happiness and happy: 0.57, sad and bored: 0.25
+TOLD = 10
+
+
+def labels(clips: Iterable[Clip]) -> Labels:
+    """How many utterances of each emotion each corpus holds."""
+    held = {c.utterance: (c.corpus, c.emotion) for c in clips if c.emotion and not c.augmented_from}
+    return Counter(held.values())
+
+
+def left_out(task: Task, held: Labels) -> dict[str, dict[str, int]]:
+    """Utterances that no class covers, by emotion and corpus."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for (corpus, emotion), count in sorted(held.items()):
+        if task.index(emotion) is None:
+            found[emotion][corpus] = count
+    return dict(found)
+
+
+def lines(task: Task, held: Labels) -> list[str]:
+    """What a person should know of a task's scope: what takes no part, and idle merges."""
+    out = left_out(task, held)
+    told = [
+        f"{emotion!r} takes no part: {_counts(where)} utterances, "
+        + (f"nearest class {near!r}" if (near := _nearest(emotion, task.classes)) else "no class")
+        + " (task.classes, task.merge)"
+        for emotion, where in out.items()
+    ]
+    if len(told) > TOLD:
+        rest = sum(sum(where.values()) for where in list(out.values())[TOLD:])
+        told[TOLD:] = [f"{len(told) - TOLD} more labels take no part: {rest} utterances"]
+    idle = [f"task.merge has {key!r}, which no active corpus holds" for key in _idle(task, held)]
+    return told + idle
+
+
+def require_filled(task: Task, held: Labels) -> None:
+    """Check that each class has utterances, and that no merge misses a label by its spelling.
+
+    Raises:
+        PipelineError: One has none; every such class and merge is named, with the nearest label.
+    """
+    names = [emotion for _, emotion in held]
+    filled = {task.index(name) for name in names}
+    empty = [name for index, name in enumerate(task.classes) if index not in filled]
+    out = list(left_out(task, held))
+    problems = [f"no utterance has the class {n!r}{_hint(n, out or names)}" for n in empty]
+    misspelt = [key for key in _idle(task, held) if _nearest(key, out)]
+    problems += [f"no utterance has the merged {key!r}{_hint(key, out)}" for key in misspelt]
+    if problems:
+        raise PipelineError(
+            f"params.yaml: task does not fit the corpora: {'; '.join(problems)}; mend "
+            "task.classes or task.merge, or add a corpus that has them"
+        )
+
+
+def require_trained(task: Task, clips: Sequence[Clip], made: Mapping[int, Fold]) -> None:
+    """Check that every class has a training clip in each of the folds, by number.
+
+    Raises:
+        PipelineError: One has none; folds and classes are named, and where their clips went.
+    """
+    index = {clip.clip: task.index(clip.emotion) for clip in clips}
+    problems = []
+    for number, fold in made.items():
+        roles = defaultdict(set)
+        for clip, role in fold.items():
+            roles[index[clip]].add(role)
+        for label, name in enumerate(task.classes):
+            if "train" not in roles[label]:
+                problems.append(f"fold {number} trains no {name!r}, {_why(roles[label])}")
+    if problems:
+        shown = "; ".join(problems[:TOLD]) + ("; ..." if len(problems) > TOLD else "")
+        raise PipelineError(
+            f"params.yaml: {shown}; mend it, remove the class from task.classes or the fold from "
+            "folds"
+        )
+
+
+def _why(roles: set[str]) -> str:
+    if "dev" in roles:
+        return "split.dev took all of it (split.dev none takes nobody)"
+    return "all of it is tested (split.by, split.count)" if roles else "which no clip there is"
+
+
+def _idle(task: Task, held: Labels) -> list[str]:
+    known = {folded(emotion) for _, emotion in held}
+    return [key for key in task.merge if folded(key) not in known]
+
+
+def _counts(where: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {corpus}" for corpus, count in where.items())
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    near = _nearest(name, known)
+    return f" (nearest label {near!r})" if near else ""
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    names = {folded(one): one for one in known}
+    close = difflib.get_close_matches(folded(name), names, n=1, cutoff=NEAR)
+    return names[close[0]] if close else ""
