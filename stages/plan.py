@@ -64,19 +64,18 @@ def _require_classes(corpora: Names) -> None:
     task, held = load("task", Task), Counter[tuple[str, str]]()
     if not active.classifiers(active.checked()):
         return
-    missing = False
     for name in corpora:
+        parser = registry.corpus_of(load(f"corpus.{name}.parser", registry.Parser))
         try:
-            parser = registry.corpus_of(load(f"corpus.{name}.parser", registry.Parser))
             rows = [row for row in parser.parse(RAW / name) if isinstance(row, Row)]
-        except PipelineError:
+        except (PipelineError, OSError):
             rows = []
-        missing |= not rows
+        if not rows:
+            return
         held.update((name, row.emotion) for row in rows if row.emotion)
-    for line in scope.lines(task, held) if not missing else ():
+    for line in scope.lines(task, held):
         progress.say(line)
-    if not missing:
-        scope.require_filled(task, held)
+    scope.require_filled(task, held)
 
 
 def _prune(folder: Path, active: Names) -> None:

@@ -55,12 +55,12 @@ def main() -> None:
     apart = len(made)
     made += _shared(params, originals)
     made = [partition.add_augmented(clips, fold) for fold in made]
-    _require_classes(originals, made)
     with files.publish(folds.FOLDS) as staged:
         folds.write(staged, made)
         written = folds.read_all(staged)
         folds.require_no_leakage(written[:apart], clips, shared=params.by == "random")
         folds.require_no_leakage(written[apart:], clips, shared=True)
+        _require_classes(originals, made)
     files.seal(folds.FOLDS)
     provenance.write(folds.FOLDS, beside=True)
     repeated = folds.audio_in_several_corpora(originals)

@@ -92,9 +92,7 @@ def examples(task: Task, clips: Sequence[Clip], roles: dict[str, str]) -> list[E
             found.append(Example(clip, roles[clip.clip], label, gender))
     if out:
         told = ", ".join(f"{count} {emotion}" for emotion, count in out.most_common())
-        progress.say(
-            f"{out.total()} of {len(roles)} clips are of no class and take no part: {told}"
-        )
+        progress.say(f"{out.total()} of {len(roles)} clips are of no class, left out: {told}")
     _require_every_class(task, found)
     return found
 
