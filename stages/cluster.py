@@ -27,7 +27,7 @@ class ClusterParams(Section):
     """The ``cluster`` section: how many centroids, and what they are fitted on."""
 
     scales: Annotated[list[Scale], Field(min_length=1)]
-    sample: Annotated[int, Field(ge=1)]
+    sample: Annotated[int, Field(ge=1, le=1_000_000_000)]
     iterations: Annotated[int, Field(ge=1, le=1000)]
 
     @field_validator("scales")

@@ -26,8 +26,8 @@ from pipeline.work.seeds import derive
 class ModelParams(Section):
     """``crnn.model``."""
 
-    channels: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
-    gru_width: Annotated[int, Field(ge=1)]
+    channels: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1)]
+    gru_width: Annotated[int, Field(ge=1, le=65_536)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
 

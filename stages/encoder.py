@@ -18,7 +18,7 @@ from pipeline.ground.params import Section, load
 from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=65_536)]
 GROUPS = 16  # of HuBERT's positional convolution
 
 

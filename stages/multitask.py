@@ -23,7 +23,7 @@ class MultitaskParams(Training):
     """The ``multitask`` section."""
 
     emotion_weight: Annotated[float, Field(ge=0, le=1)]
-    lstm_width: Annotated[int, Field(ge=1)]
+    lstm_width: Annotated[int, Field(ge=1, le=65_536)]
 
 
 def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) -> None:

@@ -27,7 +27,7 @@ class CorpusParams(Section):
 class PreprocessParams(Cutting):
     """How utterances become clips, and how much damage is tolerated."""
 
-    max_utterance_s: Annotated[float, Field(gt=0)]
+    max_utterance_s: Annotated[float, Field(gt=0, le=86_400)]
     augment: list[Augmentation]
     max_reject_fraction: Annotated[float, Field(ge=0, le=1)]
 

@@ -25,7 +25,7 @@ class ProbeParams(Section):
     features: list[str]
     c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
     layer: Layer
-    points: Annotated[int, Field(ge=10)]
+    points: Annotated[int, Field(ge=10, le=1_000_000)]
 
 
 def main(

@@ -24,7 +24,7 @@ class RetrainParams(Training):
     """The ``retrain`` section."""
 
     mask_probability: Annotated[float, Field(gt=0, le=1)]
-    mask_length: Annotated[int, Field(ge=1)]
+    mask_length: Annotated[int, Field(ge=1, le=100_000)]
 
 
 def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) -> None:

@@ -23,7 +23,7 @@ from pipeline.training.settings import Optimization
 from pipeline.work.seeds import derive
 
 Head = Literal["cnn-lstm", "cnn-lstm-attention"]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=65_536)]
 Counts = Annotated[list[Count], Field(min_length=1)]
 
 
@@ -65,7 +65,7 @@ class ShareParams(Section):
 
     features: list[str]
     heads: list[Head]
-    fold: Annotated[int, Field(ge=0)]
+    fold: Annotated[int, Field(ge=0, le=9999)]
     layer: Layer
     model: ModelParams
     training: TrainingParams

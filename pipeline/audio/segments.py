@@ -19,9 +19,9 @@ HOP_SAMPLES = 160
 class Cutting(Section):
     """The part of ``preprocess`` that decides which clips an utterance becomes."""
 
-    max_clip_s: Annotated[float, Field(ge=0.025)]
+    max_clip_s: Annotated[float, Field(ge=0.025, le=86_400)]
     last_clip: Literal["shorter", "overlapped"]
-    trim_db: Annotated[float, Field(gt=0)] | None
+    trim_db: Annotated[float, Field(gt=0, le=200)] | None
 
 
 def speech_part(samples: Samples, trim_db: float | None) -> tuple[int, int]:

@@ -31,9 +31,9 @@ _LOG_STEP = np.log(6.4) / 27
 class Bands(Section):
     """What front ends made of mel bands share."""
 
-    bands: Annotated[int, Field(ge=1)]
-    window_ms: Annotated[float, Field(ge=1000 / SAMPLE_RATE_HZ)]
-    hop_ms: Annotated[float, Field(ge=1000 / SAMPLE_RATE_HZ)]
+    bands: Annotated[int, Field(ge=1, le=4096)]
+    window_ms: Annotated[float, Field(ge=1000 / SAMPLE_RATE_HZ, le=10_000)]
+    hop_ms: Annotated[float, Field(ge=1000 / SAMPLE_RATE_HZ, le=10_000)]
     high_hz: Annotated[float, Field(gt=0, le=SAMPLE_RATE_HZ / 2)]
 
     @property
@@ -82,7 +82,7 @@ class Mfcc(Bands):
     """Mel-frequency cepstra: the first terms of the orthonormal DCT of the log mel energies."""
 
     kind: Literal["mfcc"]
-    coefficients: Annotated[int, Field(ge=1)]
+    coefficients: Annotated[int, Field(ge=1, le=4096)]
 
     @property
     def width(self) -> int:

@@ -28,7 +28,7 @@ class Runtime(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     threads: Annotated[int, Field(ge=1, le=256)]
     workers: Annotated[int, Field(ge=0, le=256)]
-    micro_batch_s: Annotated[float, Field(gt=0)]
+    micro_batch_s: Annotated[float, Field(gt=0, le=86_400)]
     gradient_checkpointing: bool
 
 

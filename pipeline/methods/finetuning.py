@@ -22,7 +22,7 @@ from pipeline.training.settings import Optimization, Training
 Start = Literal["pretrained", "retrained"]
 Trained = Literal["full", "lora-qkv"]
 Cached = Literal["linear", "frozen", "lora-classifier"]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Count = Annotated[int, Field(ge=1, le=65_536)]
 # In what a classifier says of itself: it may be a stranger's, and is shown on terminals.
 Class = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Classes = Annotated[list[Class], Field(min_length=2, max_length=1000)]
@@ -44,15 +44,15 @@ class LossParams(Section):
     """``loss``."""
 
     name: Literal["ce", "am-softmax"]
-    scale: Annotated[float, Field(gt=0)]
-    margin: Annotated[float, Field(ge=0)]
+    scale: Annotated[float, Field(gt=0, le=10_000)]
+    margin: Annotated[float, Field(ge=0, le=2)]
 
 
 class LoraParams(Section):
     """Low-rank adapters (Hu et al., 2021): ``finetune.methods.lora-qkv``."""
 
     rank: Annotated[int, Field(ge=1, le=4096)]
-    alpha: Annotated[float, Field(gt=0)]
+    alpha: Annotated[float, Field(gt=0, le=65_536)]
     dropout: Fraction
 
 

@@ -14,7 +14,7 @@ from pipeline.ground.params import PARAMS_FILE, Section, load
 from pipeline.methods.finetuning import Cached, Trained
 
 Names = list[str]
-Folds = list[Annotated[int, Field(ge=0)]]
+Folds = list[Annotated[int, Field(ge=0, le=9999)]]
 
 
 class Methods(Section):

@@ -39,8 +39,7 @@ def lines(task: Task, held: Labels) -> list[str]:
     out = left_out(task, held)
     told = [
         f"{emotion!r} takes no part: {_counts(where)} utterances, "
-        + (f"nearest class {near!r}" if (near := _nearest(emotion, task.classes)) else "no class")
-        + " (task.classes, task.merge)"
+        f"{_near_class(emotion, task)} (task.classes, task.merge)"
         for emotion, where in out.items()
     ]
     if len(told) > TOLD:
@@ -106,6 +105,11 @@ def _idle(task: Task, held: Labels) -> list[str]:
 
 def _counts(where: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {corpus}" for corpus, count in where.items())
+
+
+def _near_class(emotion: str, task: Task) -> str:
+    near = _nearest(emotion, task.classes)
+    return f"nearest class {near!r}" if near else "no class is near it"
 
 
 def _hint(name: str, known: Sequence[str]) -> str:

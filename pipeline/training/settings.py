@@ -13,9 +13,9 @@ Precision = Literal["fp32", "bf16"]
 class Schedule(Section):
     """What the training loop reads; Adam without weight decay, as the papers have it."""
 
-    epochs: Annotated[int, Field(ge=0)]
-    batch: Annotated[int, Field(ge=1)]
-    learning_rate: Annotated[float, Field(gt=0)]
+    epochs: Annotated[int, Field(ge=0, le=100_000)]
+    batch: Annotated[int, Field(ge=1, le=1_000_000)]
+    learning_rate: Annotated[float, Field(gt=0, le=100)]
     precision: Precision
 
     def rate(self, epoch: int) -> float:
@@ -26,7 +26,7 @@ class Schedule(Section):
 class Optimization(Schedule):
     """A constant learning rate; dev chooses the epoch, and stops ``patience`` epochs after it."""
 
-    patience: Annotated[int, Field(ge=0)]
+    patience: Annotated[int, Field(ge=0, le=100_000)]
 
 
 class Annealed(Schedule):

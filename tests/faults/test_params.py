@@ -198,3 +198,12 @@ def test_evaluate_names_a_list_that_is_none(copied: Path, key: str) -> None:
     assert "Traceback" not in said
     assert said.startswith("params.yaml: ")
     assert key in said
+
+
+@pytest.mark.parametrize("value", ["1e308", "-1e308", "1e13", ".inf", "9" * 400])
+def test_a_number_that_no_arithmetic_holds_is_named(project: Path, value: str) -> None:
+    text = BASE.replace("max_clip_s: 20.0", f"max_clip_s: {value}")
+    Path("params.yaml").write_text(text, "utf-8")
+    params.read.cache_clear()
+    with pytest.raises(PipelineError, match=r"preprocess\.max_clip_s must be a number between"):
+        params.load("seed", int)

@@ -56,6 +56,30 @@ def test_one_group_a_fold_is_leave_one_out(by: str, groups: int) -> None:
     assert all(set(fold) == {c.clip for c in clips} for fold in made)
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_dev_leaves_training_the_last_speaker_of_an_emotion(number: int) -> None:
+    clips = [c for c in corpus(speakers=4) if c.emotion != "sad" or c.speaker == "toy/3"]
+    trained = {c.clip: "test" if c.speaker == "toy/4" else "train" for c in clips}
+    untouched = {c.clip: "train" for c in clips} | {"none": "dev"}
+    made = partition.take_dev(clips, [untouched] * number + [trained], "speaker")[number]
+    assert values(clips, made, "dev", "speaker") in ({"toy/1"}, {"toy/2"})
+    assert values(clips, made, "train", "emotion") == set(EMOTIONS)
+
+
+def test_a_dev_that_nobody_can_be_names_split_dev() -> None:
+    clips = corpus(speakers=2)
+    made = partition.by_group(clips, "speaker", 2)
+    with pytest.raises(PipelineError, match=r"split\.dev is speaker, but fold 0 has no "):
+        partition.take_dev(clips, made, "speaker")
+
+
+@pytest.mark.parametrize("by", ["session", "speaker", "corpus"])
+def test_one_group_alone_is_no_range(by: str) -> None:
+    with pytest.raises(PipelineError, match=f"split.by is {by}, but the corpora have 1 {by}") as c:
+        partition.by_group(corpus(speakers=1), by, 2)
+    assert "2 to" not in str(c.value)
+
+
 def test_leave_one_corpus_out() -> None:
     clips = corpus("one") + corpus("two", 2) + corpus("three", 4)
     made = partition.by_group(clips, "corpus", None)

@@ -24,6 +24,56 @@ def touch(name: str) -> Path:
     return path
 
 
+def label(corpus: str, emotions: str) -> None:
+    """A corpus of the parser `table`, one file for each emotion."""
+    folder = Path("data/raw") / corpus
+    folder.mkdir(parents=True)
+    rows = []
+    for number, emotion in enumerate(emotions.split()):
+        (folder / f"{number}.wav").touch()
+        rows.append(f"{number}.wav,{emotion},s{number % 2}\n")
+    (folder / "labels.csv").write_text("path,emotion,speaker\n" + "".join(rows), "utf-8")
+    edit("\ncorpus:\n", f"\ncorpus:\n  {corpus}:\n    parser: table\n    language: en\n")
+
+
+ALL = "angry calm disgust fear happy neutral sad surprise"
+
+
+def test_labels_that_take_no_part_are_told_before_anything_runs(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label("one", ALL)
+    label("two", "anger Anger happiness sad")
+    edit("corpora:\n- demo\n", "corpora:\n- one\n- two\n")
+    plan.main()
+    assert capsys.readouterr().err.splitlines() == [
+        "'anger' takes no part: 2 two utterances, nearest class 'angry' (task.classes, task.merge)",
+        "'happiness' takes no part: 1 two utterances, nearest class 'happy' "
+        "(task.classes, task.merge)",
+    ]
+    edit("  merge: {}\n", "  merge:\n    ANGER: angry\n    happiness: Happy\n")
+    plan.main()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_class_and_a_merge_that_no_corpus_fills_stop_at_once(project: Path) -> None:
+    label("one", ALL.replace("fear", "fearful") + " anger")
+    edit("corpora:\n- demo\n", "corpora:\n- one\n")
+    edit("  merge: {}\n", "  merge:\n    angr: angry\n")
+    with pytest.raises(PipelineError, match=r"'fear' \(nearest label 'fearful'\).*'angr' \(near"):
+        plan.main()
+    # Without a classifier nothing needs classes.
+    edit("\nfolds:\n- 0\n- 1\n", "\nfolds: []\n")
+    edit("adapted:\n- 0\n- 1\n", "adapted: []\n")
+    plan.main()
+
+
+def test_a_corpus_that_is_not_there_yet_is_left_to_split(project: Path) -> None:
+    label("one", "angry")
+    edit("corpora:\n- demo\n", "corpora:\n- one\n- demo\n")
+    plan.main()
+
+
 ACTIVE = (
     "clips/demo/manifest.csv",
     "embeddings/fbank/demo.h5",

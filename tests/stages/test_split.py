@@ -172,3 +172,32 @@ def test_random_folds_share_speakers_knowingly(project: Path) -> None:
     assert set(roles.values()) == {"train", "dev", "test"}
     speakers = [{c.speaker for c in clips if roles[c.clip] == r} for r in ("train", "test")]
     assert speakers[0] & speakers[1]
+
+
+def test_a_class_that_a_fold_cannot_train_stops_split_and_names_split_dev(project: Path) -> None:
+    # As in c11: the one speaker of `sad` beside those who are tested is the only one that has it.
+    clips = [c for c in corpus("demo", speakers=4) if c.emotion != "sad" or c.speaker < "demo/3"]
+    publish(clips)
+    configure(project, by="given", count="all", dev="speaker")
+    Path("data").mkdir()
+    roles = ["test", "dev", "train", "train"]
+    rows = [f"0,{role},demo/{n}" for n, role in enumerate(roles, 1)]
+    Path("data/folds.csv").write_text("\n".join(["fold,role,speaker", *rows]) + "\n")
+    with pytest.raises(PipelineError, match=r"fold 0 trains no 'sad', split\.dev took all of it"):
+        split.main()
+    assert not folds.FOLDS.exists()
+    rows[1] = "0,train,demo/2"
+    Path("data/folds.csv").write_text("\n".join(["fold,role,speaker", *rows]) + "\n")
+    split.main()
+    made = folds.read(0)
+    assert {c.speaker for c in clips if made[c.clip] == "dev"} <= {"demo/3", "demo/4"}
+
+
+def test_what_takes_no_part_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips = corpus("demo")
+    others = [Clip(**{**vars(c), "emotion": "sadness"}) for c in clips[:2]]
+    publish(others + clips[2:])
+    split.main()
+    assert "'sadness' takes no part: 2 demo utterances, nearest class 'sad' " in (
+        capsys.readouterr().err
+    )

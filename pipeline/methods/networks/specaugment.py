@@ -14,7 +14,7 @@ from pydantic import Field
 from pipeline.ground.params import Section
 
 Floats = npt.NDArray[np.float32]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=100_000)]
 
 
 class Augmentation(Section):
@@ -29,7 +29,7 @@ class Augmentation(Section):
     masks: Count
     mask_frames: Count
     mask_bands: Count
-    mixup: Annotated[float, Field(ge=0)]
+    mixup: Annotated[float, Field(ge=0, le=100_000)]
 
 
 def augmented(frames: Floats, settings: Augmentation, random: np.random.Generator) -> Floats:
