@@ -33,6 +33,7 @@ def main() -> None:
     from pipeline.report import corpora_table, page, sections, share_section
     from pipeline.scoring import evaluation, protocols
     from pipeline.scoring.scores import Bootstrap
+    from pipeline.splits import scope
     from pipeline.splits.task import Task
 
     corpora, adapted = load("corpora", list[str]), load("adapted", list[int])
@@ -54,6 +55,8 @@ def main() -> None:
     used = {fold for trained in systems.values() for fold in trained}
     used |= {share_fold} if regressors else set()
     about = evaluation.protocol(clips, sorted(used), made, load("split.by", str), bootstrap)
+    out = scope.left_out(task, scope.labels(clips)) if classifiers else {}
+    about |= {"left_out": out} if out else {}
     settings = {key: load(key, object) for key in SETTINGS}
     audits = evaluation.audits(corpora)
     units = evaluation.units(adapted)

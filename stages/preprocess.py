@@ -80,6 +80,9 @@ def main(
         made.write(staged)
     for warning in report["warnings"]:
         progress.say(f"{corpus}: {warning}")
+    if emotions := report["counts"]["emotion"]:
+        counts = ", ".join(f"{count} {emotion}" for emotion, count in emotions.items())
+        progress.say(f"{corpus}: {counts}")
     progress.say(f"{corpus}: {report['kept']} of {report['found']} files kept, see audit.json")
 
 

@@ -39,6 +39,9 @@ def _show(console: Any, metrics: dict[str, Any]) -> None:
     protocol = metrics["protocol"]
     independent = "" if protocol["speaker_independent"] else "NOT "
     console.print(f"{independent}speaker-independent, {protocol['folds']} folds")
+    if left_out := protocol.get("left_out"):
+        counts = ", ".join(f"{count} {emotion}" for emotion, count in left_out.items())
+        console.print(f"utterances of no class, left out: {counts}", soft_wrap=True)
     console.print(f"report: {RESULTS}/report.html, pictures: {RESULTS}/plots", soft_wrap=True)
 
 

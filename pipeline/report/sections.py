@@ -142,6 +142,9 @@ def corpora(run: Run, folder: Path) -> Section:
         _draw_corpus(drawn[-1], title, [clip for clip in run.clips if clip.corpus == name])
     header = ["corpus", "found", "kept", "out of scope", "rejected", "clips", "minutes", "speakers"]
     warnings = [f"{n}: {w}" for n, audit in run.audits.items() for w in audit["warnings"]]
+    for emotion, where in run.protocol.get("left_out", {}).items():
+        counts = ", ".join(f"{count} {name}" for name, count in where.items())
+        warnings.append(f"of no class, left out: {emotion} ({counts})")
     return Section("Corpora", warnings, [Table(header, rows)], drawn)
 
 

@@ -186,6 +186,9 @@ def headline(everything: Scores) -> Scores:
             "folds": len(about["folds"]),
         }
     }
+    if "left_out" in about:
+        counts = {emotion: sum(where.values()) for emotion, where in about["left_out"].items()}
+        kept["protocol"]["left_out"] = counts
     for task in ("emotion", "share"):
         systems = everything[task]
         kept[task] = {s: {m: _headline(f) for m, f in ms.items()} for s, ms in systems.items()}
