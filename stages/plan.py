@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
 from pipeline.corpora import registry
 from pipeline.corpora.entries import Row
@@ -65,9 +66,12 @@ def _require_classes(corpora: Names) -> None:
     if not active.classifiers(active.checked()):
         return
     for name in corpora:
-        parser = registry.corpus_of(load(f"corpus.{name}.parser", registry.Parser))
+        parser = load(f"corpus.{name}.parser", str)
+        if parser not in get_args(registry.Parser):
+            return
         try:
-            rows = [row for row in parser.parse(RAW / name) if isinstance(row, Row)]
+            entries = registry.corpus_of(parser).parse(RAW / name)
+            rows = [entry for entry in entries if isinstance(entry, Row)]
         except (PipelineError, OSError):
             rows = []
         if not rows:
