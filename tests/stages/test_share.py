@@ -94,7 +94,7 @@ def test_corpora_are_pooled_and_an_inactive_one_is_not_read(project: Path) -> No
     share.main("fbank", "cnn-lstm-attention")
     assert {row["corpus"] for row in predictions()} == {"demo"}
     edit(
-        "corpora:            # under data/raw/<corpus>, defined in `corpus`\n",
+        "corpora:\n",
         "corpora:\n- hume\n",
     )
     share.main("fbank", "cnn-lstm-attention")
