@@ -153,7 +153,7 @@ def test_aliases_that_multiply_are_told_in_one_short_line(project: Path) -> None
     laughs = text.replace("\nseed: 1\n", "\nseed:\n" + "\n".join(lines) + "\n")
     Path("params.yaml").write_text(laughs, "utf-8")
     params.read.cache_clear()
-    with pytest.raises(PipelineError, match="seed must be a valid integer, got ") as told:
+    with pytest.raises(PipelineError, match=r"seed\.\d holds more than 100,000 values") as told:
         params.load("seed", int)
     assert len(str(told.value)) < 1000
 
