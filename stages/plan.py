@@ -13,7 +13,7 @@ from typing import get_args
 
 from pipeline.corpora import registry
 from pipeline.corpora.entries import Row
-from pipeline.corpora.manifest import ARTIFACTS
+from pipeline.corpora.manifest import ARTIFACTS, require_name
 from pipeline.ground import files, progress
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, load, read
@@ -28,6 +28,8 @@ Names = list[str]
 
 def main() -> None:
     """Check the active lists, prune inactive outputs, record what is active."""
+    for name in [*load("corpora", list[object]), *load("corpus", dict[object, object])]:
+        require_name(name)
     corpora, features = lists.check(), load("features", Names)
     _require_data(corpora)
     _require_classes(corpora)

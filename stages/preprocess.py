@@ -43,6 +43,7 @@ def main(
     corpus: Annotated[str, typer.Option(help="A corpus of params.yaml, under data/raw.")],
 ) -> None:
     """Decode, audit and cut one corpus into 16 kHz clips."""
+    manifest.require_name(corpus)
     params = load("preprocess", PreprocessParams)
     definition = load(f"corpus.{corpus}", CorpusParams)
     settings = prepare.Settings(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.corpora.entries import Corpus, Reject
+from pipeline.corpora.entries import Corpus, Reject, Row
 from pipeline.corpora.prepare import Prepared
 from pipeline.corpora.registry import Parsed
 from pipeline.ground import files
@@ -38,18 +38,22 @@ def settle(parsed: Parsed, prepared: Sequence[Prepared]) -> Outcome:
 
     Equal audio under one speaker and emotion is kept and reported. Where these contradict each
     other, none of the group can be trusted and all of it is rejected.
+
+    Raises:
+        PipelineError: Two utterances make a clip of one name: one has overwritten the other.
     """
+    _require_distinct(prepared)
     duplicates = _duplicates(prepared)
     rejects = [
         *parsed.rejects,
-        *(Reject(p.row.source, p.code, p.detail) for p in prepared if p.code),
+        *(Reject(p.row.source, p.code, p.detail, p.row.label) for p in prepared if p.code),
     ]
     refused: list[Prepared] = []
     for group in duplicates:
         if len({(p.row.speaker, p.row.emotion) for p in group}) > 1:
             for one, other in zip(group, group[1:] + group[:1], strict=True):
                 detail = f"the audio of {other.row.source} under another speaker or emotion"
-                rejects.append(Reject(one.row.source, "contradiction", detail))
+                rejects.append(Reject(one.row.source, "contradiction", detail, one.row.label))
             refused += group
     names = {p.row.utterance for p in refused}
     return Outcome(
@@ -71,6 +75,16 @@ def report(name: str, corpus: Corpus, outcome: Outcome) -> dict[str, Any]:
         "corpus": name,
         "found": found,
         "kept": len(outcome.kept),
+        "files": _account(
+            [p.row.source for p in outcome.kept],
+            [reject.source for reject in outcome.rejects if reject.code != "missing"],
+            [one.source for one in outcome.parsed.out_of_scope],
+        ),
+        "label_rows": _account(
+            [p.row.label for p in outcome.kept],
+            [reject.label for reject in outcome.rejects],
+            [one.label for one in outcome.parsed.out_of_scope],
+        ),
         "out_of_scope": _tally(o.reason for o in outcome.parsed.out_of_scope),
         "rejected": _tally(reject.code for reject in outcome.rejects),
         "clips": len(segments),
@@ -110,6 +124,31 @@ def write(folder: Path, rejects: Iterable[Reject], audited: Mapping[str, Any]) -
     files.write_json(folder / "audit.json", audited)
     rows = ([reject.source, reject.code, reject.detail] for reject in rejects)
     files.write_csv(folder / "rejects.csv", ["source", "code", "detail"], rows)
+
+
+def _account(
+    kept: Sequence[str], rejected: Sequence[str], out_of_scope: Sequence[str]
+) -> dict[str, int]:
+    """How many files or label rows went where, a file with several rows where most hope is."""
+    lists = {"kept": kept, "rejected": rejected, "out_of_scope": out_of_scope}
+    seen = {""}
+    counts = {}
+    for name, keys in lists.items():
+        counts[name] = len(set(keys) - seen)
+        seen |= set(keys)
+    return {"found": len(seen) - 1, **counts}
+
+
+def _require_distinct(prepared: Iterable[Prepared]) -> None:
+    made: dict[str, str] = {}
+    for p in prepared:
+        for segment in p.segments:
+            clip = p.row.utterance + segment.suffix
+            if clip in made:
+                raise PipelineError(
+                    f"{made[clip]} and {p.row.source} both make a clip {clip!r}, rename one"
+                )
+            made[clip] = p.row.source
 
 
 def _duplicates(prepared: Iterable[Prepared]) -> list[list[Prepared]]:
@@ -159,5 +198,19 @@ def _warnings(
         yield f"more than {CLIPPED_SHARE:.1%} of samples at full scale (clipped): {_some(clipped)}"
     for note, sources in _notes(outcome).items():
         yield f"{note}: {_some(sources)}"
+    yield from outcome.parsed.warnings
+    yield from _two_genders(p.row for p in outcome.kept)
     for group in outcome.duplicates:
         yield f"the same audio: {', '.join(group)}"
+
+
+def _two_genders(rows: Iterable[Row]) -> Iterator[str]:
+    """Speakers that are a woman here and a man there: a slip, or two people of one name."""
+    genders: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        if row.speaker and row.gender != "unknown":
+            genders[row.speaker][row.gender] += 1
+    for speaker, counts in sorted(genders.items()):
+        if len(counts) > 1:
+            told = ", ".join(f"{n} {gender}" for gender, n in sorted(counts.items()))
+            yield f"speaker {speaker!r} has two genders: utterances {told}"

@@ -4,15 +4,12 @@ A parser is a function from the corpus folder to entries. `pipeline.corpora.regi
 and checks what they return.
 """
 
-import os
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pipeline.ground.errors import PipelineError
-
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc")
 
 
 @dataclass(frozen=True)
@@ -20,7 +17,9 @@ class Row:
     """One utterance of a corpus: where its audio lies and what its authors say about it.
 
     ``source`` is relative to the corpus folder. ``end_s`` None is the end of the file. ``role`` is
-    the authors' own partition (train, dev or test) where they give one per utterance.
+    the authors' own partition (train, dev or test) where they give one per utterance. ``label``
+    says where the row of a label file stands that this is made of, empty where a name says it all;
+    so it does in a `Reject` and in an `OutOfScope`.
     """
 
     source: str
@@ -35,6 +34,7 @@ class Row:
     end_s: float | None = None
     role: str = ""
     shares: Mapping[str, float] = field(default_factory=dict)
+    label: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Reject:
     source: str
     code: str
     detail: str
+    label: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class OutOfScope:
 
     source: str
     reason: str
+    label: str = field(default="", compare=False)
 
 
 Entry = Row | Reject | OutOfScope
@@ -71,16 +73,6 @@ class Corpus:
     folds: tuple[Mapping[str, frozenset[str]], ...] = ()
 
 
-def by_name(parse_source: Callable[[str], Entry]) -> Callable[[Path], Iterator[Entry]]:
-    """A parser of corpora whose file names say everything."""
-
-    def parse(folder: Path) -> Iterator[Entry]:
-        for found in audio_files(folder):
-            yield found if isinstance(found, Reject) else parse_source(found)
-
-    return parse
-
-
 def stem(source: str) -> str:
     """The file name without folders and suffix, Unicode-normalised."""
     return unicodedata.normalize("NFC", PurePosixPath(source).stem)
@@ -97,53 +89,3 @@ def lookup(table: Mapping[str, str], code: str, source: str, what: str) -> str:
             f"{source}: unknown {what} code {code!r}, known: {', '.join(table)}, rename it"
         )
     return table[code]
-
-
-def audio_files(folder: Path) -> Iterator[str | Reject]:
-    """Yield the audio files under ``folder`` as sorted POSIX paths relative to it.
-
-    Hidden files and ``__MACOSX`` (left by archivers) are passed over. Links that loop or lead
-    nowhere are rejects.
-
-    Raises:
-        PipelineError: A link leads out of the folder.
-    """
-    root = folder.resolve()
-    for parent, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(name for name in folders if _is_visible(name))
-        linked = [name for name in folders if Path(parent, name).is_symlink()]
-        audio = [name for name in names if _is_visible(name) and _is_audio(name)]
-        for name in sorted(audio + linked):
-            path = Path(parent, name)
-            source = path.relative_to(folder).as_posix()
-            yield _refused(path, source, root) or source
-
-
-def _is_visible(name: str) -> bool:
-    return not name.startswith(".") and name != "__MACOSX"
-
-
-def _is_audio(name: str) -> bool:
-    return name.lower().endswith(AUDIO_SUFFIXES)
-
-
-def _refused(path: Path, source: str, root: Path) -> Reject | None:
-    if not source.isascii():
-        try:
-            source.encode()
-        except UnicodeEncodeError:
-            shown = source.encode("utf-8", "backslashreplace").decode()
-            return Reject(shown, "name", "the file name is not UTF-8, rename it")
-    if not path.is_symlink():
-        return None
-    try:
-        target = path.resolve(strict=True)
-    except (OSError, RuntimeError):
-        return Reject(source, "link", "the link loops or leads nowhere")
-    if not target.is_relative_to(root):
-        raise PipelineError(f"{path}: a link out of the corpus folder, copy the file in its place")
-    return Reject(source, "link", "a link to a folder of the corpus") if path.is_dir() else None
-
-
-def _raise(error: OSError) -> None:
-    raise error

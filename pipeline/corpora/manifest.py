@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -50,6 +51,7 @@ class Clip:
         return CLIPS / self.corpus / self.path
 
 
+_NAME = re.compile(r"\w[\w-]*")
 COLUMNS = tuple(f.name for f in fields(Clip) if f.name != "shares")
 _FLOATS = ("duration_s", "start_s")
 
@@ -80,6 +82,19 @@ def read(corpora: Sequence[str], root: Path = CLIPS) -> list[Clip]:
         if before.clip == after.clip:
             raise PipelineError(f"{root}: clip {after.clip!r} is listed twice, rename its source")
     return clips
+
+
+def require_name(corpus: object) -> None:
+    """Check that a corpus' name can be a folder, a part of DVC's stage names and a shell word.
+
+    Raises:
+        PipelineError: It can't.
+    """
+    if not (isinstance(corpus, str) and _NAME.fullmatch(corpus)) or corpus.isdigit():
+        raise PipelineError(
+            f"params.yaml: corpus name {corpus!r}: expected letters, digits, '-' and '_', not "
+            "digits alone, rename it, its folder and its entry under corpus"
+        )
 
 
 def folders(corpora: Sequence[str]) -> list[Path]:

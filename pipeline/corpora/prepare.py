@@ -6,6 +6,7 @@ killed run, costs only what is new.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ from pipeline.ground import files
 from pipeline.work import pool
 from pipeline.work.store import Store
 
+SUFFIX = ".flac"
+# Of Linux file systems, in bytes: a name, and a path less what the project puts before it.
+LONGEST_NAME, LONGEST_PATH = 255, 3_500
+_KEPT = 160
 _PART = 4  # rows sent to a worker at a time: a row alone takes hardly longer than the sending
 
 
@@ -128,10 +133,22 @@ def _clip(row: Row, segment: Segment, corpus: str, language: str) -> Clip:
 
 
 def _clip_path(name: str) -> str:
-    """A clip's path beside the manifest: its name with unusual characters percent-encoded."""
+    """A clip's path beside the manifest: its name with unusual characters percent-encoded.
+
+    A part that is too long for a file system keeps its beginning and gets a hash; of a path that is
+    too long nothing is left but the hash.
+    """
     quoted = quote(name, safe="/ #~@+=,()'")
     parts = [f"%2E{part[1:]}" if part.startswith(".") else part for part in quoted.split("/")]
-    return "audio/" + "/".join(parts) + ".flac"
+    path = "/".join(["audio", *map(_short, parts[:-1]), _short(parts[-1], len(SUFFIX))]) + SUFFIX
+    return path if len(path) <= LONGEST_PATH else f"audio/{files.digest(name)}{SUFFIX}"
+
+
+def _short(part: str, reserved: int = 0) -> str:
+    if len(part) + reserved <= LONGEST_NAME:
+        return part
+    kept = re.sub("%.?$", "", part[:_KEPT])
+    return f"{kept}~{files.digest(part)}"
 
 
 def _states(rows: Sequence[Row], raw: Path) -> dict[Path, tuple[int, ...]]:

@@ -5,12 +5,13 @@
 
 import filecmp
 import importlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from pipeline.corpora.entries import Corpus, OutOfScope, Reject, Row
+from pipeline.corpora import speakers
+from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Reject, Row
 from pipeline.ground.code import parser_module
 from pipeline.ground.errors import PipelineError
 
@@ -28,6 +29,8 @@ Parser = Literal[
     "table",
 ]
 
+TOLD = 3  # rejects that are named where nothing else was found
+
 
 def corpus_of(parser: str) -> Corpus:
     """A parser, and what its corpus is known to hold."""
@@ -37,11 +40,15 @@ def corpus_of(parser: str) -> Corpus:
 
 @dataclass(frozen=True)
 class Parsed:
-    """All that a corpus folder holds, each list sorted by source; utterance names are unique."""
+    """All that a corpus folder holds, each list sorted by source; utterance names are unique.
+
+    ``warnings`` tell what was made of names that are one or none.
+    """
 
     rows: list[Row]
     rejects: list[Reject]
     out_of_scope: list[OutOfScope]
+    warnings: list[str] = field(default_factory=list)
 
 
 def parse(parser: str, folder: Path) -> Parsed:
@@ -56,37 +63,63 @@ def parse(parser: str, folder: Path) -> Parsed:
             f"{folder}: no such folder, put the corpus there (docs/corpora.md) and track it with "
             f"`dvc add {folder}`"
         )
-    entries = sorted(corpus_of(parser).parse(folder), key=lambda entry: entry.source)
-    rows, copies = _unique(folder, (entry for entry in entries if isinstance(entry, Row)))
-    if not rows:
-        raise PipelineError(
-            f"{folder}: no utterance of the layout {parser!r} among {len(entries)} audio files, "
-            "see docs/corpora.md"
-        )
-    return Parsed(
-        rows=rows,
-        rejects=[entry for entry in entries if isinstance(entry, Reject)],
-        out_of_scope=[entry for entry in entries if isinstance(entry, OutOfScope)] + copies,
+    entries = sorted(corpus_of(parser).parse(folder), key=_place)
+    rows, warnings = speakers.settled([entry for entry in entries if isinstance(entry, Row)])
+    others = [entry for entry in entries if not isinstance(entry, Row)]
+    settled = sorted([*_unique(folder, rows), *others], key=_place)
+    parsed = Parsed(
+        rows=[entry for entry in settled if isinstance(entry, Row)],
+        rejects=[entry for entry in settled if isinstance(entry, Reject)],
+        out_of_scope=[entry for entry in settled if isinstance(entry, OutOfScope)],
+        warnings=warnings,
     )
+    if not parsed.rows:
+        told = "".join(f"; {one.source}: {one.detail}" for one in parsed.rejects[:TOLD])
+        raise PipelineError(
+            f"{folder}: no utterance of the layout {parser!r} among {len(entries)} audio files "
+            f"and labels, see docs/corpora.md{told}"
+        )
+    return parsed
 
 
-def _unique(folder: Path, rows: Iterable[Row]) -> tuple[list[Row], list[OutOfScope]]:
-    """Rows with distinct utterance names: archives often nest a second copy of the corpus."""
-    first: dict[str, Row] = {}
-    copies = []
+def _place(entry: Entry) -> str:
+    return entry.source
+
+
+def _unique(folder: Path, rows: Iterable[Row]) -> Iterator[Entry]:
+    """Rows of distinct utterance names: archives often nest a second copy of the corpus.
+
+    A copy under the same name is out of scope. Where its labels are others, which holds is not
+    known, and none of its name is kept.
+    """
+    parts: dict[tuple[str, float, float | None], Row] = {}
+    named: dict[str, list[Row]] = {}
     for row in rows:
-        known = first.setdefault(row.utterance, row)
-        if known is row:
-            continue
-        same_part = (row.start_s, row.end_s) == (known.start_s, known.end_s)
-        if row.source == known.source and same_part:
+        known = parts.setdefault((row.source, row.start_s, row.end_s), row)
+        if known is not row:
+            lines = f" ({known.label}; {row.label})" if row.label else ""
             raise PipelineError(
-                f"{folder}: {row.source} at {row.start_s:g} s is listed twice, remove one"
+                f"{folder}: {row.source} at {row.start_s:g} s is listed twice{lines}, remove one"
             )
-        if not filecmp.cmp(folder / row.source, folder / known.source, shallow=False):
-            raise PipelineError(
-                f"{folder}: {known.source} and {row.source} differ but share the utterance name "
-                f"{row.utterance!r}, rename one"
-            )
-        copies.append(OutOfScope(row.source, "a copy under the same name"))
-    return list(first.values()), copies
+        named.setdefault(row.utterance, []).append(row)
+    for first, *others in named.values():
+        for other in others:
+            _require_copy(folder, first, other)
+        if all(replace(other, source=first.source) == first for other in others):
+            yield first
+            for other in others:
+                label = "" if other.label == first.label else other.label
+                yield OutOfScope(other.source, "a copy under the same name", label)
+        else:
+            for row, other in zip([first, *others], [*others, first], strict=True):
+                detail = f"the audio of {other.source} under another label"
+                yield Reject(row.source, "contradiction", detail, row.label)
+
+
+def _require_copy(folder: Path, one: Row, other: Row) -> None:
+    same_part = (one.start_s, one.end_s) == (other.start_s, other.end_s)
+    if not same_part or not filecmp.cmp(folder / one.source, folder / other.source, shallow=False):
+        raise PipelineError(
+            f"{folder}: {one.source} and {other.source} differ but share the utterance name "
+            f"{one.utterance!r}, rename one"
+        )

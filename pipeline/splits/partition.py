@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.corpora import tables
+from pipeline.corpora import speakers, tables
 from pipeline.corpora.manifest import Clip
 from pipeline.ground.errors import PipelineError
 from pipeline.splits.balance import Group, deal
@@ -82,9 +82,9 @@ def listed(clips: Sequence[Clip], paths: Iterable[Path]) -> list[Fold]:
     found: dict[int, Fold] = defaultdict(dict)
     for path in paths:
         index: dict[str, dict[Group, list[Clip]]] = {}
-        for line, cells in tables.read(path, ("fold", "role")):
-            where = f"{path}: line {line}"
-            fold = found[int(tables.number(where, cells, "fold", 0, 999) or 0)]
+        for line in tables.read(path, ("fold", "role"), ("corpus", *SELECTORS)):
+            where, cells = line.where, line.cells
+            fold = found[int(line.number("fold", 0, 999) or 0)]
             for clip in _named(where, cells, clips, index):
                 if fold.setdefault(clip.clip, cells["role"]) != cells["role"]:
                     raise PipelineError(f"{where}: {clip.clip} has another role above, remove one")
@@ -189,13 +189,20 @@ def _named(
     if column not in index:
         groups: dict[Group, list[Clip]] = defaultdict(list)
         for clip in clips:
-            groups[getattr(clip, column),].append(clip)
-            groups[clip.corpus, getattr(clip, column)].append(clip)
+            name = _matched(column, getattr(clip, column))
+            groups[name,].append(clip)
+            groups[clip.corpus, name].append(clip)
         index[column] = groups
-    key = (cells["corpus"], cells[column]) if "corpus" in cells else (cells[column],)
+    name = _matched(column, cells[column])
+    key = (cells["corpus"], name) if "corpus" in cells else (name,)
     if key not in index[column]:
         raise PipelineError(f"{where}: no clip has {column} {cells[column]!r}, remove the line")
     return index[column][key]
+
+
+def _matched(column: str, name: str) -> str:
+    """What names are compared by: those of people and sessions as `preprocess` does."""
+    return speakers.key(name) if column in ("speaker", "session") else name
 
 
 def _units(clips: Iterable[Clip]) -> list[list[str]]:

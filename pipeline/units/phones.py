@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.corpora import tables
+from pipeline.corpora.folder import text_file
 from pipeline.corpora.manifest import CLIPS, Clip
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
@@ -40,12 +42,15 @@ def carry_over(raw: Path, clips: Iterable[Clip], folder: Path) -> None:
     Raises:
         PipelineError: The corpus' file is malformed, or its phones overlap.
     """
-    if not (raw / FILE).is_file():
+    path = text_file(raw, FILE)
+    if not path.is_file():
         return
-    of_source = _read(raw / FILE, "path")
+    of_source = _read(path, "path")
     rows = []
     for clip in sorted(clips, key=lambda clip: clip.clip):
-        for phone in () if clip.augmented_from else of_source.get(clip.source, ()):
+        for phone in (
+            () if clip.augmented_from else of_source.get(normalize("NFC", clip.source), ())
+        ):
             start_s = max(phone.start_s - clip.start_s, 0.0)
             end_s = min(phone.end_s - clip.start_s, clip.duration_s)
             if start_s < end_s:
@@ -93,14 +98,14 @@ def frames(
 
 def _read(path: Path, key: str) -> dict[str, list[Phone]]:
     found: dict[str, list[Phone]] = {}
-    for line, cells in tables.read(path, (key, *_TIMES, "class")):
-        where = f"{path}: line {line}"
-        start_s, end_s = (tables.number(where, cells, name, 0, 1e6) for name in _TIMES)
+    for line in tables.read(path, (key, *_TIMES, "class")):
+        cells = line.cells
+        start_s, end_s = (line.number(name, 0, 1e6) for name in _TIMES)
         own = found.setdefault(cells[key], [])
         before_s = own[-1].end_s if own else 0.0
         if start_s is None or end_s is None or not before_s <= start_s <= end_s:
             raise PipelineError(
-                f"{where}: expected phones in order of time, each with start_s <= end_s, "
+                f"{line.where}: expected phones in order of time, each with start_s <= end_s, "
                 f"got {cells['start_s']!r} to {cells['end_s']!r} after {before_s:g}"
             )
         own.append(Phone(start_s, end_s, cells["class"]))

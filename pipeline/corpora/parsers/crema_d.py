@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Row, by_name, lookup, stem
-from pipeline.corpora.tables import read
+from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Row, lookup, stem
+from pipeline.corpora.folder import by_name, text_files
+from pipeline.corpora.tables import GENDERS, read
 
 EMOTIONS = {
     "ANG": "angry",
@@ -53,9 +54,9 @@ def parse_source(source: str, genders: dict[str, str]) -> Entry:
 
 
 def _genders(folder: Path) -> dict[str, str]:
-    for path in sorted(folder.rglob(DEMOGRAPHICS)):
-        rows = read(path, ("ActorID", "Sex"))
-        return {cells["ActorID"]: cells["Sex"].lower() for _, cells in rows}
+    for path in text_files(folder, DEMOGRAPHICS):
+        lines = read(path, ("ActorID", "Sex"))
+        return {line.cells["ActorID"]: line.choice("Sex", GENDERS) for line in lines}
     return {}
 
 

@@ -5,7 +5,8 @@ Layout: ``wav/SSTTTEv.wav``: speaker, text, emotion (initial of the German word)
 
 import re
 
-from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Row, by_name, lookup, stem
+from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Row, lookup, stem
+from pipeline.corpora.folder import by_name
 
 EMOTIONS = {
     "W": "angry",

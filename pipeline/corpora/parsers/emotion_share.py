@@ -6,11 +6,13 @@ The labels of ``test`` are masked, so ``devel`` is what is scored: both have the
 masked utterances no shares. They are predicted and not scored.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Reject, Row, audio_files, stem
-from pipeline.corpora.tables import number, read
+from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Reject, Row, stem
+from pipeline.corpora.folder import audio_files, by_stem, joined, text_file
+from pipeline.corpora.tables import Line, read
 from pipeline.ground.errors import PipelineError
 
 ROLES = {"train": "train", "devel": "test", "test": "test"}
@@ -19,23 +21,24 @@ MASKED = ("", "?", "nan")
 
 def parse(folder: Path) -> Iterator[Entry]:
     """Yield an entry per labelled row, and one per audio file that no row names."""
-    sources = {stem(found): found for found in audio_files(folder) if isinstance(found, str)}
+    found = list(audio_files(folder))
+    yield from (one for one in found if isinstance(one, Reject))
+    lines: dict[str, list[tuple[Line, str]]] = defaultdict(list)
     for part, role in ROLES.items():
-        path = folder / "lab" / f"{part}.csv"
-        for line, cells in read(path, ()):
-            where = f"{path}: line {line}"
-            file, *_ = cells.values()
-            yield _entry(where, file, cells, sources.pop(stem(file), None), role)
-    for source in sources.values():
-        yield OutOfScope(source, "in no file under lab")
+        for line in read(text_file(folder, f"lab/{part}.csv"), ()):
+            lines[stem(next(iter(line.cells.values())))].append((line, role))
+    for label, source in joined(lines, by_stem(one for one in found if isinstance(one, str))):
+        yield _entry(*label, source) if label else OutOfScope(source or "", "in no file under lab")
 
 
-def _entry(where: str, file: str, cells: dict[str, str], source: str | None, role: str) -> Entry:
+def _entry(line: Line, role: str, source: str | None) -> Entry:
+    file, *names = line.cells
     if source is None:
-        return Reject(f"wav/{file}", "missing", f"{where} names a file that is not there")
-    names = [name for name in list(cells)[1:] if not name.lower().startswith("speaker")]
-    masked = role == "test" and all(cells[name].lower() in MASKED for name in names)
-    speaker = next((cells[name] for name in cells if name.lower().startswith("speaker")), "")
+        told = f"{line.where} names a file that is not there"
+        return Reject(f"wav/{line.cells[file]}", "missing", told, line.where)
+    speaker = next((line.cells[n] for n in names if n.lower().startswith("speaker")), "")
+    emotions = [name for name in names if not name.lower().startswith("speaker")]
+    masked = role == "test" and all(line.cells[name].lower() in MASKED for name in emotions)
     return Row(
         source=source,
         utterance=stem(source),
@@ -44,15 +47,16 @@ def _entry(where: str, file: str, cells: dict[str, str], source: str | None, rol
         session=speaker,
         emotion="",
         role=role,
-        shares={} if masked else {n.lower(): _share(where, cells, n) for n in names},
+        shares={} if masked else {name.lower(): _share(line, name) for name in emotions},
+        label=line.where,
     )
 
 
-def _share(where: str, cells: dict[str, str], name: str) -> float:
-    value = number(where, cells, name, 0, 1)
+def _share(line: Line, name: str) -> float:
+    value = line.number(name, 0, 1)
     if value is None:
         raise PipelineError(
-            f"{where}: {name} is empty, only whole rows of devel and test may be, fill it in"
+            f"{line.where}: {name} is empty, only whole rows of devel and test may be, fill it in"
         )
     return value
 

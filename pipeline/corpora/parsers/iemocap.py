@@ -7,19 +7,13 @@ wore the markers, and is another one for half of the utterances.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from pipeline.corpora.entries import (
-    Corpus,
-    Entry,
-    OutOfScope,
-    Reject,
-    Row,
-    audio_files,
-    lookup,
-    stem,
-)
+from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Reject, Row, lookup
+from pipeline.corpora.folder import audio_files, by_stem, joined, text_files
 from pipeline.ground.errors import PipelineError
 
 EMOTIONS = {
@@ -40,33 +34,54 @@ _LINE = re.compile(r"\[\d+\.\d+ - \d+\.\d+\]\t(\S+)\t(\w+)\t\[")
 _ID = re.compile(r"Ses(\d\d)[FM]_.*_([FM])\d+")
 
 
+class Rating(NamedTuple):
+    """What a line says: an utterance, the code of its emotion, and where it stands."""
+
+    name: str
+    code: str
+    where: str
+
+
 def parse(folder: Path) -> Iterator[Entry]:
     """Yield an entry per rated utterance, and one per audio file that no rating names."""
-    sources: dict[str, str] = {}
+    sentences = []
     for found in audio_files(folder):
         if isinstance(found, Reject):
             yield found
         elif "sentences" in Path(found).parts:
-            sources[stem(found)] = found
+            sentences.append(found)
         else:
             yield OutOfScope(found, "not a sentence (a whole dialog)")
-    for path in sorted(folder.rglob("EmoEvaluation/Ses*.txt")):
-        where = path.relative_to(folder).as_posix()
-        for match in map(_LINE.match, path.read_text("utf-8").splitlines()):
-            if match:
-                yield _entry(where, match[1], match[2], sources.pop(match[1], None))
-    for source in sources.values():
-        yield OutOfScope(source, "not in EmoEvaluation")
+    ratings: dict[str, list[Rating]] = defaultdict(list)
+    for path in text_files(folder, "EmoEvaluation/Ses*.txt"):
+        for rating in _ratings(path, path.relative_to(folder).as_posix()):
+            ratings[rating.name].append(rating)
+    for label, source in joined(ratings, by_stem(sentences)):
+        yield _entry(label, source) if label else OutOfScope(source or "", "not in EmoEvaluation")
 
 
-def _entry(where: str, name: str, code: str, source: str | None) -> Entry:
+def _ratings(path: Path, where: str) -> Iterator[Rating]:
+    # Raters' remarks are in several encodings; what is read here is ASCII.
+    for number, line in enumerate(path.read_text("utf-8-sig", "replace").split("\n"), 1):
+        if match := _LINE.match(line):
+            yield Rating(match[1], match[2], f"{where}: line {number}")
+        elif line.startswith("["):
+            raise PipelineError(
+                f"{where}: line {number}: not [start - end], name, emotion and ratings between "
+                f"tabs, got {line[:80]!r}, mend it"
+            )
+
+
+def _entry(rating: Rating, source: str | None) -> Entry:
+    name, code, where = rating
     parts = _ID.fullmatch(name)
     if not parts:
         raise PipelineError(f"{where}: {name!r} is no id such as Ses01F_impro01_M003, mend it")
     if source is None:
-        return Reject(f"{where}:{name}", "missing", f"{name} is rated but its audio is not there")
+        told = f"{name} is rated but its audio is not there"
+        return Reject(f"{where}: {name}", "missing", told, where)
     if code == NO_AGREEMENT:
-        return OutOfScope(source, "no emotion that most raters agree on (xxx)")
+        return OutOfScope(source, "no emotion that most raters agree on (xxx)", where)
     session, letter = parts.groups()
     return Row(
         source=source,
@@ -75,6 +90,7 @@ def _entry(where: str, name: str, code: str, source: str | None) -> Entry:
         gender=GENDERS[letter],
         session=str(int(session)),
         emotion=lookup(EMOTIONS, code, f"{where}: {name}", "emotion"),
+        label=where,
     )
 
 

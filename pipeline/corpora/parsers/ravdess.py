@@ -7,7 +7,8 @@ out of scope. The file name is parsed, whatever the folders are called.
 
 import re
 
-from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Row, by_name, lookup, stem
+from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Row, lookup, stem
+from pipeline.corpora.folder import by_name
 
 EMOTIONS = {
     "01": "neutral",

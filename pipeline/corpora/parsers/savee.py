@@ -6,7 +6,8 @@ Layout: ``AudioData/DC/sa01.wav``, or in mirrors ``ALL/DC_sa01.wav``: speaker, e
 import re
 from pathlib import PurePosixPath
 
-from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Row, by_name, lookup, stem
+from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Row, lookup, stem
+from pipeline.corpora.folder import by_name
 
 EMOTIONS = {
     "a": "angry",

@@ -6,20 +6,27 @@ Columns: ``path`` (of the audio, relative to the folder), ``emotion``, ``speaker
 (the fraction of listeners, 0 to 1). Other columns are ignored. The demo is such a corpus.
 """
 
+import difflib
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Reject, Row, audio_files
+from pipeline.corpora import links
+from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Reject, Row
+from pipeline.corpora.folder import audio_files, misread, text_file
 from pipeline.corpora.manifest import SHARE_PREFIX
-from pipeline.corpora.tables import number, read
+from pipeline.corpora.tables import GENDERS, Line, read
 from pipeline.ground.errors import PipelineError
 
 LABELS = "labels.csv"
 REQUIRED = ("path", "emotion", "speaker")
-_GENDERS = {"": "unknown", "unknown": "unknown", "female": "female", "f": "female"}
-_GENDERS |= {"male": "male", "m": "male"}
+OPTIONAL = ("gender", "session", "language", "intensity", "split", "start", "end", SHARE_PREFIX)
+HELPED = 3  # missing files for which the nearest one is looked up,
+MANY = 20_000  # among so many
 _ROLES = {"": "", "train": "train", "dev": "dev", "devel": "dev", "test": "test"}
 
 
@@ -29,66 +36,118 @@ def parse(folder: Path) -> Iterator[Entry]:
     Raises:
         PipelineError: A column is missing, or a value is malformed; the line is named.
     """
-    found = {unicodedata.normalize("NFC", f): f for f in audio_files(folder) if isinstance(f, str)}
-    named = set()
-    for line, cells in read(folder / LABELS, REQUIRED):
-        where = f"{folder / LABELS}: line {line}"
-        source = _source(where, cells["path"])
-        on_disk = found.get(unicodedata.normalize("NFC", source), source)
-        named.add(on_disk)
-        # Path.is_file raises over a name that no file can have.
-        exists = os.path.isfile(folder / on_disk)  # noqa: PTH113
-        yield _entry(where, on_disk, cells, exists)
-    for source in sorted(set(found.values()) - named):
-        yield OutOfScope(source, f"not in {LABELS}")
+    found = _found(folder)
+    unnamed = dict(found)
+    rows, missing = [], []
+    for line in read(text_file(folder, LABELS), REQUIRED, OPTIONAL):
+        path = _path(line)
+        name = next((one for one in (path, *misread(path)) if one in found), path)
+        unnamed.pop(name, None)
+        file = found.get(name) or _hidden(folder, path)
+        entry = _entry(line, file) if isinstance(file, str) else file
+        if isinstance(entry, Row):
+            rows.append(entry)
+        elif entry:
+            yield replace(entry, label=line.where)
+        else:
+            missing.append((line.where, path))
+    yield from _named(rows)
+    for number, (where, path) in enumerate(missing):
+        near = _nearest(path, unnamed or found) if number < HELPED else ""
+        yield Reject(path, "missing", f"{where} names a file that is not there{near}", where)
+    for rest in unnamed.values():
+        yield rest if isinstance(rest, Reject) else OutOfScope(rest, f"not in {LABELS}")
 
 
-def _source(where: str, path: str) -> str:
+def _found(folder: Path) -> dict[str, str | Reject]:
+    """What lies in the folder by its name in NFC; of equal files in two forms, the first.
+
+    Raises:
+        PipelineError: Names of files that differ are one in NFC.
+    """
+    found: dict[str, str | Reject] = {}
+    for file in audio_files(folder):
+        name = unicodedata.normalize("NFC", file if isinstance(file, str) else file.source)
+        if found.setdefault(name, file) is not file:
+            raise PipelineError(
+                f"{folder}: two files are called {name}, in Unicode forms that differ, rename one"
+            )
+    return found
+
+
+def _path(line: Line) -> str:
+    path = line.cells["path"]
     pure = PurePosixPath(path)
     if not path or pure.is_absolute() or ".." in pure.parts:
-        raise PipelineError(f"{where}: path must lie within the corpus folder, got {path!r}")
+        raise PipelineError(f"{line.where}: path must lie within the corpus folder, got {path!r}")
     return pure.as_posix()
 
 
-def _entry(where: str, source: str, cells: dict[str, str], exists: bool) -> Row | Reject:
-    shares = _shares(where, cells)
-    if not exists:
-        return Reject(source, "missing", f"{where} names a file that is not there")
+def _hidden(folder: Path, path: str) -> str | Reject | None:
+    """A file that the walk passes over, such as one without an audio suffix, if it is there."""
+    # Path.is_file raises over a name that no file can have.
+    if not os.path.isfile(folder / path):  # noqa: PTH113
+        return None
+    return links.refused(folder, path) or path
+
+
+def _entry(line: Line, source: str) -> Row | Reject:
+    cells, shares = line.cells, _shares(line)
+    start_s, end_s = line.number("start", 0, 1e6), line.number("end", 0, 1e6)
     if not cells["emotion"] and not shares:
-        return Reject(source, "unlabelled", f"{where} has no emotion")
-    start_s = number(where, cells, "start", 0, 1e6)
+        return Reject(source, "unlabelled", f"{line.where} has no emotion")
     return Row(
         source=source,
-        utterance=_utterance(source, start_s),
+        utterance=_stem(source) + ("" if start_s is None else f"@{_seconds(start_s)}"),
         speaker=cells["speaker"],
-        gender=_choice(where, cells, "gender", _GENDERS),
+        gender=line.choice("gender", GENDERS),
         session=cells.get("session") or cells["speaker"],
         emotion=cells["emotion"].lower(),
         intensity=cells.get("intensity", ""),
         language=cells.get("language", ""),
         start_s=start_s or 0.0,
-        end_s=number(where, cells, "end", 0, 1e6),
-        role=_choice(where, cells, "split", _ROLES),
+        end_s=end_s,
+        role=line.choice("split", _ROLES),
         shares=shares,
+        label=line.where,
     )
 
 
-def _utterance(source: str, start_s: float | None) -> str:
-    name = unicodedata.normalize("NFC", str(PurePosixPath(source).with_suffix("")))
-    return name if start_s is None else f"{name}@{start_s:g}"
+def _named(rows: Sequence[Row]) -> Iterator[Row]:
+    """The rows, those with a start in common named by their ends, too."""
+    ends: dict[tuple[str, float], set[float | None]] = defaultdict(set)
+    for row in rows:
+        ends[row.source, row.start_s].add(row.end_s)
+    for row in rows:
+        if row.end_s is None or len(ends[row.source, row.start_s]) == 1:
+            yield row
+        else:
+            part = f"@{_seconds(row.start_s)}-{_seconds(row.end_s)}"
+            yield replace(row, utterance=_stem(row.source) + part)
 
 
-def _choice(where: str, cells: dict[str, str], name: str, known: dict[str, str]) -> str:
-    value = cells.get(name, "").lower()
-    if value not in known:
-        names = ", ".join(sorted(filter(None, known)))
-        raise PipelineError(f"{where}: {name} must be one of {names}, got {value!r}")
-    return known[value]
+def _stem(source: str) -> str:
+    return unicodedata.normalize("NFC", str(PurePosixPath(source).with_suffix("")))
 
 
-def _shares(where: str, cells: dict[str, str]) -> dict[str, float]:
-    names = [name for name in cells if name.startswith(SHARE_PREFIX)]
-    given = {name: number(where, cells, name, 0, 1) for name in names}
+def _seconds(time_s: float) -> str:
+    """A time in as few digits as tell it from every other."""
+    short = f"{time_s:g}"
+    return short if float(short) == time_s else repr(time_s)
+
+
+def _nearest(path: str, names: Iterable[str]) -> str:
+    """A file whose name is that of a missing one, or like it."""
+    last = PurePosixPath(path.replace("\\", "/")).name.casefold()
+    names = list(islice(names, MANY))
+    same = [name for name in names if PurePosixPath(name).name.casefold() == last]
+    close = same or difflib.get_close_matches(path, names, 1)
+    return f", the nearest that is there: {close[0]}" if close else ""
+
+
+def _shares(line: Line) -> dict[str, float]:
+    names = [name for name in line.cells if name.startswith(SHARE_PREFIX)]
+    given = {name: line.number(name, 0, 1) for name in names}
     return {n.removeprefix(SHARE_PREFIX): value for n, value in given.items() if value is not None}
 
 

@@ -6,7 +6,8 @@ whatever the folders are called; mirrors nest a second copy of everything.
 
 import re
 
-from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Row, by_name, lookup, stem
+from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Row, lookup, stem
+from pipeline.corpora.folder import by_name
 
 # ps is pleasant surprise.
 EMOTIONS = {
