@@ -4,7 +4,7 @@ Every function takes the clips of the active corpora (augmented ones left out) a
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,11 +83,15 @@ def listed(clips: Sequence[Clip], paths: Iterable[Path]) -> list[Fold]:
     for path in paths:
         index: dict[str, dict[Group, list[Clip]]] = {}
         for line in tables.read(path, ("fold", "role"), ("corpus", *SELECTORS)):
-            where, cells = line.where, line.cells
-            fold = found[int(line.number("fold", 0, 999) or 0)]
-            for clip in _named(where, cells, clips, index):
-                if fold.setdefault(clip.clip, cells["role"]) != cells["role"]:
-                    raise PipelineError(f"{where}: {clip.clip} has another role above, remove one")
+            number, role = line.number("fold", 0, 999), line.cells["role"].lower()
+            if number is None or number % 1:
+                raise PipelineError(f"{line.where}: fold must be a whole number, 0 for the first")
+            fold = found[int(number)]
+            for clip in _named(line, role, clips, index):
+                if fold.setdefault(clip.clip, role) != role:
+                    raise PipelineError(
+                        f"{line.where}: {clip.clip} has another role above, remove one"
+                    )
     if sorted(found) != list(range(len(found))) or not found:
         numbers = ", ".join(map(str, sorted(found))) or "none"
         raise PipelineError(f"{path}: folds must be numbered from 0, got {numbers}")
@@ -176,16 +180,17 @@ def _with_dev(clips: Sequence[Clip], fold: Fold, by: str, number: int) -> Fold:
 
 
 def _named(
-    where: str,
-    cells: Mapping[str, str],
+    line: tables.Line,
+    role: str,
     clips: Iterable[Clip],
     index: dict[str, dict[Group, list[Clip]]],
 ) -> list[Clip]:
     """The clips that a row of a list speaks of."""
+    cells = line.cells
     column = next((name for name in SELECTORS if name in cells), "")
-    if not column or cells["role"] not in ROLES:
+    if not column or role not in ROLES:
         rule = f"role {', '.join(ROLES)} and a column of {', '.join(SELECTORS)}"
-        raise PipelineError(f"{where}: expected {rule}")
+        raise PipelineError(f"{line.where}: expected {rule}")
     if column not in index:
         groups: dict[Group, list[Clip]] = defaultdict(list)
         for clip in clips:
@@ -196,7 +201,9 @@ def _named(
     name = _matched(column, cells[column])
     key = (cells["corpus"], name) if "corpus" in cells else (name,)
     if key not in index[column]:
-        raise PipelineError(f"{where}: no clip has {column} {cells[column]!r}, remove the line")
+        raise PipelineError(
+            f"{line.where}: no clip has {column} {cells[column]!r}, remove the line"
+        )
     return index[column][key]
 
 

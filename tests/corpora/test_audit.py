@@ -103,6 +103,15 @@ def test_equal_audio_that_contradicts_itself_is_rejected(other: dict[str, str]) 
     assert codes == {"a.wav": "contradiction", "b.wav": "contradiction", "m.wav": "missing"}
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "clip"), [("talk", "talk~n", "talk~n"), ("x~n", "x", "x~n")]
+)
+def test_two_sources_of_one_clip_stop(one: str, other: str, clip: str) -> None:
+    with pytest.raises(PipelineError) as caught:
+        settle(prepared(one), prepared(other))
+    assert f"{one}.wav and {other}.wav both make a clip '{clip}', rename one" in str(caught.value)
+
+
 def test_a_damaged_corpus_stops_with_one_line() -> None:
     outcome = settle(*[prepared(str(n)) for n in range(97)], prepared("x", code="truncated"))
     audit.require_sound(Path("raw"), outcome, 0.03)

@@ -1,6 +1,8 @@
 """Utterances become clips: ids, segments, children, the store, workers."""
 
+import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from pipeline.audio.recording import HELD_BYTES, Recording
 from pipeline.corpora import manifest, prepare
 from pipeline.corpora.entries import Row
 from pipeline.corpora.prepare import Places, Prepared, Settings
+from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from tests.recordings import record, tone
 
@@ -170,6 +173,62 @@ def test_unusual_names_make_harmless_paths(tmp_path: Path, name: str, path: str)
     (made,) = place(tmp_path, run(tmp_path, [row("a.wav", utterance=name)]))
     assert (made.clip, made.path) == (f"toy/{name}", path)
     assert (tmp_path / "clips/toy" / path).is_file()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u6211" * 28,  # 84 bytes, 252 once encoded: it fits but for its suffix
+        "\u6211" * 80,
+        "/".join(["\u6211" * 80, "\u6211" * 80, "\u6211" * 28]),
+        "a" * 250,
+        "a" * 159 + "\u6211" * 20,
+        "/".join(["\u6211" * 70] * 18),
+    ],
+)
+def test_long_names_are_shortened_and_stay_apart(tmp_path: Path, name: str) -> None:
+    record(tmp_path / "raw/a.wav", tone(1.5))
+    rows = [row("a.wav", utterance=name + end, start_s=n / 4) for n, end in enumerate(("", "x"))]
+    clips = place(tmp_path, run(tmp_path, rows, replace(PLAIN, max_clip_s=1.0)))
+    assert [c.clip for c in clips] == sorted(f"toy/{name}{e}" for e in ("#1", "#2", "x#1", "x#2"))
+    assert len({c.path for c in clips}) == 4
+    assert all((tmp_path / "clips/toy" / c.path).is_file() for c in clips)
+    assert max(len(part) for c in clips for part in c.path.split("/")) <= 255
+    assert not any(re.search("%(?![0-9A-F]{2})", c.path) for c in clips)
+
+
+def test_a_name_that_just_fits_is_not_changed(tmp_path: Path) -> None:
+    record(tmp_path / "raw/a.wav")
+    names = ["a" * 250, "a" * 251]
+    made = place(tmp_path, run(tmp_path, [row("a.wav", utterance=name) for name in names]))
+    assert made[0].path == f"audio/{names[0]}.flac"
+    assert made[1].path.startswith(f"audio/{'a' * 160}~")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_of_many_rows_is_hashed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    for name in ("a.wav", "b.wav"):
+        record(tmp_path / "raw" / name, tone(1.0))
+    parts = [
+        row(name, utterance=f"{name}@{n}", start_s=n / 100, end_s=0.5 + n / 100)
+        for name in ("a.wav", "b.wav")
+        for n in range(40)
+    ]
+    log = tmp_path / "hashed"
+    sha256 = files.sha256
+
+    def counting(path: Path) -> str:
+        with log.open("a") as file:
+            file.write(f"{path.name}\n")
+        return sha256(path)
+
+    monkeypatch.setattr(files, "sha256", counting)
+    assert len({p.segments[0].sha256 for p in run(tmp_path, parts, workers=workers)}) > 1
+    counts = Counter(log.read_text().split())
+    assert set(counts) == {"a.wav", "b.wav"}
+    assert max(counts.values()) <= max(1, workers)
 
 
 def test_what_the_audit_refuses_is_taken_back(tmp_path: Path) -> None:

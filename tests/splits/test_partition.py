@@ -249,6 +249,20 @@ def test_lists_name_clips_utterances_speakers_or_sessions(tmp_path: Path) -> Non
     assert len(partition.listed(clips, [path])[0]) == len(clips)
 
 
+def test_lists_are_matched_as_people_write_them(tmp_path: Path) -> None:
+    clips = [
+        clip(name, speaker=f"toy/{name}", session="S1") for name in ("J\u00fcrgen", "Anna", "Ben")
+    ]
+    path = tmp_path / "folds.csv"
+    path.write_text(
+        "Fold; Role;Speaker\n0;Train;toy/Ju\u0308rgen\n0;train;toy/ANNA\n0;test;Toy/ben\n;;\n"
+    )
+    (fold,) = partition.listed(clips, [path])
+    assert fold == {"toy/J\u00fcrgen": "train", "toy/Anna": "train", "toy/Ben": "test"}
+    path.write_text("fold,role,session\n0,test,s1\n")
+    assert len(partition.listed(clips, [path])[0]) == 3
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -258,6 +272,9 @@ def test_lists_name_clips_utterances_speakers_or_sessions(tmp_path: Path) -> Non
         ("fold,role\n0,test\n", "line 2: expected role"),
         ("fold,role,speaker\n0,test,toy/9\n", "line 2: no clip has speaker 'toy/9'"),
         ("fold,role,speaker\nx,test,toy/1\n", "line 2: fold must be 0 to"),
+        ("fold,role,speaker\n0.5,test,toy/1\n", "line 2: fold must be a whole number"),
+        ("fold,role,speaker\n,test,toy/1\n", "line 2: fold must be a whole number"),
+        ("fold,role,speaker_id\n0,test,toy/1\n", "line 1: column 'speaker_id' is not read"),
         ("fold,role,speaker\n0,test,toy/1\n0,train,toy/1\n", "line 3: .* another role above"),
         ("fold,speaker\n0,toy/1\n", "line 1: missing column 'role'"),
     ],

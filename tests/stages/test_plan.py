@@ -153,3 +153,22 @@ def test_a_name_that_nothing_defines_is_one_line(
     edit(old, new)
     with pytest.raises(PipelineError, match=message):
         plan.main()
+
+
+@pytest.mark.parametrize(
+    "name", ["my corpus", "a(b)", "a[b]", "a/b", "a.b", "it's", "-x", "2023", ""]
+)
+def test_a_corpus_name_that_no_folder_or_shell_word_can_be_is_one_line(
+    project: Path, name: str
+) -> None:
+    edit("`corpus`\n- demo\n", f'`corpus`\n- "{name}"\n')
+    with pytest.raises(
+        PipelineError, match=r"params\.yaml: corpus name .*: expected letters, digits"
+    ):
+        plan.main()
+
+
+def test_a_corpus_name_that_yaml_reads_as_a_number_is_the_same_line(project: Path) -> None:
+    edit("\ncorpus:\n", "\ncorpus:\n  2023:\n    parser: table\n    language: en\n")
+    with pytest.raises(PipelineError, match="corpus name 2023: expected letters, digits"):
+        plan.main()

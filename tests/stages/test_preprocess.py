@@ -175,6 +175,50 @@ def test_a_missing_corpus_is_one_line(project: Path, corpus: str, told: str) -> 
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_recording_called_like_a_part_of_another_is_not_written_over(project: Path) -> None:
+    configure(project, max_clip_s="1.0")
+    raw = project / "data/raw/toy"
+    record(raw / "talk.wav", tone(2.5))
+    labelled(raw, ["talk.wav,sad,s1", "talk#1.wav,sad,s1"])
+    done = run()
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "talk#1.wav and talk.wav both make a clip 'talk#1', rename one"
+    )
+    assert not (project / "artifacts/clips/toy").exists()
+
+
+@pytest.mark.parametrize("name", ["my corpus", "a/b", "2023"])
+def test_a_corpus_name_that_cannot_be_is_one_line(project: Path, name: str) -> None:
+    done = run(name)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"params.yaml: corpus name {name!r}: expected letters, digits")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_was_made_of_names_is_told(project: Path) -> None:
+    configure(project)
+    labelled(
+        project / "data/raw/toy",
+        ["a.wav,sad,Anna,f", "b.wav,sad,anna,m", "c.wav,sad,Anna,f", "d.wav,sad,Unknown,f"],
+        "path,emotion,speaker,Gender",
+    )
+    done = run()
+    assert done.returncode == 0, done.stderr
+    told = [
+        "speaker 'Unknown' names no one and is taken as unknown",
+        "speaker 'anna' is taken as 'Anna'",
+        "speaker 'Anna' has two genders: utterances 2 female, 1 male",
+    ]
+    assert [line for line in done.stderr.splitlines() if line.startswith("toy: s")] == [
+        f"toy: {line}" for line in told
+    ]
+    assert [c.speaker for c in manifest.read(["toy"])] == ["toy/Anna"] * 3 + [""]
+    report = json.loads((project / "artifacts/clips/toy/audit.json").read_text())
+    assert report["warnings"] == told
+    assert report["label_rows"] == {"found": 4, "kept": 4, "rejected": 0, "out_of_scope": 0}
+
+
 def test_augmented_clips_stand_in_the_manifest(project: Path) -> None:
     configure(
         project,

@@ -37,6 +37,13 @@ def test_clips_get_their_part_of_the_phones(tmp_path: Path) -> None:
     }
 
 
+def test_an_alignment_of_a_name_in_another_unicode_form_is_found(tmp_path: Path) -> None:
+    made = replace(clip("u", "s"), source="u\u0308.wav", duration_s=2.0)
+    raw = corpus(tmp_path, HEADER.replace(",", ";") + "\u00fc.wav;0,5;1,5;vowel;a\n")
+    phones.carry_over(raw, [made], tmp_path / "demo")
+    assert phones.read(["demo"], tmp_path) == {"demo/u": [Phone(0.5, 1.5, "vowel")]}
+
+
 def test_without_an_alignment_there_is_nothing(tmp_path: Path) -> None:
     phones.carry_over(tmp_path, [clip("u", "s")], tmp_path)
     assert list(tmp_path.iterdir()) == []
