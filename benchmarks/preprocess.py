@@ -50,12 +50,12 @@ def main(
         ours, theirs = Path(scratch, "ours"), Path(scratch, "theirs")
         paired = []
         for n in map(str, range(rounds)):
-            start = _clocks_s()
+            start = clocks_s()
             _librosa_loop(corpus, files, theirs / n)
-            between = _clocks_s()
-            _ours(corpus, parser, ours / n, workers)
-            paired.append((between - start, _clocks_s() - between))
-        _report("decode, resample, write", len(files), paired)
+            between = clocks_s()
+            ours_of(corpus, parser, ours / n, workers)
+            paired.append((between - start, clocks_s() - between))
+        report("decode, resample, write", len(files), paired)
         clips = sorted((ours / "0/clips/audio").iterdir())
         same = sum(
             np.array_equal(*_common(read_clip(clip), read_clip(theirs / "0" / clip.name)))
@@ -70,7 +70,7 @@ def main(
          lambda v: pitch_shift(v, sr=SAMPLE_RATE_HZ, n_steps=2.0)),
     ):  # fmt: skip
         paired = [(_each(peer, voices), _each(mine, voices)) for _ in range(rounds)]
-        _report(name, len(voices), paired)
+        report(name, len(voices), paired)
 
 
 def _librosa_loop(corpus: Path, files: list[str], target: Path) -> None:
@@ -82,7 +82,8 @@ def _librosa_loop(corpus: Path, files: list[str], target: Path) -> None:
         write_flac(target / f"{Path(file).stem}.flac", samples)
 
 
-def _ours(corpus: Path, parser: str, target: Path, workers: int) -> None:
+def ours_of(corpus: Path, parser: str, target: Path, workers: int) -> None:
+    """Parse, prepare and audit a corpus as the stage does."""
     places = prepare.Places(corpus, target / "clips", target / "scratch")
     places.scratch.mkdir(parents=True)
     parsed = registry.parse(parser, corpus)
@@ -99,18 +100,19 @@ def _common(one: Samples, other: Samples) -> tuple[Samples, Samples]:
 
 
 def _each(change: Callable[[Samples], Samples], voices: list[Samples]) -> Clocks:
-    start = _clocks_s()
+    start = clocks_s()
     for voice in voices:
         change(voice)
-    return _clocks_s() - start
+    return clocks_s() - start
 
 
-def _clocks_s() -> Clocks:
+def clocks_s() -> Clocks:
     """Seconds on the wall, and of processor time of this process and its ended children."""
     return np.array([time.perf_counter(), sum(os.times()[:4])])
 
 
-def _report(what: str, count: int, paired: list[tuple[Clocks, Clocks]]) -> None:
+def report(what: str, count: int, paired: list[tuple[Clocks, Clocks]]) -> None:
+    """Print the fastest rounds of both."""
     (their_s, their_cpu_s), (our_s, our_cpu_s) = np.min(paired, axis=0)
     print(
         f"{what}: librosa {count / their_s:.0f} files/s, ours {count / our_s:.0f} files/s, "

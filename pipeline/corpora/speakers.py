@@ -35,6 +35,8 @@ def settled(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     """
     speakers = _changes(row.speaker for row in rows)
     sessions = _changes(row.session for row in rows)
+    if not speakers and not sessions:
+        return list(rows), []
     made = [
         replace(
             row,

@@ -96,7 +96,8 @@ def make(name: str, folder: Path) -> tuple[set[str], int]:
     rows = LAYOUTS[name](folder)
     record(folder / "wav/stray.wav")
     record(folder / "wav/.hidden.wav")
-    (folder / "wav/gone.wav").symlink_to("nowhere")
+    for link in ("gone", "lost"):
+        (folder / f"wav/{link}.wav").symlink_to("nowhere")
     shutil.copy(folder / "wav/stray.wav", folder / "wav/bad\udce9.wav")
     first = min(folder.rglob("wav/[0-9A-Za-z]*.wav"))
     (folder / "again/wav").mkdir(parents=True)
