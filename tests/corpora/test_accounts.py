@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.corpora import audit, prepare, registry
+from pipeline.corpora.entries import OutOfScope, Reject, Row
 from pipeline.ground.errors import PipelineError
 from tests.corpora.test_prepare import PLAIN
 from tests.recordings import record, tone
@@ -117,7 +118,7 @@ def test_each_file_and_label_row_is_in_one_list(name: str, tmp_path: Path) -> No
     parsed = registry.parse(name, raw)
     places = prepare.Places(raw, tmp_path / "clips", tmp_path)
     outcome = audit.settle(parsed, list(prepare.prepare_all(parsed.rows, PLAIN, places, 0)))
-    lists = {
+    lists: dict[str, Sequence[Row | Reject | OutOfScope]] = {
         "kept": [p.row for p in outcome.kept],
         "rejected": outcome.rejects,
         "out_of_scope": outcome.parsed.out_of_scope,

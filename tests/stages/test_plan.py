@@ -1,12 +1,13 @@
 """plan: what is switched off leaves the pooled folders, what is active stays untouched."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline.ground import files, params
 from pipeline.ground.errors import PipelineError
-from stages import plan
+from stages import code, plan
 
 
 def edit(old: str, new: str) -> None:
@@ -168,7 +169,11 @@ def test_a_corpus_name_that_no_folder_or_shell_word_can_be_is_one_line(
         plan.main()
 
 
-def test_a_corpus_name_that_yaml_reads_as_a_number_is_the_same_line(project: Path) -> None:
-    edit("\ncorpus:\n", "\ncorpus:\n  2023:\n    parser: table\n    language: en\n")
-    with pytest.raises(PipelineError, match="corpus name 2023: expected letters, digits"):
-        plan.main()
+@pytest.mark.parametrize("main", [code.main, plan.main])
+@pytest.mark.parametrize("name", ["2023", "'20 23'", "a.b"])
+def test_an_entry_of_such_a_name_is_the_same_line(
+    project: Path, name: str, main: Callable[[], None]
+) -> None:
+    edit("\ncorpus:\n", f"\ncorpus:\n  {name}:\n    parser: table\n    language: en\n")
+    with pytest.raises(PipelineError, match=f"corpus name {name}|corpus name '{name}'"):
+        main()
