@@ -119,7 +119,7 @@ def _text(path: Path) -> str:
 
 def _delimiter(text: str, required: Sequence[str]) -> tuple[str, str]:
     """What separates the cells, and the text without the line with which Excel is told so."""
-    if told := re.match(r"sep=(.)(?=\r?\n)", text):
+    if told := re.match(r"sep=([,;\t|])(?=\r?\n)", text):
         return told[1], text[told.end() :]
     first = next((line for line in text[:100_000].splitlines() if line.strip()), "")
 

@@ -105,6 +105,7 @@ def test_columns_that_mean_something_else_are_passed_over(tmp_path: Path) -> Non
         (PLAIN + "a.wav,sad\n", "line 3: expected 6 cells, got 2"),
         (PLAIN + 'a.wav,"sad\n', "line 3: not a UTF-8 CSV file (unexpected end of data)"),
         ("", "line 1: missing column 'path'"),
+        ('sep="\n' + PLAIN, "line 1: missing column 'path'"),
     ],
 )
 def test_what_cannot_be_read_names_its_line(tmp_path: Path, labels: bytes | str, told: str) -> None:
