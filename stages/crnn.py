@@ -15,6 +15,7 @@ from pipeline.encoders.layers import Layer
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import Section, load
 from pipeline.ground.stage import run
+from pipeline.methods import preprocessing
 from pipeline.methods.features import Features
 from pipeline.methods.finetuning import Job
 from pipeline.methods.networks.specaugment import Augmentation
@@ -78,7 +79,7 @@ def main(
         def save(out: Path) -> None:
             crnn.save(model, scale, out)
             Features.of(corpora[0].header, [params.layer], job.task.classes).write(out)
-            made.write(out)
+            preprocessing.carry(out, made)
 
         adaptation.run(job, fit, model, save)
 

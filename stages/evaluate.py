@@ -10,8 +10,9 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline.corpora import manifest
-from pipeline.ground import files, live, provenance, runs
+from pipeline.ground import files, live, runs
 from pipeline.ground.params import KEYS, Section, load
+from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run
 from pipeline.scoring import active
 from pipeline.splits import folds
@@ -29,7 +30,7 @@ class EvaluateParams(Section):
 
 
 def main() -> None:
-    """Write results/metrics.json, scores.json, tables, plots and report.html."""
+    """Write results/metrics.json, scores.json, tables, plots, report.html and their provenance."""
     from pipeline.report import corpora_table, page, sections, share_section
     from pipeline.scoring import evaluation, protocols
     from pipeline.scoring.scores import Bootstrap
@@ -42,8 +43,8 @@ def main() -> None:
     systems, regressors = active.classifiers(params), active.regressors(params)
     share_fold = load("share.fold", int)
     results = [manifest.ARTIFACTS / f / n for f, ns in active.results(params).items() for n in ns]
-    for artefact in (*manifest.folders(corpora), folds.FOLDS, *results):
-        provenance.require(artefact)
+    read = [*manifest.folders(corpora), folds.FOLDS, *results]
+    determined = Provenance.of(RESULTS, SETTINGS, read)
 
     task, clips, made = load("task", Task), manifest.read(corpora), folds.read_all()
     named = {fold for used in systems.values() for fold in used}
@@ -60,12 +61,14 @@ def main() -> None:
     settings = {key: load(key, object) for key in SETTINGS}
     audits = evaluation.audits(corpora)
     units = evaluation.units(adapted)
-    evaluated = evaluation.Run(clips, about, classifiers, shares, units, audits, settings, shared)
+    evaluated = evaluation.Run(
+        task, clips, about, classifiers, shares, units, audits, settings, shared
+    )
     scores = evaluation.as_json(evaluated)
     with files.publish(RESULTS / "tables") as tables:
         evaluation.write_tables(tables, classifiers)
         share_section.write(tables, shares)
-        corpora_table.write(tables, clips)
+        corpora_table.write(tables, clips, task)
     with files.publish(RESULTS / "plots") as plots:
         plots.mkdir()
         shown = page.page(sections.of(evaluated, plots))
@@ -73,6 +76,7 @@ def main() -> None:
     files.write_text(RESULTS / sections.ENVIRONMENT, sections.environment_page(runs.read()))
     files.write_json(RESULTS / "scores.json", scores)
     files.write_json(RESULTS / "metrics.json", evaluation.headline(scores))
+    determined.write(RESULTS)
     live.clear()
 
 

@@ -14,6 +14,7 @@ from pipeline.encoders import layout
 from pipeline.ground import files
 from pipeline.ground.params import load
 from pipeline.ground.stage import run, runtime
+from pipeline.methods import preprocessing
 from pipeline.methods.finetuning import FinetuneParams, Job, Start, Trained
 from pipeline.splits.task import digest
 from pipeline.work.seeds import derive
@@ -59,7 +60,7 @@ def main(
     def save(out: Path) -> None:
         classifier.save(model, out)
         summary.write(out, summary.rows(body, model.head))
-        made.write(out)
+        preprocessing.carry(out, made)
 
     adaptation.run(job, fit, model, save)
 

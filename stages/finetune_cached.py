@@ -15,6 +15,7 @@ from pipeline.ground import files
 from pipeline.ground.params import load
 from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run
+from pipeline.methods import preprocessing
 from pipeline.methods.features import Features
 from pipeline.methods.finetuning import Cached, Job, LinearParams, Methods
 from pipeline.splits.task import digest
@@ -56,7 +57,7 @@ def _linear(params: LinearParams, job: Job, corpora: Any, made: Provenance) -> N
         logits = linear.logits(model, vectors[scored])
         predictions.write(out, job.task.classes, job.scored, logits)
         predictions.write_history(out, [])
-        made.write(out)
+        preprocessing.carry(out, made)
 
 
 def _head(
@@ -90,7 +91,7 @@ def _head(
         emotion_head.save(head, out)
         Features.of(header, design.layers, design.classes).write(out)
         summary.write(out, summary.rows(None, head))
-        made.write(out)
+        preprocessing.carry(out, made)
 
     adaptation.run(job, fit, model, save)
 

@@ -23,6 +23,8 @@ from pipeline.splits import scope
 from pipeline.splits.task import Task
 
 RAW = Path("data/raw")
+# Stands in a pooled folder of which nothing is active: DVC says of each empty dep that it is.
+NOTHING = "nothing-is-active"
 Names = list[str]
 
 
@@ -87,7 +89,7 @@ def _require_classes(corpora: Names) -> None:
 def _prune(folder: Path, active: Names) -> None:
     """Delete every file or folder below ``folder`` that is no part of an active output."""
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {folder / name for name in active}
+    kept = {folder / name for name in active or [NOTHING]}
     parents = {parent for path in kept for parent in path.parents}
     for path in sorted(folder.rglob("*")):
         if path in parents or kept & {path, *path.parents}:
@@ -96,6 +98,8 @@ def _prune(folder: Path, active: Names) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    if not active:
+        (folder / NOTHING).touch()
 
 
 if __name__ == "__main__":

@@ -12,9 +12,12 @@ from pipeline.corpora.manifest import CLIPS, EMOTIONS, Clip
 from pipeline.demo.listeners import PERCEPTS
 from pipeline.ground import files
 from pipeline.splits import folds
+from pipeline.splits.task import Task
 from tests import recordings
 
 SHARES = tuple(PERCEPTS)
+TASK = Task(classes=list(EMOTIONS), merge={})
+LAYERS = ("-1", "last")
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,9 @@ def counted(scale: int, fold: int) -> dict[str, object]:
 def plant_probe(root: Path, study: Study, features: str) -> None:
     """Two layers, of which the upper is better; clips on a circle."""
     folder = root / "artifacts/probes" / features
-    layers = [[n, d, fold, 0.5 + d / 4, 0.4 + d / 4] for fold in (0, 1) for d, n in enumerate("ab")]
+    layers = [
+        [n, d, fold, 0.5 + d / 4, 0.4 + d / 4] for fold in (0, 1) for d, n in enumerate(LAYERS)
+    ]
     _write(folder / "layers.csv", ["layer", "depth", "fold", "dev_uar", "test_uar"], layers)
     at = [[clip.clip, np.cos(i), np.sin(i)] for i, clip in enumerate(study.clips())]
     _write(folder / "places.csv", ["clip", "x", "y"], at)

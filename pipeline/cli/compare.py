@@ -27,10 +27,17 @@ def main(
     from pipeline.scoring.experiments import Experiment, repetitions
     from pipeline.scoring.scores import Bootstrap
 
+    if experiment_a == experiment_b:
+        raise PipelineError(f"compare: {experiment_a} is named twice, name what to compare it with")
     group_a, group_b = (
         repetitions(name) if seeds else [Experiment(name)] for name in (experiment_a, experiment_b)
     )
     a, b = group_a[0], group_b[0]
+    if seeds and a.settings == b.settings:
+        raise PipelineError(
+            f"compare: {experiment_a} and {experiment_b} have the same settings but for the seed, "
+            "so that --seeds makes one group of both, name two settings or leave it out"
+        )
     if a.classes != b.classes:
         raise PipelineError("compare: the experiments differ in task.classes, choose others")
     common = [system for system in a.systems if system in b.systems]

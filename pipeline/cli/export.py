@@ -8,6 +8,8 @@ import typer
 from pipeline.ground.errors import PipelineError
 
 if TYPE_CHECKING:
+    from pipeline.audio.segments import Cutting
+    from pipeline.inference.card import Data
     from pipeline.methods.emotion_head import Design
 
 
@@ -22,15 +24,16 @@ def main(
 ) -> None:
     """Write encoder and head as one model, adapters merged, with a model card.
 
-    transformers loads it with `AutoModelForAudioClassification` where the head is theirs (pool,
-    layer last or weighted, cross-entropy).
+    The card has a program that classifies with libraries alone, and `ser predict` takes the folder
+    too. transformers loads it with `AutoModelForAudioClassification` where the head is theirs
+    (pool, layer last or weighted, cross-entropy).
     """
     from pipeline.ground import stage
 
     stage.set_threads(stage.runtime().threads)
     from pipeline.ground import files
     from pipeline.inference import judge
-    from pipeline.methods import classifier, lora
+    from pipeline.methods import classifier, lora, preprocessing
     from pipeline.methods.emotion_head import DESIGN, Design
 
     if not (folder / DESIGN).is_file():
@@ -47,7 +50,12 @@ def main(
     with files.publish(out.absolute()) as staged:
         staged.mkdir()
         classifier.write_whole(model, staged)
-        (staged / "README.md").write_text(_card(folder, model.design), "utf-8")
+        # Adapters are merged: what `ser predict` reads is a whole model.
+        model.design.model_copy(update={"method": "full", "lora": None}).write(staged)
+        cutting = preprocessing.read(folder)
+        if cutting:
+            preprocessing.write(staged, cutting)
+        (staged / "README.md").write_text(_card(folder, model.design, cutting), "utf-8")
         if onnx:
             from pipeline.inference import onnx_model
 
@@ -69,23 +77,13 @@ def _require_encoder(folder: Path, design: "Design") -> None:
         )
 
 
-def _card(folder: Path, design: "Design") -> str:
-    from pipeline.corpora import manifest
-    from pipeline.ground.params import load
+def _card(folder: Path, design: "Design", cutting: "Cutting | None") -> str:
     from pipeline.inference import card
-    from pipeline.splits import folds
 
     start, method, fold = _origin(folder, design)
-    corpora = load("corpora", list[str])
-    parsers = {name: load(f"corpus.{name}.parser", str) for name in corpora}
-    return card.text(
-        design,
-        f"{start}/{method}/{fold}".removesuffix("/"),
-        manifest.read(corpora),
-        folds.read(int(fold)) if fold.isdigit() else {},
-        parsers,
-        _measured(start, method),
-    )
+    name = f"{start}/{method}/{fold}".removesuffix("/")
+    measured = _measured(folder, start, method, name)
+    return card.text(design, cutting, name, _data(folder, fold), measured)
 
 
 def _origin(folder: Path, design: "Design") -> tuple[str, str, str]:
@@ -102,11 +100,32 @@ def _origin(folder: Path, design: "Design") -> tuple[str, str, str]:
     return Path(design.encoder).name, design.method, ""
 
 
-def _measured(start: str, method: str) -> tuple[Any, Any] | None:
+def _data(folder: Path, fold: str) -> "Data | None":
+    """What the classifier learnt from; None, and a line on stderr, where that is not here."""
+    from pipeline.corpora import manifest
+    from pipeline.ground.params import load
+    from pipeline.inference import lineage
+    from pipeline.inference.card import Data
+    from pipeline.splits import folds
+
+    try:
+        if others := lineage.strangers(folder):
+            raise PipelineError(f"{others[0]}: not what {folder} learnt from, run `dvc repro`")
+        corpora = lineage.corpora(folder) or load("corpora", list[str])
+        parsers = {name: load(f"corpus.{name}.parser", str) for name in corpora}
+        roles = folds.read(int(fold)) if fold.isdigit() else {}
+        return Data(manifest.read(corpora), roles, parsers)
+    except PipelineError as error:
+        typer.echo(f"{error}; the card says nothing of data and scores", err=True)
+        return None
+
+
+def _measured(folder: Path, start: str, method: str, name: str) -> tuple[Any, Any] | None:
     from pipeline.ground import files
+    from pipeline.inference import lineage
 
     path = Path("results/scores.json")
-    if not path.is_file():
+    if not (path.is_file() and lineage.is_scored(folder, name, path.parent)):
         return None
     everything = files.read_json(path)
     found = everything["emotion"].get(start, {}).get(method)

@@ -20,29 +20,28 @@ def main(
         Path, typer.Option(help="Such as artifacts/classifiers/pretrained/full/0.")
     ],
     segment_s: Annotated[
-        float | None, typer.Option(min=0.5, help="Cut longer files; else as preprocess does.")
+        float | None, typer.Option(min=0.5, help="Cut longer files; else as in training.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON, one line a file.")] = False,
 ) -> None:
     """Tell the emotion of audio files, and where they are long, how it changes over time.
 
-    A file that cannot be read is one line on stderr; the others are judged, and the exit status
-    is 1.
+    Files are trimmed and cut as those that the classifier learnt from; where `params.yaml` has
+    other settings by now, a line on stderr says so. A file that cannot be read is one line on
+    stderr; the others are judged, and the exit status is 1.
     """
     from pipeline.ground import stage
 
     stage.set_threads(stage.runtime().threads)
-    from pipeline.audio.segments import Cutting
-    from pipeline.ground.params import load_part
-    from pipeline.inference import judge, listening
+    from pipeline.inference import judge, listening, searching
 
-    cutting = load_part("preprocess", Cutting)
+    files = searching.audio_files(places)
+    opinion = judge.load(classifier)
+    cutting, notes = listening.cutting_of(classifier)
+    for note in notes:
+        typer.echo(note, err=True)
     if segment_s:
         cutting = cutting.model_copy(update={"max_clip_s": segment_s})
-    files = list(listening.audio_files(places))
-    if not files:
-        raise PipelineError(f"{places[0]}: no audio file below it, name one")
-    opinion = judge.load(classifier)
     if not as_json:
         typer.echo("\t".join(["file", "start_s", "end_s", "emotion", *opinion.classes]))
     failed = False
@@ -50,12 +49,17 @@ def main(
         try:
             heard = listening.listen(opinion, file, cutting)
         except PipelineError as error:
-            typer.echo(" ".join(str(error).split()), err=True)
+            typer.echo(_printable(" ".join(str(error).split())), err=True)
             failed = True
             continue
         typer.echo(_json(heard) if as_json else _rows(heard, opinion.classes))
     if failed:
         sys.exit(1)
+
+
+def _printable(text: str) -> str:
+    """As it is, but the bytes of a name that is not UTF-8 escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _json(heard: "Heard") -> str:
@@ -68,7 +72,11 @@ def _json(heard: "Heard") -> str:
         }
 
     return json.dumps(
-        {"file": str(heard.file), **plain(heard.whole), "clips": [plain(c) for c in heard.clips]},
+        {
+            "file": _printable(str(heard.file)),
+            **plain(heard.whole),
+            "clips": [plain(c) for c in heard.clips],
+        },
         ensure_ascii=False,
     )
 
@@ -76,8 +84,10 @@ def _json(heard: "Heard") -> str:
 def _rows(heard: "Heard", classes: Sequence[str]) -> str:
     """The whole file, then its clips where it has several."""
     over_time = heard.clips if len(heard.clips) > 1 else []
+    # A name may hold what separates columns and rows.
+    named = _printable(str(heard.file)).translate({9: "\\t", 10: "\\n", 13: "\\r"})
     rows = []
-    for name, opinion in [(str(heard.file), heard.whole), *(("", clip) for clip in over_time)]:
+    for name, opinion in [(named, heard.whole), *(("", clip) for clip in over_time)]:
         shown = [f"{opinion.probabilities[c]:.3f}" for c in classes]
         where = [f"{opinion.start_s:.2f}", f"{opinion.end_s:.2f}"]
         rows.append("\t".join([name, *where, opinion.label, *shown]))

@@ -16,7 +16,10 @@ def main(
         bool, typer.Option("--experiments", help="All experiments, seeds pooled.")
     ] = False,
 ) -> None:
-    """Print a short table of what was measured, and where the pictures are."""
+    """Print a short table of what was measured, and where the pictures are.
+
+    Scores that `params.yaml` and the artefacts have left behind are said to be old.
+    """
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -24,12 +27,15 @@ def main(
         _show_experiments(console)
         return
     from pipeline.ground import files
+    from pipeline.scoring import currency
 
     path = RESULTS / "metrics.json"
     try:
         _show(console, files.read_json(path))
     except (AttributeError, KeyError, TypeError, ValueError):
         raise PipelineError(f"{path}: not what evaluate writes, run `dvc repro evaluate`") from None
+    for line in currency.doubts(RESULTS):
+        console.print(f"NOT CURRENT: {line}", style="bold", soft_wrap=True, markup=False)
 
 
 def _show(console: Any, metrics: dict[str, Any]) -> None:
@@ -57,9 +63,10 @@ def _table(task: str, columns: tuple[str, ...], systems: dict[str, Any]) -> Any:
 
 
 def _show_experiments(console: Any) -> None:
-    """One row for each system of each group of experiments that differ in the seed alone."""
-    import statistics
+    """One row for each system of each group of experiments that differ in the seed alone.
 
+    What a group is stands below: names and settings of any length would push the numbers off.
+    """
     from pipeline.scoring.experiments import differences, every, groups
 
     found = groups([one for one in every() if one.metrics()])
@@ -67,15 +74,26 @@ def _show_experiments(console: Any) -> None:
         console.print("no experiments, see `dvc exp run`")
         return
     for task, (column, *_) in COLUMNS.items():
-        table = _new("experiments", "what differs", task, "seeds", f"{column} mean", "sd")
-        for group, changed in zip(found, differences(found), strict=True):
+        table = _new(task, "group", "seeds", f"{column} mean", "sd")
+        for number, group in enumerate(found, 1):
             for system, scores in _scores(group, task, column).items():
-                spread = f"{statistics.stdev(scores):.3f}" if len(scores) > 1 else "-"
-                names = " ".join(one.name for one in group)
-                mean = f"{statistics.mean(scores):.3f}"
-                table.add_row(names, changed, system, str(len(scores)), mean, spread)
+                table.add_row(system, str(number), *_pooled(scores))
         if table.row_count:
             console.print(table)
+    for number, (group, changed) in enumerate(zip(found, differences(found), strict=True), 1):
+        console.print(
+            f"group {number}: {', '.join(one.name for one in group)}", soft_wrap=True, markup=False
+        )
+        for line in changed.splitlines():
+            console.print(f"  {line}", soft_wrap=True, markup=False)
+
+
+def _pooled(scores: list[float]) -> tuple[str, str, str]:
+    """How many, their mean and their standard deviation."""
+    import statistics
+
+    spread = f"{statistics.stdev(scores):.3f}" if len(scores) > 1 else "-"
+    return str(len(scores)), f"{statistics.mean(scores):.3f}", spread
 
 
 def _scores(group: Any, task: str, column: str) -> dict[str, list[float]]:
@@ -90,12 +108,12 @@ def _scores(group: Any, task: str, column: str) -> dict[str, list[float]]:
 
 
 def _new(first: str, *columns: str) -> Any:
+    """A table whose first column folds where the line is too short, so that no number is cut."""
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column(first)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first, overflow="fold", min_width=12)
     for name in columns:
-        text = name in ("what differs", *COLUMNS)
-        table.add_column(name, justify="left" if text else "right", no_wrap=text)
+        table.add_column(name, justify="right", no_wrap=True)
     return table

@@ -2,7 +2,8 @@
 a cache hit.
 
 Each stage leaves one record of its last run in the scratch store; `evaluate` shows those of this
-machine in ``results/environment.html``, which is no output of DVC either.
+machine in ``results/environment.html``, which is no output of DVC either. A run that was refused,
+failed or killed leaves a mark in its project, and ``ser show`` says so beside the scores of before.
 """
 
 import contextlib
@@ -17,7 +18,21 @@ from typing import Any
 
 from pipeline.ground import files
 
+MARK = ".began"
 LIBRARIES = "torch transformers peft faiss-cpu faiss-gpu numpy scikit-learn h5py librosa soxr dvc"
+
+
+def begin(command: str) -> None:
+    """Leave a mark that a run began, until it is finished."""
+    with contextlib.suppress(OSError):
+        files.LOCKS.mkdir(parents=True, exist_ok=True)
+        _mark(command).write_text(command, "utf-8")
+
+
+def unfinished(since: float) -> list[str]:
+    """The commands that began after ``since`` (seconds, as `time.time`) and never ended well."""
+    marks = [path for path in files.LOCKS.glob(f"*{MARK}") if path.stat().st_mtime > since]
+    return sorted(path.read_text("utf-8", "replace") for path in marks)
 
 
 def record(command: str, seconds: float) -> None:
@@ -36,6 +51,7 @@ def record(command: str, seconds: float) -> None:
         staged = path.with_name(path.name + "~")
         staged.write_text(json.dumps({**found, "digest": files.digest(found)}), "utf-8")
         staged.replace(path)
+        _mark(command).unlink(missing_ok=True)
 
 
 def read() -> list[dict[str, Any]]:
@@ -50,6 +66,10 @@ def _read(path: Path) -> dict[str, Any] | None:
         if isinstance(found, dict) and found.pop("digest", None) == files.digest(found):
             return found
     return None
+
+
+def _mark(command: str) -> Path:
+    return files.LOCKS / f"{files.digest(command)}{MARK}"
 
 
 def _folder() -> Path:

@@ -105,6 +105,8 @@ def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
         told = " ".join([_stage(main), *given])
         name = told if rank == "0" else f"{told} {rank}"
         with locked(LOCKS / digest(name), name):
+            if rank == "0":
+                runs.begin(told)
             _require_current_code(_stage(main), str(kwargs.get("corpus", "")))
             main(*args, **kwargs)
             ending.ignore_signals()  # all is published

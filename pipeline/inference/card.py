@@ -5,9 +5,12 @@ Made of what the run left: the design, the manifests, the folds and ``results/sc
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from pipeline.audio.segments import Cutting
 from pipeline.corpora.manifest import Clip
+from pipeline.inference import usage
 from pipeline.methods.emotion_head import Design
 
 # Notes, not advice: read the licence that came with your copy (docs/corpora.md has the sources).
@@ -31,24 +34,32 @@ SCORES = {
 }
 
 
+@dataclass(frozen=True)
+class Data:
+    """The clips of the active corpora, their roles in a fold, and each corpus's parser."""
+
+    clips: Sequence[Clip]
+    roles: Mapping[str, str]
+    parsers: Mapping[str, str]
+
+
 def text(
     design: Design,
+    cutting: Cutting | None,
     fold: str,
-    clips: Sequence[Clip],
-    roles: Mapping[str, str],
-    parsers: Mapping[str, str],
+    data: Data | None,
     measured: tuple[Mapping[str, Any], Mapping[str, Any]] | None,
 ) -> str:
     """The card as Markdown with the hub's YAML header.
 
     Args:
         design: Of the classifier.
+        cutting: How its clips were cut, where that is known.
         fold: Its name, such as ``pretrained/full/0``.
-        clips: Of the active corpora.
-        roles: Of the clips in the classifier's fold.
-        parsers: The parser of each corpus.
+        data: What it learnt from; None where that is not here.
         measured: The protocol and the scores of the classifier's method; None before `evaluate`.
     """
+    clips = data.clips if data else ()
     languages = sorted({clip.language for clip in clips if len(clip.language) == 2})
     header = [
         "---",
@@ -66,8 +77,8 @@ def text(
         f"Method `{design.method}` on the encoder `{design.encoder}` "
         f"(sha256 `{design.encoder_sha256}`), classifier `{fold}`.",
         "",
-        *_loading(design),
-        *_data(clips, roles, parsers),
+        *_loading(design, cutting),
+        *_data(data),
         *_scores(measured),
         "## Limits",
         "",
@@ -77,39 +88,49 @@ def text(
     return "\n".join(lines) + "\n"
 
 
-def _loading(design: Design) -> list[str]:
+def _loading(design: Design, cutting: Cutting | None) -> list[str]:
     if design.is_transformers:
-        code = "from transformers import AutoModelForAudioClassification\n\n"
-        code += 'model = AutoModelForAudioClassification.from_pretrained("FOLDER")'
-        note = "Adapters are merged. Audio is mono at 16 kHz."
+        note = "transformers knows this head; adapters are merged."
     else:
-        code = "from transformers import AutoModel\n\n"
-        code += 'encoder = AutoModel.from_pretrained("FOLDER")'
-        note = (
-            "Its head is none of transformers': `pipeline.methods.classifier.load` reads the "
-            "whole, the lines above the encoder alone."
-        )
-    return ["## How to load it", "", "```python", code, "```", "", note, ""]
+        note = "transformers loads the encoder; its head is none of theirs, and computed here."
+    if cutting is None:
+        note += " How its training clips were trimmed and cut is not known."
+    return [
+        "## How to use it",
+        "",
+        "`ser predict FILE --classifier FOLDER` of the project that made it, or, with libraries "
+        "alone:",
+        "",
+        "```python",
+        usage.program(design, cutting),
+        "```",
+        "",
+        note,
+        "",
+    ]
 
 
-def _data(clips: Sequence[Clip], roles: Mapping[str, str], parsers: Mapping[str, str]) -> list[str]:
+def _data(data: Data | None) -> list[str]:
+    if data is None:
+        return ["## Data", "", "Not known where this card was written.", ""]
+    roles = data.roles
     lines = [
         "## Data",
         "",
         "| corpus | licence | role | utterances | speakers |",
         "|---|---|---|---|---|",
     ]
-    for corpus, parser in parsers.items():
+    for corpus, parser in data.parsers.items():
         for role in ("train", "dev", "test"):
-            own = [c for c in clips if c.corpus == corpus and roles.get(c.clip) == role]
-            speakers = sorted({c.speaker.removeprefix(f"{corpus}/") or "unknown" for c in own})
+            own = [c for c in data.clips if c.corpus == corpus and roles.get(c.clip) == role]
             if own:
+                # How many, and not who: the card leaves the machine.
+                speakers = len({c.speaker for c in own if c.speaker}) or "unknown"
                 count = len({c.utterance for c in own})
                 licence = LICENCES.get(parser, "unknown")
-                named = ", ".join(speakers)
-                lines.append(f"| {corpus} | {licence} | {role} | {count} | {named} |")
+                lines.append(f"| {corpus} | {licence} | {role} | {count} | {speakers} |")
     emotions = Counter(
-        {c.utterance: c.emotion for c in clips if roles.get(c.clip) == "train"}.values()
+        {c.utterance: c.emotion for c in data.clips if roles.get(c.clip) == "train"}.values()
     )
     told = ", ".join(f"{name} {count}" for name, count in sorted(emotions.items()))
     return [*lines, "", f"Training utterances by emotion: {told}.", ""]
@@ -117,7 +138,12 @@ def _data(clips: Sequence[Clip], roles: Mapping[str, str], parsers: Mapping[str,
 
 def _scores(measured: tuple[Mapping[str, Any], Mapping[str, Any]] | None) -> list[str]:
     if measured is None:
-        return ["## Scores", "", "None yet: run `dvc repro evaluate` and export it again.", ""]
+        return [
+            "## Scores",
+            "",
+            "None of this classifier: run `dvc repro` and export it again.",
+            "",
+        ]
     protocol, found = measured
     kind = "" if protocol["speaker_independent"] else "**not** "
     lines = [

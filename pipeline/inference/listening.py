@@ -1,9 +1,9 @@
-"""Audio files to emotions: decoded and cut as `preprocess` does, judged clip by clip.
+"""Audio files to emotions: decoded and cut as the classifier's own clips, judged one by one.
 
 Between `pipeline.inference.judge` and the command `ser predict`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio import decoding, flac
-from pipeline.audio.formats import SAMPLE_RATE_HZ
+from pipeline.audio.containers import RejectedError
+from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
 from pipeline.audio.segments import Cutting, spans, speech_part
 from pipeline.ground.errors import PipelineError
+from pipeline.ground.params import load_part
+from pipeline.inference import searching
 from pipeline.inference.judge import Judge
-
-# What a folder is searched for; a file that is named is tried whatever it is called.
-SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"}
+from pipeline.methods import preprocessing
 
 
 @dataclass(frozen=True)
@@ -43,29 +44,39 @@ class Heard:
     clips: list[Opinion]
 
 
-def audio_files(places: Iterable[Path]) -> Iterator[Path]:
-    """Each file, and the audio files below each folder, sorted.
+def cutting_of(folder: Path) -> tuple[Cutting, list[str]]:
+    """How the clips were cut that the classifier in ``folder`` learnt from, and what is to be said.
 
-    Raises:
-        PipelineError: There is no such file or folder.
+    A folder that does not hold it (made by an earlier version, or from clips without provenance)
+    follows ``params.yaml``.
     """
-    for place in places:
-        if place.is_dir():
-            yield from sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
-        elif place.is_file():
-            yield place
-        else:
-            raise PipelineError(f"{place}: no such file or folder, check the path")
+    today = load_part("preprocess", Cutting)
+    made = preprocessing.read(folder)
+    if made is None:
+        held = ", ".join(f"{name} {value}" for name, value in _shown(today).items())
+        return today, [
+            f"{folder}: no {preprocessing.FILE}, files are cut as params.yaml has it ({held}), "
+            "run `dvc repro` for a classifier that carries its own"
+        ]
+    pairs = zip(_shown(made).items(), _shown(today).values(), strict=True)
+    return made, [
+        f"{folder}: made with preprocess.{name} {old}, which is used; params.yaml has {new}"
+        for (name, old), new in pairs
+        if old != new
+    ]
+
+
+def _shown(cutting: Cutting) -> dict[str, str]:
+    return {n: "none" if v is None else str(v) for n, v in cutting.model_dump().items()}
 
 
 def listen(judge: Judge, file: Path, cutting: Cutting) -> Heard:
     """Decode, cut and judge one file; the whole is judged by the mean of its clips' logits.
 
     Raises:
-        RejectedError: The file cannot be decoded, or holds no speech.
+        PipelineError: It is no file, cannot be read or decoded, or holds no speech.
     """
-    samples, _ = decoding.decode(file)
-    decoding.require_speech(file, samples)
+    samples = _samples(file)
     start, stop = speech_part(samples, cutting.trim_db)
     limit = round(cutting.max_clip_s * SAMPLE_RATE_HZ)
     cuts = [(start + a, start + b) for a, b in spans(stop - start, limit, cutting.last_clip)]
@@ -74,6 +85,22 @@ def listen(judge: Judge, file: Path, cutting: Cutting) -> Heard:
     logits = np.concatenate([judge.logits([wave]) for wave in waves])
     clips = [_opinion(judge, *cut, row) for cut, row in zip(cuts, logits, strict=True)]
     return Heard(file, _opinion(judge, start, stop, logits.mean(0)), clips)
+
+
+def _samples(file: Path) -> Samples:
+    searching.require_file(file)
+    try:
+        samples, _ = decoding.decode(file)
+    except OSError as error:
+        raise PipelineError(f"{file}: {error.strerror}, mend this and run it again") from None
+    except UnicodeError:  # soundfile's, of a path
+        raise PipelineError(f"{file}: its name is not UTF-8, rename it") from None
+    except RejectedError as error:
+        if error.code != "undecodable":
+            raise
+        raise PipelineError(f"{file}: {error.detail}, convert it to WAV or FLAC") from None
+    decoding.require_speech(file, samples)
+    return samples
 
 
 def _opinion(judge: Judge, start: int, stop: int, logits: npt.NDArray[np.float32]) -> Opinion:

@@ -10,28 +10,33 @@ from pathlib import Path
 
 from pipeline.corpora.manifest import Clip
 from pipeline.ground import files
+from pipeline.report import plots
 from pipeline.report.page import Section, Table
 from pipeline.scoring.evaluation import Run
+from pipeline.splits.task import Task
 
 Row = tuple[str, str, int]
 
 
-def rows(clips: Sequence[Clip]) -> list[Row]:
-    """Emotion, corpus and utterances, sorted; augmented copies and unlabelled ones don't count."""
+def rows(clips: Sequence[Clip], task: Task) -> list[Row]:
+    """Emotion, corpus and utterances, sorted; augmented copies and unlabelled ones don't count.
+
+    An emotion that the task merges counts as its class.
+    """
     counted = [clip for clip in clips if not clip.augmented_from and clip.emotion]
-    utterances = {clip.utterance: (clip.emotion, clip.corpus) for clip in counted}
+    utterances = {clip.utterance: (plots.heard(clip, task), clip.corpus) for clip in counted}
     counts = Counter(utterances.values())
     return [(*key, counts[key]) for key in sorted(counts)]
 
 
-def write(folder: Path, clips: Sequence[Clip]) -> None:
+def write(folder: Path, clips: Sequence[Clip], task: Task) -> None:
     """Write ``corpora.csv`` into an existing folder."""
-    files.write_csv(folder / "corpora.csv", ["emotion", "source", "count"], rows(clips))
+    files.write_csv(folder / "corpora.csv", ["emotion", "source", "count"], rows(clips, task))
 
 
 def section(run: Run, _plots: Path) -> Section | None:
     """The table, with a column for each corpus."""
-    counts = {(emotion, corpus): count for emotion, corpus, count in rows(run.clips)}
+    counts = {(emotion, corpus): count for emotion, corpus, count in rows(run.clips, run.task)}
     emotions = sorted({emotion for emotion, _ in counts})
     if not emotions:
         return None
@@ -41,6 +46,8 @@ def section(run: Run, _plots: Path) -> Section | None:
     sums = [
         sum(n for n in column if n) for column in zip(*(line[1:] for line in lines), strict=True)
     ]
+    merges = [f"{emotion} as {name}" for emotion, name in sorted(run.task.merge.items())]
+    merged = [f"Counted by class, as task.merge says: {', '.join(merges)}."] if merges else []
     return Section(
-        "Files for each emotion and source", [], [Table(header, [*lines, ["total", *sums]])]
+        "Files for each emotion and source", merged, [Table(header, [*lines, ["total", *sums]])]
     )

@@ -11,17 +11,22 @@ from typing import Any
 import matplotlib.style
 import numpy as np
 import numpy.typing as npt
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.corpora.manifest import Clip
 from pipeline.metrics.arrays import Floats
 from pipeline.scoring.scores import Scores
+from pipeline.splits.task import Task
 from pipeline.units import tally
 
 INK = "#1f4e79"
 SECOND = "#c8553d"
 FAINT = "#8a8a8a"
+# Around what lies on bars: it must be seen on dark and on white.
+HALO = [patheffects.withStroke(linewidth=3, foreground="white")]
+MOST_IN_COLUMN = 4  # folds in a column of a legend
 GENDERS = {"female": SECOND, "male": INK, "unknown": FAINT}
 # Whatever a user's matplotlibrc says.
 STYLE: Any = ["default", {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}]
@@ -80,24 +85,32 @@ def comparison(path: Path, title: str, systems: Mapping[str, Scores], chance: fl
         save(figure, path)
 
 
+def colours(count: int) -> list[Any]:
+    """So many colours, of which no two are the same."""
+    if count <= 10:
+        return [matplotlib.colormaps["tab10"](number) for number in range(count)]
+    return list(matplotlib.colormaps["nipy_spectral"](np.linspace(0.05, 0.95, count)))
+
+
 def learning(path: Path, title: str, curves: Curves) -> None:
-    """Draw the losses and the dev UAR over epochs, one line per fold."""
+    """Draw the losses and the dev UAR over epochs: a colour for each fold, dots for each epoch."""
     with matplotlib.style.context(STYLE):
         figure = Figure((7.2, 2.9), layout="constrained")
         losses, scores = figure.subplots(1, 2)
-        for number, curve in enumerate(curves.values()):
-            for axes, column, colour in (
-                (losses, "train_loss", INK),
-                (losses, "dev_loss", SECOND),
-                (scores, "dev_uar", SECOND),
+        for (fold, curve), colour in zip(curves.items(), colours(len(curves)), strict=True):
+            for axes, column, line in (
+                (losses, "train_loss", ".-"),
+                (losses, "dev_loss", ".--"),
+                (scores, "dev_uar", ".--"),
             ):
-                label = None if number else column.split("_")[0]
-                axes.plot(curve["epoch"], curve[column], color=colour, alpha=0.8, label=label)
+                label = f"fold {fold}, {column.split('_')[0]}"
+                axes.plot(curve["epoch"], curve[column], line, color=colour, label=label)
         losses.set(xlabel="epoch", ylabel="loss")
         scores.set(xlabel="epoch", ylabel="UAR on dev", ylim=(0, 1))
         for axes in (losses, scores):
             axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.legend(frameon=False, fontsize=7)
+            columns = 1 + len(curves) // MOST_IN_COLUMN
+            axes.legend(frameon=False, fontsize=7, handlelength=3.5, ncols=columns)
         figure.suptitle(title)
         save(figure, path)
 
@@ -194,8 +207,11 @@ def _agreement(axes: Axes, scales: Sequence[Mapping[str, Any]], colours: Iterabl
     axes.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
 
 
-def heard(clip: Clip) -> str:
-    """The clip's emotion, or the one with the largest share."""
+def heard(clip: Clip, task: Task) -> str:
+    """The clip's class, or where it has none its emotion, or the one with the largest share."""
+    label = task.label(clip)
+    if label is not None:
+        return task.classes[label]
     return clip.emotion or max(clip.shares, key=clip.shares.__getitem__, default="masked")
 
 

@@ -10,10 +10,10 @@ import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.corpora.manifest import ARTIFACTS, Clip
+from pipeline.corpora.manifest import ARTIFACTS
 from pipeline.ground import files
 from pipeline.metrics.arrays import Floats
-from pipeline.report import plots
+from pipeline.report import anonymous, plots
 from pipeline.report.page import Section, Table
 from pipeline.scoring.evaluation import Run
 
@@ -44,13 +44,20 @@ def layers(run: Run, folder: Path) -> Section | None:
 def places(run: Run, folder: Path) -> Section | None:
     """Each encoder's clips in two dimensions, by emotion, gender and speaker."""
     clips = {clip.clip: clip for clip in run.clips}
-    drawn = []
+    speakers = anonymous.numbered(clip.speaker for clip in run.clips)
+    task, drawn = run.task, []
     for name in _features(run):
         rows = files.read_csv(_folder(name) / "places.csv")
         if rows:
             drawn.append(folder / f"embeddings-{name}.png")
             at = np.array([[float(row["x"]), float(row["y"])] for row in rows])
-            _draw_places(drawn[-1], name, [clips[row["clip"]] for row in rows], at)
+            shown = [clips[row["clip"]] for row in rows]
+            panels = {
+                "emotion": [plots.heard(clip, task) for clip in shown],
+                "gender": [clip.gender for clip in shown],
+                "speaker": [speakers[clip.speaker] for clip in shown],
+            }
+            _draw_places(drawn[-1], name, panels, at)
     layer = run.settings["probe"]["layer"]
     note = (
         f"t-SNE of the clips' means over time, layer {layer}, without their labels: near means "
@@ -78,39 +85,40 @@ def _read_layers(name: str) -> dict[str, Floats]:
 
 
 def _draw_layers(path: Path, found: Mapping[str, Mapping[str, Floats]]) -> None:
-    """A curve over depth for each encoder, solid on dev and dashed on test."""
+    """A curve over the layers for each encoder, solid on dev and dashed on test.
+
+    Named as in the table and in ``params.yaml``, from the top, so that encoders of different depths
+    meet at their tops.
+    """
+    names = sorted({name for curves in found.values() for name in curves}, key=_from_bottom)
     with matplotlib.style.context(plots.STYLE):
         figure = Figure((7.2, 3.2), layout="constrained")
         axes = figure.add_subplot()
-        for number, (name, curves) in enumerate(found.items()):
-            both = np.array(list(curves.values())).T
+        for (encoder, curves), colour in zip(found.items(), plots.colours(len(found)), strict=True):
+            both, at = np.array(list(curves.values())).T, [names.index(name) for name in curves]
             for curve, line, role in zip(both, ("o-", "s--"), ("dev", "test"), strict=True):
-                label = f"{name}, {role}"
-                axes.plot(curve, line, color=f"C{number}", markersize=4, label=label)
-        axes.set(xlabel="depth: 0 enters the first block", ylabel="UAR", title="UAR by layer")
+                axes.plot(at, curve, line, color=colour, markersize=4, label=f"{encoder}, {role}")
+        axes.set(xlabel="layer: -1 is the top block", ylabel="UAR", title="UAR by layer")
         axes.set_ylim(0, 1)
-        deepest = max(len(curves) for curves in found.values()) - 1
-        axes.set_xticks(range(deepest + 1))
-        axes.legend(frameon=False, fontsize=7)
+        axes.set_xticks(range(len(names)), names, fontsize=9 if len(names) < MOST_NAMED * 2 else 6)
+        axes.legend(frameon=False, fontsize=7, handlelength=3.5)
         plots.save(figure, path)
 
 
-def _draw_places(path: Path, name: str, clips: Sequence[Clip], at: Floats) -> None:
+def _from_bottom(layer: str) -> float:
+    return 0.0 if layer == "last" else float(layer)
+
+
+def _draw_places(path: Path, name: str, panels: Mapping[str, Sequence[str]], at: Floats) -> None:
     x, y = at.T
     with matplotlib.style.context(plots.STYLE):
         figure = Figure((7.2, 3.3), layout="constrained")
-        panels = {
-            "emotion": [plots.heard(clip) for clip in clips],
-            "gender": [clip.gender for clip in clips],
-            "speaker": [clip.speaker or "unknown" for clip in clips],
-        }
         for axes, (title, values) in zip(figure.subplots(1, 3), panels.items(), strict=True):
-            known = sorted(set(values))
-            colours = matplotlib.colormaps["tab10" if len(known) <= 10 else "nipy_spectral"]
-            for number, value in enumerate(known):
+            # Numbers in their order, not in that of their digits.
+            known = sorted(set(values), key=lambda value: (len(value) * value[-1].isdigit(), value))
+            for value, colour in zip(known, plots.colours(len(known)), strict=True):
                 rows = [row for row, other in enumerate(values) if other == value]
-                colour = colours(number if len(known) <= 10 else number / len(known))
-                axes.scatter(x[rows], y[rows], s=7, lw=0, color=colour, label=value)
+                axes.scatter(x[rows], y[rows], s=7, lw=0, color=[colour], label=value)
             axes.set(xticks=[], yticks=[], title=f"{title} ({len(known)})")
             if len(known) <= MOST_NAMED:
                 axes.legend(

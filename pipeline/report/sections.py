@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 
 from pipeline.corpora.manifest import Clip
 from pipeline.report import (
+    anonymous,
     corpora_table,
     plots,
     probe_section,
@@ -27,6 +28,7 @@ from pipeline.report import (
 from pipeline.report.page import Section, Table, interval, page
 from pipeline.scoring.evaluation import Run
 from pipeline.scoring.scores import Scores
+from pipeline.splits.task import Task
 
 ENVIRONMENT = "environment.html"
 
@@ -139,20 +141,24 @@ def corpora(run: Run, folder: Path) -> Section:
             f"{name}: {audit['kept']} of {audit['found']} files kept, "
             f"{audit['duration_s'] / 60:.1f} minutes"
         )
-        _draw_corpus(drawn[-1], title, [clip for clip in run.clips if clip.corpus == name])
+        _draw_corpus(drawn[-1], title, [c for c in run.clips if c.corpus == name], run.task)
     header = ["corpus", "found", "kept", "out of scope", "rejected", "clips", "minutes", "speakers"]
-    warnings = [f"{n}: {w}" for n, audit in run.audits.items() for w in audit["warnings"]]
+    warnings = [
+        f"{name}: {anonymous.without_names(warning, audit['counts'].get('speaker', {}))}"
+        for name, audit in run.audits.items()
+        for warning in audit["warnings"]
+    ]
     for emotion, where in run.protocol.get("left_out", {}).items():
         counts = ", ".join(f"{count} {name}" for name, count in where.items())
         warnings.append(f"of no class, left out: {emotion} ({counts})")
     return Section("Corpora", warnings, [Table(header, rows)], drawn)
 
 
-def _draw_corpus(path: Path, title: str, clips: Sequence[Clip]) -> None:
+def _draw_corpus(path: Path, title: str, clips: Sequence[Clip], task: Task) -> None:
     clips = [clip for clip in clips if not clip.augmented_from]
     classes: dict[str, Counter[str]] = {gender: Counter() for gender in plots.GENDERS}
     for clip in {clip.utterance: clip for clip in clips}.values():
-        classes[clip.gender][plots.heard(clip)] += 1
+        classes[clip.gender][plots.heard(clip, task)] += 1
     present = {gender: counts for gender, counts in classes.items() if counts}
     plots.corpus(path, title, present, [clip.duration_s for clip in clips])
 

@@ -137,20 +137,22 @@ def _draw(path: Path, shares: Sequence[Regressor]) -> None:
             label = f"{ARCHITECTURES[head]}: {head}"
             rhos = [scores["rho"] for scores in named.values()]
             bars = axes.bar(at, rhos, 0.92 * width, color=colour, label=label)
-            axes.bar_label(bars, fmt="%.3f", fontsize=7, padding=2, label_type="center", color="w")
+            axes.bar_label(
+                bars, fmt="%.3f", fontsize=7, label_type="center", path_effects=plots.HALO
+            )
             for place, scores in zip(at, named.values(), strict=True):
                 if "rho_low" in scores:
                     ends = scores["rho_low"], scores["rho_high"]
-                    axes.plot([place, place], ends, color="black", linewidth=1)
-        axes.axhline(BASELINE_MEAN, color=plots.FAINT, linestyle="--", linewidth=0.8)
-        axes.annotate(
-            f"baseline {BASELINE_MEAN:.3f} (Hume-Prosody)",
-            (1, BASELINE_MEAN),
-            (0, 2),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            ha="right",
-            fontsize=7,
+                    axes.plot(
+                        [place, place], ends, color="black", linewidth=1, path_effects=plots.HALO
+                    )
+        axes.axhline(
+            BASELINE_MEAN,
+            color="black",
+            linestyle="--",
+            linewidth=1,
+            path_effects=plots.HALO,
+            label=f"baseline {BASELINE_MEAN:.3f} (Hume-Prosody)",
         )
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_xticks(range(len(features)), features)
@@ -158,5 +160,5 @@ def _draw(path: Path, shares: Sequence[Regressor]) -> None:
         label = "mean ρ on test" + ", 95 % over speakers" * bounded
         axes.set(ylabel=label, xlim=(-0.6, len(features) - 0.4))
         figure.suptitle("emotion share: features and architecture")
-        axes.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+        axes.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
         plots.save(figure, path)

@@ -73,6 +73,7 @@ class Run:
     where others stand beside them.
     """
 
+    task: Task
     clips: Sequence[Clip]
     protocol: Scores
     classifiers: Sequence[Classifier]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.ground import documents, files
+from pipeline.ground import documents, files, provenance
 from pipeline.ground.errors import PipelineError
 from pipeline.scoring import active
 from pipeline.scoring.active import System
@@ -71,6 +71,8 @@ class Experiment:
         for fold in self.systems[system]:
             source = f"artifacts/classifiers/{system[0]}/{system[1]}/{fold}/predictions.csv"
             paths[fold] = folder / f"{fold}.csv"
+            if self.name == WORKSPACE:  # whose params.yaml may be ahead of its artefacts
+                provenance.require(Path(source).parent)
             try:
                 paths[fold].write_bytes(self._files.read_bytes(source))
             except OSError as error:

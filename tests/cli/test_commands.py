@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main as cli
-from pipeline.ground import files, live
+from pipeline.ground import files, live, params
 from pipeline.ground.code import ROOT
+from pipeline.ground.provenance import Provenance
 from tests import ratings
 from tests.results import Study, plant_classifier
 
@@ -89,6 +90,22 @@ def test_compare_reads_both_revisions_from_the_cache(
     assert error.startswith("nowhere: ") and error.count("\n") == 1
 
 
+@pytest.mark.usefixtures("linear")
+def test_a_workspace_ahead_of_its_artefacts_is_refused(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell(repository, "dvc", "checkout", "-q")
+    assert run("compare", "weak", "workspace") == 0
+    folder = Path("artifacts/classifiers/fbank/linear/0")
+    Provenance.of(folder, ["seed"], []).write(folder)
+    path = repository / "params.yaml"
+    path.write_text(path.read_text("utf-8").replace("\nseed: 1\n", "\nseed: 2\n"), "utf-8")
+    params.read.cache_clear()
+    capsys.readouterr()
+    assert run("compare", "weak", "workspace") == 1
+    assert "linear/0: made with seed 1, params.yaml has 2" in capsys.readouterr().err
+
+
 REPEATED = """
 stages:
   train:
@@ -130,14 +147,25 @@ def test_experiments_that_differ_in_the_seed_alone_are_pooled(
         shell(project, "rm", "-r", "results")
 
     assert run("show", "--experiments") == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "fbank" in line]
-    assert sorted(row[-3:] for row in rows) == [["1", "0.510", "-"], ["2", "0.140", "0.007"]]
-    assert any("finetune.loss.name=ce" in " ".join(row) for row in rows)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    rows = [line.split() for line in out.splitlines() if "fbank" in line]
+    pooled = {tuple(row[-3:]): row[-4] for row in rows}
+    assert set(pooled) == {("1", "0.510", "-"), ("2", "0.140", "0.007")}
+    group = pooled["2", "0.140", "0.007"]
+    assert f"group {group}: c1, c2\n  finetune.loss.name=ce\n" in out
 
     assert run("compare", "c2", "a1", "--seeds") == 0
     out = capsys.readouterr().out
     assert "c1 (seed 1), c2 (seed 2)\na1 (seed 1)" in out
     assert "  2 seeds, 0.2" in out and "exact sign-flip p 0.0078" in out
+
+    assert run("compare", "c1", "c2", "--seeds") == 1
+    error = capsys.readouterr().err
+    assert "c1 and c2 have the same settings but for the seed" in error and error.count("\n") == 1
+    assert run("compare", "c1", "c2") == 0
+    assert run("compare", "c1", "c1") == 1
+    assert "c1 is named twice" in capsys.readouterr().err
 
 
 ABLATED = """

@@ -1,22 +1,30 @@
 """`ser export`: one model of the hub that says the same, its card, and ONNX that says it too."""
 
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from ruamel.yaml import YAML
 from transformers import AutoModelForAudioClassification
 
-from pipeline.cli import export
+from pipeline.audio.segments import Cutting
+from pipeline.cli import export, predict
 from pipeline.corpora import manifest
 from pipeline.encoders import encoder as encoders
 from pipeline.encoders import forward
+from pipeline.ground import files, params, provenance
+from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.provenance import Provenance
-from pipeline.methods import classifier
+from pipeline.methods import classifier, preprocessing
+from pipeline.methods.finetuning import LossParams
 from pipeline.splits import folds
 from tests.methods.test_classifier import LARGE, saved, trained
 from tests.speech import small_encoder, tone_clips
@@ -36,8 +44,10 @@ def toy(project: Path) -> Path:
     return project
 
 
-def made(method: str, **model: Any) -> tuple[classifier.Classifier, Path]:
-    found = trained(small_encoder(Path("artifacts/encoders/tiny"), **LARGE), method, **model)
+def made(
+    method: str, style: dict[str, Any] = LARGE, **model: Any
+) -> tuple[classifier.Classifier, Path]:
+    found = trained(small_encoder(Path("artifacts/encoders/tiny"), **style), method, **model)
     folder = Path("artifacts/classifiers/pretrained") / method / "0"
     folder.parent.mkdir(parents=True)
     saved(found, folder)
@@ -75,10 +85,58 @@ def test_a_folder_that_names_nothing_has_no_fold(toy: Path) -> None:
     assert "classifier `tiny/full`" in Path("out/README.md").read_text("utf-8")
 
 
-def test_the_card_names_data_speakers_licence_and_scores(toy: Path) -> None:
+AMS = LossParams(name="am-softmax", scale=30.0, margin=0.2)
+# Each kind of head, on base and large encoders, by methods that export merges.
+HEADS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "theirs": ("full", {}, {}),
+    "theirs-weighted": ("lora-classifier", LARGE, {"layer": "weighted"}),
+    "default": ("full", {}, {"layer": -2, "loss": AMS}),
+    "first": ("frozen", LARGE, {"layer": -3, "batch_norm": True}),
+    "top": ("lora-qkv", LARGE, {"layer": -1}),
+    "top-base": ("lora-qkv", {}, {"layer": -1, "loss": AMS}),
+    "weighted": ("frozen", LARGE, {"layer": "weighted", "loss": AMS}),
+    "bilstm": ("full", LARGE, {"head": "bilstm", "loss": AMS}),
+}
+CUT = Cutting(max_clip_s=0.5, last_clip="shorter", trim_db=30.0)
+CUTTINGS = [CUT, CUT.model_copy(update={"last_clip": "overlapped", "trim_db": None}), None]
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_program_on_the_card_and_predict_say_what_the_classifier_says(
+    toy: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pasted as it is, beside the recording that it names."""
+    method, style, model = HEADS[name]
+    made_, folder = made(method, style, **model)
+    cutting = CUTTINGS[len(name) % 3]
+    if cutting:
+        preprocessing.write(folder, cutting)
+    export.main(folder, Path("out"))
+    rng = np.random.default_rng(0)
+    envelope = np.repeat([0, 0.3, 0.1, 0.3, 0], 13_000)[:, None]
+    soundfile.write("out/speech.wav", envelope * rng.standard_normal((65_000, 2)), 44_100)
+    capsys.readouterr()
+    for place in (folder, Path("out")):
+        predict.main([Path("out/speech.wav")], place, as_json=True)
+    expected, again = (
+        json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()
+    )
+    assert again == pytest.approx(expected, abs=1e-5)
+    code = Path("out/README.md").read_text().split("```python\n")[1].split("```")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd="out", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    told = {label: float(value) for label, value in map(str.split, done.stdout.splitlines())}
+    assert list(told) == made_.design.classes
+    assert told == pytest.approx(expected, abs=0.002)
+    assert len({round(value, 2) for value in told.values()}) > 1
+
+
+def test_the_card_names_data_licence_and_scores_and_counts_speakers(toy: Path) -> None:
     _, folder = made("full")
     export.main(folder, Path("before"))
-    assert "None yet" in Path("before/README.md").read_text()
+    assert "None of this classifier" in Path("before/README.md").read_text()
     Path("results").mkdir()
     Path("results/scores.json").write_text(
         '{"protocol": {"speaker_independent": false, "by": "random", "folds": [0, 1]},'
@@ -93,13 +151,60 @@ def test_the_card_names_data_speakers_licence_and_scores(toy: Path) -> None:
     roles = folds.read(0)
     clips = {c.clip: c for c in manifest.read(["tones"])}
     train = {clip for clip, role in roles.items() if role == "train"}
-    names = ", ".join(sorted({clips[clip].speaker.split("/")[1] for clip in train}))
+    names = {clips[clip].speaker.split("/")[1] for clip in train}
     licence = "for research, after registration; the wording was not checked"
-    assert f"| tones | {licence} | train | {len(train)} | {names} |" in text
+    assert f"| tones | {licence} | train | {len(train)} | {len(names)} |" in text
+    assert not any(f" {name}" in text for name in names)
     assert "**not** speaker-independent: 12 test utterances of 7 speakers" in text
     assert "| UAR | 0.500 |" in text
     assert "0.400 to 0.625" in text
     assert "| EER" not in text
+
+
+def tell(artefact: Path, inputs: dict[str, str]) -> None:
+    """Let an artefact carry that it was made from these digests."""
+    made = Provenance.of(artefact, [], []).model_copy(update={"inputs": inputs})
+    made.model_copy(update={"seal": made.sealed()}).write(artefact)
+
+
+def test_the_card_tells_of_the_classifiers_own_clips_and_scores_alone(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Others in their place are left out, and so are scores of another classifier."""
+    _, folder = made("full")
+    clips = Path("artifacts/clips/tones")
+    files._write_sums(clips)
+    folds_digest, clips_digest = (provenance.digest(path) for path in (folds.FOLDS, clips))
+    inputs = {str(clips): clips_digest, str(folds.FOLDS): folds_digest}
+    tell(folder, inputs)
+    files._write_sums(folder)
+    Path("results").mkdir()
+    Path("results/scores.json").write_text(
+        '{"protocol": {"speaker_independent": true, "by": "speaker", "folds": [0]},'
+        '"emotion": {"pretrained": {"full": {"uar": 0.5, "utterances": 12, "speakers": 7}}}}'
+    )
+    tell(Path("results"), {str(folder): provenance.digest(folder)})
+    Path("params.yaml").write_text(
+        Path("params.yaml").read_text("utf-8").replace("\n- tones\n", "\n- emodb\n", 1), "utf-8"
+    )
+    params.read.cache_clear()
+    capsys.readouterr()
+    export.main(folder, Path("own"))
+    text = Path("own/README.md").read_text()
+    assert "| tones |" in text and "| UAR | 0.500 |" in text and "emodb" not in text
+    assert capsys.readouterr().err == ""
+
+    tell(Path("results"), {str(folder): "another"})
+    export.main(folder, Path("other-scores"))
+    text = Path("other-scores/README.md").read_text()
+    assert "| tones |" in text and "None of this classifier" in text
+
+    manifest.write(clips / "manifest.csv", manifest.read(["tones"])[:10])
+    files._write_sums(clips)
+    export.main(folder, Path("other-clips"))
+    text = Path("other-clips/README.md").read_text()
+    assert "Not known where this card was written" in text and "tones" not in text
+    assert f"{clips}: not what {folder} learnt from" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("style", [{}, LARGE], ids=["base", "large"])
@@ -121,13 +226,22 @@ def test_onnx_says_the_same(toy: Path, style: dict[str, Any], kind: str) -> None
             np.testing.assert_allclose(logits, model([wave]), rtol=1e-3, atol=1e-4)
 
 
+def test_onnx_holds_no_path_of_this_machine(toy: Path) -> None:
+    pytest.importorskip("onnxscript")
+    _, folder = made("full", layer=-2, loss=AMS)
+    export.main(folder, Path("out"), onnx=True)
+    held = Path("out/model.onnx").read_bytes()
+    assert b"projector" in held  # the names of its weights
+    for path in (str(ROOT), str(Path(torch.__file__).parent), ".py"):
+        assert path.encode() not in held
+
+
 def test_what_cannot_be_exported_is_one_line(toy: Path) -> None:
     _, folder = made("full", head="bilstm")
     with pytest.raises(PipelineError, match="head must be pool"):
         export.main(folder, Path("out"), onnx=True)
     assert not Path("out").exists()
     export.main(folder, Path("out"))
-    assert "AutoModel.from_pretrained" in Path("out/README.md").read_text()
     with pytest.raises(PipelineError, match="out: exists"):
         export.main(folder, Path("out"))
     shutil.rmtree(folder)

@@ -1,8 +1,12 @@
 """`ser predict`: what the stages predicted, from the files that their authors shipped."""
 
+import contextlib
 import csv
 import json
+import os
 import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,8 @@ from scipy.special import softmax
 from typer.testing import CliRunner
 
 from pipeline.cli import predict
+from pipeline.cli.preset import merged
+from pipeline.ground import params
 from pipeline.ground.errors import PipelineError
 from tests.toy import TRAINED, run_stages
 
@@ -45,12 +51,18 @@ def folder_of(start: str, method: str) -> Path:
 def test_it_tells_what_the_stage_predicted(
     toy: Path, start: str, method: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = folder_of(start, method)
+    require_predictions_of_the_stage(folder_of(start, method), capsys)
+    assert capsys.readouterr().err == ""
+
+
+def require_predictions_of_the_stage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What lies in ``predictions.csv``, told of the recordings as their authors shipped them."""
     with (folder / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     files = [Path("data/raw/toy") / f"{row['utterance'].split('/')[1]}.wav" for row in rows]
     predict.main(files, folder, as_json=True)
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    out, err = capsys.readouterr()
+    told = [json.loads(line) for line in out.splitlines()]
     assert [found["file"] for found in told] == [str(file) for file in files]
     assert max(len(found["clips"]) for found in told) == 3
     for found, row in zip(told, rows, strict=True):
@@ -58,6 +70,109 @@ def test_it_tells_what_the_stage_predicted(
         got = [found["probabilities"][name] for name in CLASSES]
         np.testing.assert_allclose(got, expected, atol=2e-5)
         assert found["emotion"] == CLASSES[int(expected.argmax())]
+    sys.stderr.write(err)
+
+
+@pytest.fixture
+def settings(toy: Path) -> Iterator[Callable[[str], None]]:
+    """Changes ``params.yaml`` for one test."""
+    path = toy / "params.yaml"
+    before = path.read_text("utf-8")
+
+    def change(overlay: str) -> None:
+        path.write_text(merged(before, overlay), "utf-8")
+        params.read.cache_clear()
+
+    yield change
+    path.write_text(before, "utf-8")
+    params.read.cache_clear()
+
+
+@pytest.mark.parametrize(("start", "method"), TRAINED)
+def test_a_classifier_cuts_as_its_own_clips_were_cut(
+    toy: Path,
+    settings: Callable[[str], None],
+    start: str,
+    method: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings("preprocess: {trim_db: null, max_clip_s: 20.0, last_clip: overlapped}")
+    require_predictions_of_the_stage(folder_of(start, method), capsys)
+    lines = capsys.readouterr().err.splitlines()
+    told = [
+        line.removeprefix(f"{folder_of(start, method)}: made with preprocess.") for line in lines
+    ]
+    assert told == [
+        "max_clip_s 0.5, which is used; params.yaml has 20.0",
+        "last_clip shorter, which is used; params.yaml has overlapped",
+        "trim_db 40.0, which is used; params.yaml has none",
+    ]
+
+
+def test_a_classifier_without_its_cutting_follows_params_and_says_so(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = shutil.copytree(folder_of("fbank", "linear"), tmp_path / "0")
+    (earlier / "SHA256SUMS").unlink()
+    (earlier / "preprocess.json").unlink()
+    require_predictions_of_the_stage(earlier, capsys)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{earlier}: no preprocess.json, files are cut as params.yaml has it (")
+    assert "max_clip_s 0.5, last_clip shorter, trim_db 40.0" in line
+    (earlier / "preprocess.json").write_text('{"max_clip_s": "long"}')
+    with pytest.raises(PipelineError, match=r"preprocess\.json: damaged"):
+        predict.main([Path("data/raw/toy/00.wav")], earlier)
+
+
+def test_a_folder_from_a_mac(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Hidden files and companions are none of its recordings; what cannot be read has a line."""
+    good = (toy / "data/raw/toy/02.wav").read_bytes()
+    names = ["a.wav", "sub/b.WAV", "._a.wav", ".Trash/old.wav", "__MACOSX/a.wav", ".c.wav"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(good if "._" not in name else b"Mac OS X" * 20)
+    (tmp_path / "memo.m4a").write_bytes(b"\0\0\0\x1cftypM4A " + bytes(200))
+    (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    (tmp_path / "again").symlink_to(tmp_path)
+    (tmp_path / "odd\t.wav").write_bytes(good)
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / ".DS_Store").write_bytes(b"Bud1")
+    (tmp_path / "cover.jpg").write_bytes(b"JFIF")
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(SystemExit) as exit_status:
+        predict.main([tmp_path], folder_of("fbank", "linear"))
+    assert exit_status.value.code == 1
+    out, err = capsys.readouterr()
+    assert [row.split("\t")[0] for row in out.splitlines()[1:] if row[0] != "\t"] == [
+        f"{tmp_path}/a.wav",
+        f"{tmp_path}/odd\\t.wav",
+        f"{tmp_path}/sub/b.WAV",
+    ]
+    assert [line.partition(": ")[0] for line in err.splitlines()] == [
+        f"{tmp_path}/{name}" for name in ("gone.wav", "memo.m4a", "pipe.wav")
+    ]
+    assert "convert it to WAV" in err and "a FIFO" in err and "a link to nothing" in err
+
+
+def test_a_name_that_is_not_utf8_is_told(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(toy / "data/raw/toy/02.wav", tmp_path / "odd\udcff.wav")
+    with contextlib.suppress(SystemExit):
+        predict.main([tmp_path], folder_of("fbank", "linear"))
+    told = "".join(capsys.readouterr())
+    assert told.count(f"{tmp_path}/odd\\udcff.wav") == 1
+
+
+def test_what_is_hidden_is_judged_where_it_is_named(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (".one.wav", ".hidden/two.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(toy / "data/raw/toy/02.wav", tmp_path / name)
+    predict.main([tmp_path / ".hidden", tmp_path / ".one.wav"], folder_of("fbank", "linear"))
+    rows = [row for row in capsys.readouterr().out.splitlines()[1:] if row[0] != "\t"]
+    assert [Path(row.split("\t")[0]).name for row in rows] == ["two.wav", ".one.wav"]
 
 
 def test_a_damaged_file_is_one_line_and_the_rest_goes_on(

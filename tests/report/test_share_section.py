@@ -2,15 +2,17 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline.report import share_section
+from pipeline.report import plots, share_section
 from pipeline.scoring import scores
 from pipeline.scoring.evaluation import Regressor, Run
 from pipeline.scoring.scores import Bootstrap
-from tests.results import SHARES, Study, plant_share
+from tests.report.pictures import kept, luminance, words
+from tests.results import SHARES, TASK, Study, plant_share
 
 # Table 1 of the paper, HuBERT large: architecture 1, architecture 2.
 HUBERT_LARGE = {
@@ -60,7 +62,7 @@ def planted(root: Path, systems: list[tuple[str, str]], masked: bool = False) ->
         emotions, tested = scores.read_share(path, 0)
         scored = scores.share(tested, emotions, Bootstrap(100, 1))
         found.append(Regressor(features, head, emotions, tested, scored))
-    return Run([], {}, [], found, {}, {}, {})
+    return Run(TASK, [], {}, [], found, {}, {}, {})
 
 
 def test_the_section_has_a_figure_of_all_and_a_scatter_of_each(tmp_path: Path) -> None:
@@ -91,6 +93,28 @@ def test_masked_truth_gives_rows_without_scores(tmp_path: Path) -> None:
 
 
 def test_without_regressors_there_is_no_section(tmp_path: Path) -> None:
-    assert share_section.section(Run([], {}, [], [], {}, {}, {}), tmp_path) is None
+    assert share_section.section(Run(TASK, [], {}, [], [], {}, {}, {}), tmp_path) is None
     share_section.write(tmp_path, [])
     assert not list(tmp_path.iterdir())
+
+
+def test_the_baseline_is_seen_on_the_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its line crosses a bar, both dark and white pixels lie."""
+    found = kept(monkeypatch)
+    rhos = {"cnn-lstm": (0.9,) * 9, "cnn-lstm-attention": (0.8,) * 9}
+    monkeypatch.setattr(plots, "share", lambda *_: None)
+    shares = [regressor("hubert", head, values) for head, values in rhos.items()]
+    share_section.section(Run(TASK, [], {}, [], shares, {}, {}, {}), tmp_path)
+    figure = found["share-architectures.png"]
+    shown = luminance(figure)
+    (axes,) = figure.axes
+    bars: list[Any] = list(axes.patches)
+    for bar in bars:
+        left = bar.get_x() + bar.get_width() / 10
+        (x, y), (end, _) = axes.transData.transform(
+            [(left, 0.5), (left + bar.get_width() * 0.8, 0.5)]
+        )
+        row = len(shown) - round(y)
+        strip = shown[row - 4 : row + 4, round(x) : round(end)]
+        assert strip.min() < 0.1 and strip.max() > 0.8
+    assert "baseline 0.500 (Hume-Prosody)" in words(figure)

@@ -19,7 +19,7 @@ from pipeline.report import corpora_table
 from pipeline.scoring import protocols
 from pipeline.splits import folds
 from stages import evaluate, split
-from tests.results import Study, plant, plant_classifier
+from tests.results import TASK, Study, plant, plant_classifier
 
 SHARED = 2  # the number of the fold whose speakers are on both sides
 
@@ -129,7 +129,7 @@ def test_the_corpora_table_counts_utterances_once(project: Path) -> None:
     ]
     second = [replace(clip, clip=f"{clip.clip}#2") for clip in clips[:5]]
     manifest.write(manifest.CLIPS / "demo" / "manifest.csv", [*clips, *copies, *second])
-    corpora_table.write(project, manifest.read(["demo", "tess"]))
+    corpora_table.write(project, manifest.read(["demo", "tess"]), TASK)
     with (project / "corpora.csv").open() as file:
         rows = [tuple(row) for row in csv.reader(file)]
     expected = Counter((clip.emotion, clip.corpus) for clip in study.clips())

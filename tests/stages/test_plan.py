@@ -131,6 +131,20 @@ def test_empty_lists_leave_empty_folders(project: Path) -> None:
     assert Path("artifacts/classifiers").is_dir()
 
 
+def test_a_folder_without_anything_active_is_not_empty_for_dvc(project: Path) -> None:
+    """Which warns of each empty dep in every run; what is active then lies there alone."""
+    on = "  heads:\n  - cnn-lstm-attention\n"
+    edit(on, "  heads: []\n")
+    plan.main()
+    (held,) = Path("artifacts/share").iterdir()
+    plan.main()
+    assert list(Path("artifacts/share").iterdir()) == [held]
+    edit("  heads: []\n", on)
+    touch("share/fbank/cnn-lstm-attention/predictions.csv")
+    plan.main()
+    assert [path.name for path in Path("artifacts/share").iterdir()] == ["fbank"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -1,0 +1,135 @@
+"""`ser show`: the table, and what is said of scores that are no longer those of the project."""
+
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+from ruamel.yaml import YAML
+
+from pipeline.cli import main as cli
+from pipeline.cli import show
+from pipeline.ground import files, params, stage
+from pipeline.ground.errors import PipelineError
+from stages import evaluate
+from tests.stages.test_evaluate import configure, train
+
+
+@pytest.fixture
+def evaluated(project: Path) -> Iterator[Path]:
+    """A project whose scores have just been made; its clips carry checksums, as a stage's do."""
+    train(project)
+    configure(project, cached=["linear"], pretrained=["full"], retrained=["full"])
+    files._write_sums(project / "artifacts/clips/demo")
+    evaluate.main()
+    yield project
+    params.read.cache_clear()
+
+
+def shown(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines that speak against the scores."""
+    params.read.cache_clear()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as status:
+        cli.app(["show"])
+    assert not status.value.code
+    out = capsys.readouterr().out
+    assert "pretrained full" in out and "report.html" in out
+    return [line for line in out.splitlines() if line.startswith("NOT CURRENT: ")]
+
+
+def change(project: Path, key: str, value: object) -> None:
+    yaml = YAML()
+    found = yaml.load((project / "params.yaml").read_text("utf-8"))
+    *above, last = key.split(".")
+    section = found
+    for name in above:
+        section = section[name]
+    section[last] = value
+    with (project / "params.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(found, file)
+
+
+def test_current_scores_are_shown_without_a_word(
+    evaluated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shown(capsys) == []
+    change(evaluated, "runtime.threads", 2)  # no score depends on it
+    assert shown(capsys) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("finetune.training.epochs", 3, "made with finetune.training.epochs 8, params.yaml has 3"),
+        ("seed", 2, "made with seed 1, params.yaml has 2"),
+        ("preprocess.trim_db", 30.0, "made with preprocess.trim_db none, params.yaml has 30.0"),
+        ("task.merge", {"excited": "happy"}, "task.merge.excited none, params.yaml has 'happy'"),
+    ],
+)
+def test_a_pending_run_is_told_by_the_key(
+    evaluated: Path, key: str, value: object, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(evaluated, key, value)
+    (line,) = shown(capsys)
+    assert told in line and line.endswith("run `dvc repro`")
+
+
+def test_artefacts_that_were_made_anew_are_told(
+    evaluated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where `preprocess` ran on another corpus, and what follows failed."""
+    clips = evaluated / "artifacts/clips/demo"
+    (clips / "audit.json").write_text("{}")
+    files._write_sums(clips)
+    (line,) = shown(capsys)
+    assert "results: made from another artifacts/clips/demo than lies there" in line
+    shutil.rmtree(clips)  # as in a clone that has pulled nothing
+    assert shown(capsys) == []
+
+
+def test_a_stage_that_failed_since_is_told(
+    evaluated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def preprocess(corpus: Annotated[str, typer.Option()]) -> None:
+        if corpus == "bad":
+            raise PipelineError("bad: a rule, expected, got, remedy")
+
+    def run(corpus: str) -> None:
+        monkeypatch.setattr("sys.argv", ["preprocess", "--corpus", corpus])
+        stage.run(preprocess)
+
+    run("good")
+    assert shown(capsys) == []
+    with pytest.raises(SystemExit):
+        run("bad")
+    (line,) = shown(capsys)
+    assert "since then `test_show --corpus bad` began and has not ended well" in line
+    evaluate.main()
+    assert shown(capsys) == []
+
+
+def test_scores_of_an_earlier_version_are_told(
+    evaluated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (evaluated / "results/provenance.json").unlink()
+    (line,) = shown(capsys)
+    assert "results/provenance.json: missing" in line
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_long_names_leave_room_for_every_number(width: int) -> None:
+    from rich.console import Console
+
+    scores = {"uar": 0.123, "war": 0.234, "f1_macro": 0.345, "eer": 0.456, "uar_95": [0.1, 0.2]}
+    console = Console(width=width, record=True, file=io.StringIO())
+    name = "a-very-long-name-of-an-encoder-of-somebody"
+    console.print(show._table("emotion", show.COLUMNS["emotion"], {name: {"linear": scores}}))
+    out = console.export_text()
+    assert max(map(len, out.splitlines())) <= width
+    for number in ("0.123", "0.234", "0.345", "0.456", "0.100 to 0.200"):
+        assert number in out
+    assert name in "".join(line.split(" ")[1] for line in out.splitlines() if line.strip())
