@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio import decoding, flac
-from pipeline.audio.containers import RejectedError
 from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
+from pipeline.audio.recording import RejectedError
 from pipeline.audio.segments import Cutting, spans, speech_part
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import load_part
