@@ -144,6 +144,8 @@ def _attributes(path: Path) -> Mapping[str, Any]:
     """The root's attributes; none of a file that is missing or damaged, as its reader will say."""
     import h5py
 
+    if not path.exists():
+        return {}
     files.require_file(path)
     try:
         with h5py.File(path, "r") as file:

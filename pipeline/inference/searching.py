@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pipeline.corpora.entries import AUDIO_SUFFIXES
+from pipeline.corpora.folder import AUDIO_SUFFIXES
 from pipeline.ground.errors import PipelineError
 
 # Formats that are not read: found all the same, so that each has its line.

@@ -209,7 +209,7 @@ def _agreement(axes: Axes, scales: Sequence[Mapping[str, Any]], colours: Iterabl
 
 def heard(clip: Clip, task: Task) -> str:
     """The clip's class, or where it has none its emotion, or the one with the largest share."""
-    label = task.label(clip)
+    label = task.index(clip.emotion)
     if label is not None:
         return task.classes[label]
     return clip.emotion or max(clip.shares, key=clip.shares.__getitem__, default="masked")

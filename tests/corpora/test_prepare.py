@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from pipeline.audio.recording import HELD_BYTES, Recording
 from pipeline.corpora import manifest, prepare
 from pipeline.corpora.entries import Row
 from pipeline.corpora.prepare import Places, Prepared, Settings
-from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from tests.recordings import record, tone
 
@@ -203,32 +201,6 @@ def test_a_name_that_just_fits_is_not_changed(tmp_path: Path) -> None:
     made = place(tmp_path, run(tmp_path, [row("a.wav", utterance=name) for name in names]))
     assert made[0].path == f"audio/{names[0]}.flac"
     assert made[1].path.startswith(f"audio/{'a' * 160}~")
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_file_of_many_rows_is_hashed_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
-) -> None:
-    for name in ("a.wav", "b.wav"):
-        record(tmp_path / "raw" / name, tone(1.0))
-    parts = [
-        row(name, utterance=f"{name}@{n}", start_s=n / 100, end_s=0.5 + n / 100)
-        for name in ("a.wav", "b.wav")
-        for n in range(40)
-    ]
-    log = tmp_path / "hashed"
-    sha256 = files.sha256
-
-    def counting(path: Path) -> str:
-        with log.open("a") as file:
-            file.write(f"{path.name}\n")
-        return sha256(path)
-
-    monkeypatch.setattr(files, "sha256", counting)
-    assert len({p.segments[0].sha256 for p in run(tmp_path, parts, workers=workers)}) > 1
-    counts = Counter(log.read_text().split())
-    assert set(counts) == {"a.wav", "b.wav"}
-    assert max(counts.values()) <= max(1, workers)
 
 
 def test_what_the_audit_refuses_is_taken_back(tmp_path: Path) -> None:

@@ -248,6 +248,6 @@ def test_a_missing_fold_leaves_old_results_untouched(trained: Path) -> None:
     evaluate.main()
     before = sha256(trained / "results/metrics.json")
     (trained / "artifacts/classifiers/retrained/full/1/predictions.csv").unlink()
-    with pytest.raises(PipelineError, match=r"retrained/full/1/predictions\.csv: No such file"):
+    with pytest.raises(PipelineError, match=r"retrained/full/1/predictions\.csv: no such file"):
         evaluate.main()
     assert sha256(trained / "results/metrics.json") == before

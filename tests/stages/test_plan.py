@@ -176,7 +176,7 @@ def test_a_name_that_nothing_defines_is_one_line(
 def test_a_corpus_name_that_no_folder_or_shell_word_can_be_is_one_line(
     project: Path, name: str
 ) -> None:
-    edit("`corpus`\n- demo\n", f'`corpus`\n- "{name}"\n')
+    edit("\ncorpora:\n- demo\n", f'\ncorpora:\n- "{name}"\n')
     with pytest.raises(
         PipelineError, match=r"params\.yaml: corpus name .*: expected letters, digits"
     ):
@@ -189,5 +189,7 @@ def test_an_entry_of_such_a_name_is_the_same_line(
     project: Path, name: str, main: Callable[[], None]
 ) -> None:
     edit("\ncorpus:\n", f"\ncorpus:\n  {name}:\n    parser: table\n    language: en\n")
-    with pytest.raises(PipelineError, match=f"corpus name {name}|corpus name '{name}'"):
+    with pytest.raises(
+        PipelineError, match=f"corpus name '?{name}|a key that is no text, quote it: '{name}'"
+    ):
         main()

@@ -108,14 +108,15 @@ def test_what_is_to_be_said_of_sources_is_said_at_the_end(project: Path) -> None
     record(raw / "wav/2.wav", tone(0.5) * 32_767, subtype="FLOAT")
     done = run()
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[-3:] == [
+    assert done.stderr.splitlines()[-4:] == [
         "toy: more than 0.1% of samples at full scale (clipped): wav/0.wav",
         "toy: no length in the header, read to the end of the file: wav/1.wav",
+        "toy: 2 happy, 3 sad",
         "toy: 5 of 6 files kept, see audit.json",
     ]
     # The scratch store remembers them.
     again = run()
-    assert again.stderr.splitlines()[-3:] == done.stderr.splitlines()[-3:]
+    assert again.stderr.splitlines()[-4:] == done.stderr.splitlines()[-4:]
 
 
 def test_a_partition_of_the_authors_is_kept(project: Path) -> None:
