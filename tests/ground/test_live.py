@@ -24,7 +24,7 @@ NAME = "classifiers-tiny-full-0.csv"
 # Minutes of training, in epochs of milliseconds.
 LONG = """
 methods: {cached: [frozen]}
-finetune: {methods: {frozen: {training: {epochs: 1000000, learning_rate: 1e-4}}}}
+finetune: {methods: {frozen: {training: {epochs: 100000, learning_rate: 1e-4}}}}
 """
 
 
