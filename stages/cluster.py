@@ -58,9 +58,14 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     with Embeddings(path, f"multitask/{fold}", clips) as frames, publish(target) as out:
         trained = {clip.clip for clip in clips if roles[clip.clip] == "train"}
         total = min(params.sample, kmeans.needed(params.scales))
-        sample = sampling.draw(frames, layer, trained, total, seed)
-        codebooks = kmeans.fit(sample, params.scales, params.iterations, seed, device)
-        del sample
+        drawn = frames, layer, trained, total, seed
+        how = params.scales, params.iterations, seed
+        if device == "cpu":
+            codebooks = kmeans.fit(sampling.draw(*drawn), *how)
+        else:
+            from pipeline.units import lloyd
+
+            codebooks = lloyd.fit(sampling.draw_on(device, *drawn), *how)
         first_s = layout.FIELD_SAMPLES / 2 / formats.SAMPLE_RATE_HZ
         spoken = phones.frames(
             phones.read(corpora), frames.clips, frames.offsets, frames.hop_s, first_s

@@ -133,6 +133,18 @@ class Embeddings(ClipFile):
         stored = self._read(frames_name(layer, self.header.blocks), start, stop)
         return stored.astype(np.float32, copy=False)
 
+    def stored(self, layer: Layer, start: int, stop: int) -> npt.NDArray[Any]:
+        """As `rows`, in the stored type, for a GPU to widen and to check (`require_finite`)."""
+        return self._stored(frames_name(layer, self.header.blocks), start, stop)
+
+    def require_finite(self, layer: Layer, finite: bool) -> None:
+        """Stop where frames of ``layer`` were seen not to be ``finite``.
+
+        Raises:
+            PipelineError: They are not.
+        """
+        self._require_finite(frames_name(layer, self.header.blocks), finite)
+
     def means(self, layer: Layer) -> Floats:
         """The means over time of every clip, float32 (clips, width), in the order of `clips`."""
         return self._read(mean_name(layer, self.header.blocks), 0, len(self.clips))
@@ -148,6 +160,11 @@ class Embeddings(ClipFile):
         )
 
     def _read(self, name: str, start: int, stop: int) -> npt.NDArray[Any]:
+        values = self._stored(name, start, stop)
+        self._require_finite(name, bool(np.isfinite(values).all()))
+        return values
+
+    def _stored(self, name: str, start: int, stop: int) -> npt.NDArray[Any]:
         if name not in self._file:
             kept = ", ".join(sorted(set(self._file) - {"clip", "offsets"}))
             raise PipelineError(
@@ -156,11 +173,13 @@ class Embeddings(ClipFile):
             )
         with self._reading():
             values: npt.NDArray[Any] = self._file[name][start:stop]
-        if not np.isfinite(values).all():
+        return values
+
+    def _require_finite(self, name: str, finite: bool) -> None:
+        if not finite:
             raise PipelineError(
                 f"{self._path}: {name} has a NaN or an infinity, delete it and run `dvc repro`"
             )
-        return values
 
 
 def path_of(encoder: str, corpus: str) -> Path:

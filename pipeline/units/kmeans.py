@@ -1,4 +1,4 @@
-"""Multi-scale k-means of encoder frames: the codebooks that make units of them.
+"""Multi-scale k-means of encoder frames on a CPU: the codebooks that make units of them.
 
 One sample of training frames, balanced by clip, serves every scale. Scales are nested to save work,
 and bind one another little: a finer scale is seeded within the cells of the coarser one, and its
@@ -43,9 +43,7 @@ LEAST_GAIN = 2e-3
 COARSEST, LEAP = 8, 16
 
 
-def fit(
-    frames: Floats, scales: Sequence[int], iterations: int, seed: int, device: str = "cpu"
-) -> dict[int, Floats]:
+def fit(frames: Floats, scales: Sequence[int], iterations: int, seed: int) -> dict[int, Floats]:
     """Codebooks of the ascending ``scales``, (centroids, width) each.
 
     ``frames``, (frames, width), are reordered in place where a scale needs them all: a sorted copy
@@ -59,16 +57,20 @@ def fit(
     found = frames.mean(0, keepdims=True)
     for scale in _steps(scales):
         part = _part(frames, _needed(scale))
-        cells = _sort_by_cell(part, found, device)
-        few = max(SEEDING_FRAMES_PER_CENTROID * scale, LEAST_SEEDING_FRAMES)
-        start = _seeds(*_thinned(part, cells, few), scale, seed)
-        found = codebooks[scale] = _lloyd(part, cells, start, iterations, device)
+        cells = _sort_by_cell(part, found)
+        start = _seeds(*_thinned(part, cells, seeding_frames(scale)), scale, seed)
+        found = codebooks[scale] = _lloyd(part, cells, start, iterations)
     return {scale: codebooks[scale] for scale in scales}
 
 
 def needed(scales: Sequence[int]) -> int:
     """How many frames `fit` makes use of; more would be memory for nothing."""
     return max(map(_needed, scales))
+
+
+def seeding_frames(scale: int) -> int:
+    """How many frames seeds are drawn from, about."""
+    return max(SEEDING_FRAMES_PER_CENTROID * scale, LEAST_SEEDING_FRAMES)
 
 
 def _needed(scale: int) -> int:
@@ -120,11 +122,11 @@ class Cells:
         return slice(int(self.edges[cell]), int(self.edges[cell + 1]))
 
 
-def _sort_by_cell(frames: Floats, centroids: Floats, device: str) -> Cells:
+def _sort_by_cell(frames: Floats, centroids: Floats) -> Cells:
     """Reorder ``frames`` in place by nearest centroid."""
     if len(centroids) == 1:
         return Cells(centroids, np.array([0, len(frames)]))
-    _, cells = nearest(frames, centroids, device)
+    _, cells = nearest(frames, centroids)
     order = np.argsort(cells, kind="stable")
     for column in range(0, frames.shape[1], 64):
         part = frames[:, column : column + 64]
@@ -177,7 +179,7 @@ def _squared_distances(frames: Floats, others: Floats) -> Floats:
     return found
 
 
-def _lloyd(frames: Floats, cells: Cells, start: Floats, iterations: int, device: str) -> Floats:
+def _lloyd(frames: Floats, cells: Cells, start: Floats, iterations: int) -> Floats:
     """Lloyd iterations in which a frame sees the centroids that have its cell among the nearest.
 
     They are over-relaxed: a centroid moves past the mean of its frames. For given units, any step
@@ -189,10 +191,10 @@ def _lloyd(frames: Floats, cells: Cells, start: Floats, iterations: int, device:
     centroids, means, inertia = start, start, np.inf
     for _ in range(iterations):
         before, inertia_before = units.copy(), inertia
-        for cell, seen in enumerate(_visible(cells, centroids, device)):
+        for cell, seen in enumerate(_visible(cells, centroids)):
             rows = cells.rows(cell)
             if rows.start < rows.stop:
-                distances[rows], found = nearest(frames[rows], centroids[seen], device)
+                distances[rows], found = nearest(frames[rows], centroids[seen])
                 units[rows] = seen[found]
         sums += _sums_gained(frames, before, units, len(start))
         sizes = np.bincount(units, minlength=len(start))
@@ -206,11 +208,11 @@ def _lloyd(frames: Floats, cells: Cells, start: Floats, iterations: int, device:
     return means
 
 
-def _visible(cells: Cells, centroids: Floats, device: str) -> list[Ints]:
+def _visible(cells: Cells, centroids: Floats) -> list[Ints]:
     """Per cell the numbers of the centroids that have it among their nearest cells, ascending."""
     count = min(NEAR_CELLS, len(cells.centroids))
-    _, near = nearest_few(centroids, cells.centroids, count, device)
-    _, closest = nearest(cells.centroids, centroids, device)
+    _, near = nearest_few(centroids, cells.centroids, count)
+    _, closest = nearest(cells.centroids, centroids)
     seen = [np.flatnonzero((near == cell).any(1)) for cell in range(len(cells.centroids))]
     return [own if len(own) else closest[cell : cell + 1] for cell, own in enumerate(seen)]
 

@@ -1,13 +1,18 @@
 """One seeded sample of training frames for k-means, balanced by clip, drawn straight from HDF5."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.embeddings.reader import Embeddings
 from pipeline.encoders.layers import Layer
 from pipeline.units.nearest import Floats, Ints
 from pipeline.work.seeds import derive
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def quotas(lengths: Ints, total: int, seed: int) -> Ints:
@@ -36,17 +41,52 @@ def draw(
     A clip's frames are drawn by its own seed and read as one slice: memory holds the sample and
     one clip.
     """
-    names = [clip for clip in embeddings.clips if clip in clips]
-    lengths = np.array([embeddings.length(clip) for clip in names], np.int64)
-    counts = quotas(lengths, total, seed)
-    sample = np.empty((int(counts.sum()), embeddings.width), np.float32)
-    filled = 0
-    for clip, length, count in zip(names, lengths, counts, strict=True):
-        if count:
-            own = embeddings.frames(clip, layer)
-            if count < length:
-                rng = np.random.default_rng(derive(seed, "sample", clip))
-                own = own[np.sort(rng.choice(length, count, replace=False))]
-            sample[filled : filled + count] = own
-            filled += count
+    counts = _counts(embeddings, clips, total, seed)
+    sample = np.empty((sum(counts.values()), embeddings.width), np.float32)
+    for rows, own in _drawn(embeddings, layer, counts, seed):
+        sample[rows] = own
     return sample
+
+
+def draw_on(
+    device: str,
+    embeddings: Embeddings,
+    layer: Layer,
+    clips: Collection[str],
+    total: int,
+    seed: int,
+) -> "Tensor":
+    """As `draw`, in the memory of ``device``: the host's holds one clip."""
+    import torch
+
+    counts = _counts(embeddings, clips, total, seed)
+    sample = torch.empty(sum(counts.values()), embeddings.width, device=device)
+    for rows, own in _drawn(embeddings, layer, counts, seed):
+        sample[rows] = torch.from_numpy(own).to(device)
+    return sample
+
+
+def _counts(
+    embeddings: Embeddings, clips: Collection[str], total: int, seed: int
+) -> dict[int, int]:
+    """How many frames to draw of a clip, by its place in the file."""
+    places = [place for place, clip in enumerate(embeddings.clips) if clip in clips]
+    lengths = np.diff(embeddings.offsets)[places]
+    return dict(zip(places, quotas(lengths, total, seed).tolist(), strict=True))
+
+
+def _drawn(
+    embeddings: Embeddings, layer: Layer, counts: Mapping[int, int], seed: int
+) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
+    """Each clip's frames in the stored type, which is slow to widen, and their place."""
+    filled = 0
+    for place, count in counts.items():
+        start, stop = embeddings.offsets[place : place + 2].tolist()
+        if count:
+            own = embeddings.stored(layer, start, stop)
+            if count < stop - start:
+                rng = np.random.default_rng(derive(seed, "sample", embeddings.clips[place]))
+                own = own[np.sort(rng.choice(stop - start, count, replace=False))]
+            embeddings.require_finite(layer, bool(np.isfinite(own).all()))
+            yield slice(filled, filled + count), own
+            filled += count

@@ -1,6 +1,7 @@
 """Which device computes, and in which precision."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -49,3 +50,14 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     """
     lower = dtype(device, precision) is torch.bfloat16
     return torch.autocast(device.type, torch.bfloat16, enabled=lower)
+
+
+@contextmanager
+def tf32() -> Iterator[None]:
+    """Matrix products of fp32 in TF32 meanwhile, where a GPU has it."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import normalized_mutual_info_score
 
 from pipeline.embeddings.reader import Floats
 from pipeline.ground.errors import PipelineError
+from pipeline.units import nearest
 from pipeline.units.codebooks import Units, read_codebooks
 from stages.cluster import main
 from tests.clustered import brute_force, clip, mixture, write_fold
@@ -62,6 +64,23 @@ def test_every_train_and_dev_frame_gets_its_nearest_centroid(fold: Path) -> None
         for name in units.clips:
             truth = [brute_force(frames()[name], c).argmin(1) for c in codebooks.values()]
             assert np.array_equal(units.units(name), truth)
+
+
+def test_the_way_of_a_gpu_gives_every_frame_its_nearest_centroid(
+    fold: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run on the CPU by another name, but for the product that is faiss's on a GPU."""
+    monkeypatch.setattr(nearest, "pick_device", lambda _: "cpu:0")
+    monkeypatch.setattr(nearest, "_pairwise", lambda a, b: torch.cdist(a, b).square())
+    main(fold=0)
+    first = digests()
+    codebooks = read_codebooks(OUT / "codebooks.safetensors")
+    with Units(OUT / "units.h5") as units:
+        for name in units.clips:
+            truth = [brute_force(frames()[name], c).argmin(1) for c in codebooks.values()]
+            assert np.array_equal(units.units(name), truth)
+    main(fold=0)
+    assert digests() == first
 
 
 def test_the_report_is_that_of_a_count_by_hand(fold: Path) -> None:

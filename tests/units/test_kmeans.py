@@ -102,8 +102,8 @@ def test_iterations_are_over_relaxed_lloyds_where_every_cell_is_near(
     frames = mixture(600, 10, seed=3)
     start = frames[:6].copy()
     expected = lloyd(frames, start, 5, float(kmeans.OVERSTEP))
-    cells = kmeans._sort_by_cell(frames, frames[-coarse:].copy(), "cpu")
-    found = kmeans._lloyd(frames, cells, start, 5, "cpu")
+    cells = kmeans._sort_by_cell(frames, frames[-coarse:].copy())
+    found = kmeans._lloyd(frames, cells, start, 5)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -111,7 +111,7 @@ def test_over_relaxed_iterations_are_worth_more_than_plain_ones() -> None:
     frames = mixture(4000, 60, seed=3, noise=0.8)
     one = kmeans.Cells(frames[:1], np.array([0, len(frames)]))
     starts = [frames[np.random.default_rng(n).permutation(4000)[:20]] for n in range(5)]
-    ours = [inertia(frames, kmeans._lloyd(frames, one, start, 6, "cpu")) for start in starts]
+    ours = [inertia(frames, kmeans._lloyd(frames, one, start, 6)) for start in starts]
     plain = [inertia(frames, lloyd(frames, start, 8)) for start in starts]
     assert np.mean(ours) < np.mean(plain)
 
@@ -125,7 +125,7 @@ def test_iterations_end_where_little_is_gained() -> None:
 def test_sorting_by_cell_only_reorders() -> None:
     frames = mixture(500, 10, seed=3, width=130)
     before, centroids = frames.copy(), frames[:7].copy()
-    cells = kmeans._sort_by_cell(frames, centroids, "cpu")
+    cells = kmeans._sort_by_cell(frames, centroids)
     assert np.array_equal(np.unique(frames, axis=0), np.unique(before, axis=0))
     truth = brute_force(frames, centroids)
     for cell in range(7):
