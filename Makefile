@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo ablation test lint types unit kills fuzz install clean
+.PHONY: demo ablation gpu test lint types unit kills fuzz install clean
 
 demo: install
 	dvc repro
@@ -29,6 +29,14 @@ ablation: install
 	dvc exp run --queue $(ABLATION) -S finetune.loss.name=am-softmax -S 'frames.layer=range(-8,0)'
 	dvc exp run --run-all
 	ser ablation
+
+# Recordings are found below FOLDER; docs/gpu.md then shows what the card reached.
+FOLDER ?= ../shared/corpora
+BUDGET ?= 420
+
+gpu: install
+	python -m benchmarks.gpu $(FOLDER) --budget $(BUDGET)
+	python -m benchmarks.gpu_table
 
 test: lint types unit
 

@@ -4,16 +4,14 @@ Peers: faiss.Kmeans with its defaults at 20 iterations, a codebook per scale, an
 MiniBatchKMeans as fairseq's `learn_kmeans` sets it, as far as ``--limit-s`` lets it finish. All
 read the same embeddings file, in float16. Ours is timed up to each scale, since a finer one needs
 those before it. Inertia is per frame, over all frames. Each fit is a process of its own, so that
-its peak memory is its own. Figures are medians over seeds; seconds are CPU seconds, on a GPU those
-of the clock.
+its peak memory is its own. Figures are medians over seeds; seconds are CPU seconds. A GPU is
+measured by `benchmarks.gpu`.
 
     python -m benchmarks.cluster --frames 100000
     python -m benchmarks.cluster ../shared/corpora/ravdess ../shared/corpora/emodb --every 2 \\
         --scales 64 --scales 512 --scales 4096
     python -m benchmarks.cluster --frames 1000000 --scales 64 --scales 512 --scales 4096 --seeds 1
     python -m benchmarks.cluster --embeddings artifacts/frames/0.h5 --scales 16 --scales 64
-    python -m benchmarks.cluster --frames 13000000 --sample 1300000 --device cuda \\
-        --scales 64 --scales 512 --scales 4096 --peers faiss
 """
 
 import math
@@ -43,7 +41,7 @@ from sklearn.cluster import MiniBatchKMeans  # noqa: E402
 from benchmarks.frames import CLIP_FRAMES, everything, speech, store, synthesise  # noqa: E402
 from pipeline.embeddings.reader import Embeddings  # noqa: E402
 from pipeline.units import kmeans, sampling  # noqa: E402
-from pipeline.units.nearest import BLOCK_FRAMES, Floats, assign, nearest, pick_device  # noqa: E402
+from pipeline.units.nearest import BLOCK_FRAMES, Floats, assign, nearest  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,6 @@ class Job:
     sample: int
     restarts: int
     limit_s: float
-    device: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def ours(job: Job) -> dict[int, Floats]:
     total = min(job.sample, kmeans.needed(job.scales))
     with Embeddings(job.path) as frames:
         sample = sampling.draw(frames, frames.layers[0], set(frames.clips), total, job.seed)
-    return kmeans.fit(sample, job.scales, 20, job.seed, job.device)
+    return kmeans.fit(sample, job.scales, 20, job.seed)
 
 
 def faiss_default(job: Job) -> dict[int, Floats]:
@@ -85,8 +82,7 @@ def faiss_default(job: Job) -> dict[int, Floats]:
     import faiss
 
     frames, k = everything(job.path), job.scales[-1]
-    gpu = job.device != "cpu"
-    kmeans = faiss.Kmeans(frames.shape[1], k, niter=20, seed=job.seed, gpu=gpu)
+    kmeans = faiss.Kmeans(frames.shape[1], k, niter=20, seed=job.seed)
     kmeans.train(frames)
     centroids: Floats = np.asarray(kmeans.centroids)
     return {k: centroids}
@@ -113,19 +109,14 @@ def fairseq(job: Job) -> dict[int, Floats]:
 PEERS = {"faiss": faiss_default, "fairseq": fairseq}
 
 
-def clock(device: str) -> float:
-    """Seconds: of this process's CPU, or passed where a GPU does the work."""
-    return time.process_time() if device == "cpu" else time.perf_counter()
-
-
 def measured(fit: Callable[[Job], dict[int, Floats]], job: Job) -> Outcome:
     """Run a fit in this process, which the system stops at the limit."""
     if job.limit_s:
         end_s = math.ceil(time.process_time() + job.limit_s)
         resource.setrlimit(resource.RLIMIT_CPU, (end_s, end_s))
-    start = clock(job.device)
+    start = time.process_time()
     codebooks = fit(job)
-    spent = clock(job.device) - start
+    spent = time.process_time() - start
     return Outcome(spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, codebooks)
 
 
@@ -138,56 +129,37 @@ def alone(fit: Callable[[Job], dict[int, Floats]], job: Job) -> Outcome | None:
             return None
 
 
-def inertias(path: Path, codebooks: Mapping[int, Floats], device: str) -> dict[int, float]:
+def inertias(path: Path, codebooks: Mapping[int, Floats]) -> dict[int, float]:
     """Mean squared distance of all frames to their nearest centroid, per scale, in one stream."""
     sums = dict.fromkeys(codebooks, 0.0)
     with Embeddings(path) as frames:
-        for _, found in assign(frames, frames.layers[0], codebooks, device):
+        for _, found in assign(frames, frames.layers[0], codebooks):
             for scale, (distances, _) in found.items():
                 sums[scale] += float(distances.sum(dtype=np.float64))
         return {scale: total / int(frames.offsets[-1]) for scale, total in sums.items()}
 
 
-def seconds(work: Callable[[], Any], device: str = "cpu") -> float:
+def seconds(work: Callable[[], Any]) -> float:
     """The least of five runs."""
     times = []
     for _ in range(5):
-        start = clock(device)
+        start = time.process_time()
         work()
-        times.append(clock(device) - start)
+        times.append(time.process_time() - start)
     return min(times)
 
 
-def rates(width: int, scales: Sequence[int], device: str) -> dict[int, float]:
+def rates(width: int, scales: Sequence[int]) -> dict[int, float]:
     """Print what assignment reaches of NumPy's product of the shape; seconds of it per frame."""
     rng, per_frame = np.random.default_rng(0), {}
     for k in scales:
         frames, centroids = (rng.random((n, width), np.float32) for n in (BLOCK_FRAMES, k))
-        assigned = seconds(partial(nearest, frames, centroids, device), device)
+        assigned = seconds(partial(nearest, frames, centroids))
         product = seconds(partial(np.matmul, frames, centroids.T))
         rate = 2 * BLOCK_FRAMES * k * width / assigned / 1e9
         print(f"assignment at k={k}: {rate:.0f} GFLOP/s, {product / assigned:.0%} of NumPy's")
         per_frame[k] = product / BLOCK_FRAMES
     return per_frame
-
-
-def halves(width: int, k: int, device: str) -> None:
-    """Print what float16 would cost on a GPU: how many frames change their unit, inertia."""
-    import faiss
-
-    rng = np.random.default_rng(0)
-    frames, centroids = (rng.standard_normal((n, width), np.float32) for n in (BLOCK_FRAMES, k))
-    config = faiss.GpuIndexFlatConfig()
-    config.device, config.useFloat16 = int(device.removeprefix("cuda:")), True
-    index = faiss.GpuIndexFlatL2(faiss.StandardGpuResources(), width, config)
-    index.add(centroids)
-    _, found = index.search(frames, 1)
-    distances, truth = nearest(frames, centroids, device)
-    chosen = ((frames - centroids[found[:, 0]]) ** 2).sum(1)
-    print(
-        f"float16 at k={k}: {(found[:, 0] == truth).mean():.2%} of units agree with float32, "
-        f"inertia {chosen.mean() / distances.mean():.6f} of its"
-    )
 
 
 def fit_ours(job: Job, product_s: Mapping[int, float]) -> dict[int, Outcome]:
@@ -198,9 +170,9 @@ def fit_ours(job: Job, product_s: Mapping[int, float]) -> dict[int, Outcome]:
         if done is None:
             raise SystemExit("ours was stopped: out of memory?")
         found[k] = done
-    start = clock(job.device)
-    per_frame = inertias(job.path, found[job.scales[-1]].codebooks, job.device)
-    spent = clock(job.device) - start
+    start = time.process_time()
+    per_frame = inertias(job.path, found[job.scales[-1]].codebooks)
+    spent = time.process_time() - start
     with Embeddings(job.path) as frames:
         bound = int(frames.offsets[-1]) * sum(product_s.values())
     print(
@@ -217,7 +189,7 @@ def fit_peer(name: str, job: Job) -> Outcome | None:
     if done is None:
         print(f"  {name} at k={job.scales[0]}: not finished in {job.limit_s:g} CPU s", flush=True)
         return None
-    return replace(done, inertia=inertias(job.path, done.codebooks, job.device)[job.scales[0]])
+    return replace(done, inertia=inertias(job.path, done.codebooks)[job.scales[0]])
 
 
 def summarise(
@@ -259,11 +231,10 @@ def main(  # noqa: PLR0913, PLR0917
     limit_s: Annotated[float, typer.Option(help="CPU seconds for a peer's fit; 0: none.")] = 0,
     sample: Annotated[int, typer.Option(help="Frames that ours is fitted on.")] = 1_000_000,
     seeds: Annotated[int, typer.Option(help="How many seeds, from 1.")] = 3,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
 ) -> None:
     """Compare and print."""
     print(f"{os.getloadavg()[0]:.1f} load, {os.environ['OMP_NUM_THREADS']} threads")
-    sizes, device = tuple(scales or (64, 512)), pick_device(device)
+    sizes = tuple(scales or (64, 512))
     with tempfile.TemporaryDirectory() as folder:
         path = embeddings or Path(folder) / "frames.h5"
         if corpora:
@@ -276,15 +247,13 @@ def main(  # noqa: PLR0913, PLR0917
         with Embeddings(path) as file:
             width = file.width
             print(f"{file.offsets[-1]} frames of width {width}")
-        product_s = rates(width, sizes, device)
-        if device != "cpu":
-            halves(width, sizes[-1], device)
+        product_s = rates(width, sizes)
         names = peers or list(PEERS)
         own: list[dict[int, Outcome]] = []
         theirs: dict[str, list[dict[int, Outcome]]] = {name: [] for name in names}
         pending = {(name, k) for name in names for k in sizes}
         for seed in range(1, seeds + 1):
-            job = Job(path, sizes, seed, sample, fairseq_restarts, limit_s, device)
+            job = Job(path, sizes, seed, sample, fairseq_restarts, limit_s)
             own.append(fit_ours(job, product_s))
             for name in names:
                 made = {

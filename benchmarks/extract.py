@@ -2,16 +2,17 @@
 
     python -m benchmarks.extract ../shared/corpora/ravdess ../shared/corpora/emodb --seconds 120
 
-Weights are random, which costs the same. On a CPU variants alternate, each on one thread, and
-count in CPU time; the median of the rounds stands. On a GPU the same program measures batches and
-a whole run of ``--hours`` with decoding and writing. It needs neither DVC nor librosa.
+Weights are random, which costs the same. Variants alternate, each on one thread, and count in CPU
+time; the median of the rounds stands. A GPU is measured by `benchmarks.gpu`. It needs neither DVC
+nor librosa.
 """
 
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,11 +27,12 @@ set_threads(1)
 
 import torch  # noqa: E402
 
-from benchmarks.memory import peak_mib  # noqa: E402
+from benchmarks.device import peak_mib  # noqa: E402
 from benchmarks.speech import as_long_as_iemocap, clip_of, length_s, recordings  # noqa: E402
 from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples  # noqa: E402
+from pipeline.corpora.manifest import Clip  # noqa: E402
 from pipeline.embeddings.embedder import Embedder  # noqa: E402
-from pipeline.embeddings.extraction import Job, Kept  # noqa: E402
+from pipeline.embeddings.extraction import Job, Kept, Precision  # noqa: E402
 from pipeline.embeddings.reader import Header  # noqa: E402
 from pipeline.encoders import encoder, layout  # noqa: E402
 from pipeline.work import pool  # noqa: E402
@@ -48,8 +50,6 @@ LARGE: dict[str, Any] = {
 }
 TINY = {**BASE, "hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 64}
 TINY |= {"num_hidden_layers": 2, "conv_dim": [32] * 7}
-# Up to layer 10 of base, per second of audio (multiply and add count as two).
-BASE_GFLOP_PER_S = 12.5
 LAYER = -3
 
 Lengths = Literal["own", "iemocap"]
@@ -60,7 +60,6 @@ def main(
     seconds: Annotated[float, typer.Option(help="Of audio, for each CPU variant.")] = 120.0,
     lengths: Annotated[Lengths, typer.Option(help="Clips as recorded, or as of IEMOCAP.")] = "own",
     rounds: Annotated[int, typer.Option(help="Of each CPU variant.")] = 3,
-    hours: Annotated[float, typer.Option(help="Of audio, for the whole run on a GPU.")] = 7.0,
 ) -> None:
     """Print rates and ratios of extraction."""
     waves = recordings(corpora, seconds)
@@ -72,26 +71,23 @@ def main(
         for size, settings in (("base", BASE), ("large", LARGE), ("tiny", TINY)):
             (folder / size).mkdir()
             encoder.save(encoder.initialize(settings, 0), folder / size)
-        if torch.cuda.is_available():
-            _gpu(folder, waves, hours)
-        else:
-            _variants(folder / "base", waves, rounds)
-            _cores(folder / "base", waves, rounds)
+        _variants(folder / "base", waves, rounds)
+        _cores(folder / "base", waves, rounds)
         _memory(folder, waves)
 
 
 def _variants(folder: Path, waves: Sequence[Samples], rounds: int) -> None:
     """Ours against the dump script and the padded batch, in seconds of audio per CPU second."""
     theirs = encoder.load(folder)
-    exact, half = (Embedder(folder, _header(p), "cpu", 60.0) for p in ("fp32", "bf16"))
+    exact, half = (Embedder(folder, header(p), "cpu", 60.0) for p in ("fp32", "bf16"))
     found: dict[str, list[np.ndarray[Any, Any]]] = {}
 
     def ours(embed: Embedder) -> list[np.ndarray[Any, Any]]:
         return [embed([wave])[0].frames[LAYER] for wave in waves]
 
     variants: dict[str, Callable[[], list[np.ndarray[Any, Any]]]] = {
-        "one clip at a time, all layers": lambda: _dump(theirs, waves),
-        "padded batches of 16, all layers": lambda: _padded(theirs, waves),
+        "one clip at a time, all layers": lambda: dump(theirs, waves),
+        "padded batches of 16, all layers": lambda: padded(theirs, waves),
         "ours, fp32": lambda: ours(exact),
         "ours, bf16": lambda: ours(half),
     }
@@ -104,38 +100,54 @@ def _variants(folder: Path, waves: Sequence[Samples], rounds: int) -> None:
     rates = {name: length_s(waves) / statistics.median(taken) for name, taken in times.items()}
     own = rates["ours, fp32"]
     for name, rate in rates.items():
-        error = _error(found[name], found["one clip at a time, all layers"])
-        print(f"{name:34} {rate:6.1f} s/cpu-s, ours is {own / rate:.2f} times, error {error:.1e}")
+        off = error(found[name], found["one clip at a time, all layers"])
+        print(f"{name:34} {rate:6.1f} s/cpu-s, ours is {own / rate:.2f} times, error {off:.1e}")
 
 
-def _dump(model: Any, waves: Sequence[Samples]) -> list[np.ndarray[Any, Any]]:
+def dump(model: Any, waves: Sequence[Samples]) -> list[np.ndarray[Any, Any]]:
+    """Clip by clip through transformers, as the usual script does it."""
     index = len(model.encoder.layers) + 1 + LAYER
     with torch.inference_mode():
         return [
-            model(torch.from_numpy(wave)[None], output_hidden_states=True)
+            model(
+                torch.from_numpy(wave)[None].to(model.device, model.dtype),
+                output_hidden_states=True,
+            )
             .hidden_states[index][0]
+            .float()
+            .cpu()
             .numpy()
             for wave in waves
         ]
 
 
-def _padded(model: Any, waves: Sequence[Samples]) -> list[np.ndarray[Any, Any]]:
+def _row(model: Any, wave: Samples) -> torch.Tensor:
+    return torch.from_numpy(wave)[None].to(model.device, model.dtype)
+
+
+def padded(model: Any, waves: Sequence[Samples]) -> list[np.ndarray[Any, Any]]:
+    """In padded batches of 16."""
     index = len(model.encoder.layers) + 1 + LAYER
     found = []
     for start in range(0, len(waves), 16):
         batch = [torch.from_numpy(wave) for wave in waves[start : start + 16]]
-        padded = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True)
+        together = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True)
         valid = torch.nn.utils.rnn.pad_sequence([torch.ones_like(w) for w in batch], True).long()
         with torch.inference_mode():
-            output = model(padded, attention_mask=valid, output_hidden_states=True)
-        for row, wave in zip(output.hidden_states[index], batch, strict=True):
-            found.append(row[: layout.frame_count(len(wave))].numpy())
+            output = model(
+                together.to(model.device, model.dtype),
+                attention_mask=valid.to(model.device),
+                output_hidden_states=True,
+            )
+        states = output.hidden_states[index].float().cpu().numpy()
+        for row, wave in zip(states, batch, strict=True):
+            found.append(row[: layout.frame_count(len(wave))])
     return found
 
 
 def _cores(folder: Path, waves: Sequence[Samples], rounds: int) -> None:
     """One process against two, in seconds of audio per second."""
-    embed = Embedder(folder, _header("fp32"), "cpu", 60.0)
+    embed = Embedder(folder, header("fp32"), "cpu", 60.0)
     shards = [waves[n::8] for n in range(8)]
     taken: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(rounds):
@@ -148,71 +160,41 @@ def _cores(folder: Path, waves: Sequence[Samples], rounds: int) -> None:
     print(f"processes: 1 {one:.1f} s/s, 2 {two:.1f} s/s, {two / one:.2f} times")
 
 
-def _gpu(folder: Path, waves: Sequence[Samples], hours: float) -> None:
-    """Rates of batches, the share of the measured matrix-product rate, and a whole run."""
-    name = torch.cuda.get_device_name()
-    for size in ("base", "large"):
-        for precision, tf32 in (("fp32", False), ("fp32", True), ("bf16", False)):
-            embed = Embedder(folder / size, _header(precision), "cuda", 120.0)
-            torch.backends.cuda.matmul.allow_tf32 = tf32
-            torch.backends.cudnn.allow_tf32 = tf32
-            many = list(waves) * max(1, int(1200 / length_s(waves)))
-            embed(many[:32])
-            torch.cuda.synchronize()
-            start = time.perf_counter()
-            embed(many)
-            rate = length_s(many) / (time.perf_counter() - start)
-            peak = _matrix_tflops(torch.bfloat16 if precision == "bf16" else torch.float32)
-            share = f", {rate * BASE_GFLOP_PER_S / 1e3 / peak:.0%} of {peak:.0f} TFLOP/s"
-            label = f"{size} {precision}{' TF32' if tf32 else ''}"
-            print(f"{name} {label}: {rate:.0f} s/s{share if size == 'base' else ''}")
-    whole = _cycled(waves, hours * 3600)
-    start = time.perf_counter()
-    _run(folder / "base", whole, LAYER)
-    print(f"{hours:g} hours, decoded, embedded, written: {time.perf_counter() - start:.1f} s")
-
-
-def _matrix_tflops(dtype: torch.dtype, size: int = 8192) -> float:
-    a = torch.randn(size, size, device="cuda", dtype=dtype)
-    for _ in range(3):
-        a @ a
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(10):
-        a @ a
-    torch.cuda.synchronize()
-    return 10 * 2 * size**3 / (time.perf_counter() - start) / 1e12
-
-
 def _memory(folder: Path, waves: Sequence[Samples]) -> None:
     """Peak memory of a whole run over the clips once and four times; read in a fresh process."""
     peaks = []
     for times in (1, 4):
-        many = _cycled(waves, times * length_s(waves))
+        many = cycled(waves, times * length_s(waves))
         with get_context("spawn").Pool(1) as fresh:
             peaks.append(fresh.apply(_peak_mib, (folder / "tiny", many)))
     print(f"peak memory: {peaks[0]:.0f} MiB for the clips, {peaks[1]:.0f} MiB for four times them")
 
 
 def _peak_mib(folder: Path, waves: Sequence[Samples]) -> float:
-    _run(folder, waves, -1)
+    with project(waves) as clips:
+        run(folder, clips, -1)
     return peak_mib(torch.device("cpu"))
 
 
-def _run(folder: Path, waves: Sequence[Samples], layer: int) -> None:
-    """A whole run in a project of its own, from FLAC to HDF5."""
-    with tempfile.TemporaryDirectory() as project:
-        os.environ["SER_SCRATCH"] = f"{project}/scratch"
-        os.chdir(project)
+@contextmanager
+def project(waves: Sequence[Samples]) -> Iterator[list[Clip]]:
+    """The waves as clips of a project of its own, which is the working directory meanwhile."""
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        os.environ["SER_SCRATCH"] = f"{folder}/scratch"
         text = (ROOT / "params.yaml").read_text("utf-8").replace("workers: 2", "workers: 0")
         Path("params.yaml").write_text(text, "utf-8")
-        clips = [clip_of(n, wave) for n, wave in enumerate(waves)]
-        kept = Kept([layer], [], "fp32", "float16")
-        Job.prepare(folder, "benchmark", kept).run(Path("out.h5"), clips)
-        os.chdir(ROOT)
+        yield [clip_of(n, wave) for n, wave in enumerate(waves)]
 
 
-def _cycled(waves: Sequence[Samples], length_s: float) -> list[Samples]:
+def run(
+    folder: Path, clips: Sequence[Clip], layer: int = LAYER, precision: Precision = "fp32"
+) -> None:
+    """A whole run in a `project`, from FLAC to HDF5."""
+    kept = Kept([layer], [], precision, "float16")
+    Job.prepare(folder, "benchmark", kept).run(Path("out.h5"), clips)
+
+
+def cycled(waves: Sequence[Samples], length_s: float) -> list[Samples]:
     """The clips over and over, each time a little softer, so that none is the same audio twice."""
     found: list[Samples] = []
     done_s = 0.0
@@ -223,16 +205,17 @@ def _cycled(waves: Sequence[Samples], length_s: float) -> list[Samples]:
     return found
 
 
-def _error(found: Sequence[Any], expected: Sequence[Any]) -> float:
+def error(found: Sequence[Any], expected: Sequence[Any]) -> float:
     """Relative, over all frames."""
     pairs = list(zip(found, expected, strict=True))
     difference = sum(float(((one - other) ** 2).sum()) for one, other in pairs)
     return float(np.sqrt(difference / sum(float((other**2).sum()) for _, other in pairs)))
 
 
-def _header(precision: str) -> Header:
+def header(precision: str, blocks: int = 12, width: int = 768) -> Header:
+    """Of embeddings of one layer."""
     return Header(
-        encoder="benchmark", revision="", weights_sha256="", blocks=12, width=768,
+        encoder="benchmark", revision="", weights_sha256="", blocks=blocks, width=width,
         hop_samples=layout.HOP_SAMPLES, frames=(LAYER,), means=(), precision=precision,
         dtype="float16", numerics_version=1,
     )  # fmt: skip

@@ -29,7 +29,7 @@ set_threads(1)
 
 import torch  # noqa: E402
 
-from benchmarks.memory import peak_mib  # noqa: E402
+from benchmarks.device import peak_mib, reset_peak  # noqa: E402
 from benchmarks.speech import length_s, recordings  # noqa: E402
 from pipeline.audio.flac import write_flac  # noqa: E402
 from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples  # noqa: E402
@@ -84,7 +84,7 @@ def main(
         *((f"{name}, cached", name, True) for name in CACHED),
     ):
         with get_context("spawn").Pool(1) as fresh:
-            epoch_s, peak = fresh.apply(_measure, (waves, method, cached, setting))
+            epoch_s, peak = fresh.apply(measure, (waves, method, cached, setting))
         epochs[name] = epoch_s
         rate = length_s(waves) / epoch_s
         print(f"{name:24} {rate:12.1f} s of audio/s  {epoch_s:9.4f} s an epoch  {peak:7.0f} MiB")
@@ -94,7 +94,7 @@ def main(
         print(f"{name}, cached, against frozen with the encoder in the loop: {times:.0f} times")
 
 
-def _measure(
+def measure(
     waves: Sequence[Samples],
     method: Method,
     cached: bool,
@@ -128,6 +128,7 @@ def _measure(
         if where.type == "cuda":
             torch.cuda.synchronize()
 
+    reset_peak(where)
     model.train()
     epoch()
     times = []

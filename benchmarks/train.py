@@ -6,17 +6,18 @@ The rival is transformers' `Trainer` as `run_audio_classification.py` sets it up
 8, accumulated 4 times, each padded to its longest clip, or to the script's 20 s. Both sides fine-
 tune the same HuBERT base (random weights cost the same, no layer is dropped) with its pooling head,
 front end frozen, Adam, on the same clips; ours takes batches of 32. Neither writes checkpoints
-meanwhile. On a CPU seconds are those of the process (one thread), on a GPU of the clock, and there
-each stage of GMP-ATL is measured too. What takes more memory than was free at the start is not
-finished. It needs no DVC.
+meanwhile. On a CPU seconds are those of the process (one thread), on a GPU of the clock; there
+`benchmarks.gpu` measures each stage of GMP-ATL too. What takes more memory than was free at the
+start is not finished. It needs no DVC.
 """
 
 import os
 import resource
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import typer
@@ -28,10 +29,10 @@ set_threads(1)
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-from benchmarks.memory import peak_mib  # noqa: E402
+from benchmarks.device import idle, peak_mib, reset_peak, wait  # noqa: E402
 from benchmarks.speech import as_long_as_iemocap, clip_of, length_s, recordings  # noqa: E402
 from pipeline.audio.flac import read_clip  # noqa: E402
-from pipeline.audio.formats import SAMPLE_RATE_HZ  # noqa: E402
+from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples  # noqa: E402
 from pipeline.encoders import encoder, layout  # noqa: E402
 from pipeline.gmp.masked_prediction import MaskedPrediction  # noqa: E402
 from pipeline.gmp.multitask import Multitask  # noqa: E402
@@ -55,9 +56,6 @@ RIVALS: dict[str, Literal["longest", "max_length"]] = {
     "transformers, padded to 20 s": "max_length",
 }
 MAX_S = 20.0  # the script's max_length_seconds, and our max_clip_s
-# What presets/gmp-atl.yaml trains: epochs of each stage, over four of five sessions, five times.
-EPOCHS = {"multitask": 10, "retrain": 30, "finetune": 15}
-CORPUS_S, TRAINED, FOLDS = 7 * 3600, 0.8, 5
 
 
 def main(
@@ -80,16 +78,17 @@ def main(
     print(f"{len(waves)} clips, {length_s(waves):.0f} s, {blocks} blocks, {precision}, {device}")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        found = [
-            Example(clip_of(n, wave), "train", n % len(CLASSES), n % 2)
-            for n, wave in enumerate(waves)
-        ]
-        bench = Bench(found, settings, device, precision, micro_batch_s)
+        bench = Bench(examples(waves), settings, device, precision, micro_batch_s)
         bench.against_transformers()
-        if device.type == "cuda":
-            bench.stages()
-        else:
-            print("no GPU: idle share, memory and projection of the stages were not measured")
+
+
+class Rates(NamedTuple):
+    """Seconds of audio a second in the first epoch and later, peak memory, share of idle time."""
+
+    first: float
+    later: float
+    peak_mib: float
+    idle: float | None
 
 
 class Bench:
@@ -110,9 +109,10 @@ class Bench:
 
     def against_transformers(self) -> None:
         """Ours, in its first epoch and once the front end is kept, and the two rivals."""
-        first, later, memory = self.ours(self.classifier(), 32)
+        ours = self.ours(self.classifier(), 32)
         print(
-            f"ours: {first:.1f} s/s in the first epoch, {later:.1f} later, peak {memory:.0f} MiB",
+            f"ours: {ours.first:.1f} s/s in the first epoch, {ours.later:.1f} later, "
+            f"peak {ours.peak_mib:.0f} MiB",
             flush=True,
         )
         for name, padding in RIVALS.items():
@@ -122,52 +122,38 @@ class Bench:
                 print(f"{name}: not finished, {str(error).splitlines()[0]}", flush=True)
                 continue
             print(
-                f"{name}: {rate:.1f} s/s, ours is {first / rate:.2f} to {later / rate:.2f} times, "
-                f"peak {memory:.0f} MiB",
+                f"{name}: {rate:.1f} s/s, ours is {ours.first / rate:.2f} to "
+                f"{ours.later / rate:.2f} times, peak {memory:.0f} MiB",
                 flush=True,
             )
 
-    def stages(self) -> None:
-        """Rate, idle share and memory of each stage, and what five folds of IEMOCAP would take."""
-        models = {
-            "multitask": Multitask(self.encoder(), len(CLASSES), 256, 0.9),
-            "retrain": MaskedPrediction(self.encoder(), SCALES, self.units, Spans(0.8, 10), 1),
-            "finetune": self.classifier("bilstm", "am-softmax"),
-        }
-        total = 0.0
-        for name, model in models.items():
-            first, later, memory = self.ours(model, 64)
-            busy = self.busy_s(model)
-            hours = FOLDS * TRAINED * CORPUS_S * EPOCHS[name] / later / 3600
-            total += hours
-            idle = f"idle {max(0.0, 1 - busy * later / self.seconds):.0%}"
-            print(
-                f"{name:10} {first:.0f} then {later:.0f} s/s, {idle}, peak {memory:.0f} MiB, "
-                f"{EPOCHS[name]} epochs of {FOLDS} folds of 7 h: {hours:.1f} h"
-            )
-        print(f"all three, without frames, clusters and checkpoints: {total:.1f} h")
+    def stages(self) -> Iterator[tuple[str, "Rates"]]:
+        """What GMP-ATL trains, each stage's rates."""
+        yield "finetune", self.ours(self.classifier("bilstm", "am-softmax"), 64)
+        yield "multitask", self.ours(Multitask(self.encoder(), len(CLASSES), 256, 0.9), 64)
+        spans = Spans(0.8, 10)
+        yield (
+            "retrain",
+            self.ours(MaskedPrediction(self.encoder(), SCALES, self.units, spans, 1), 64),
+        )
 
-    def ours(self, model: Any, batch: int) -> tuple[float, float, float]:
-        """Seconds per second in the first epoch and in the third, and peak memory in MiB."""
+    def ours(self, model: Any, batch: int) -> "Rates":
+        """Of the first epoch, of the third, and on a GPU how idle it was in a fourth."""
         fit, state = self.fit(model, batch)
-        rates = []
-        _reset_peak(self.device)
+        epochs = []
+        reset_peak(self.device)
         for _ in range(3):
             start = self.clock()
-            row = Epoch(fit, state, {"": model}, self.found).run()
-            rates.append(self.seconds / (self.clock() - start))
-            state.history.append(row)
-        return rates[0], rates[2], peak_mib(self.device)
+            self.epoch(fit, state, model)
+            epochs.append(self.clock() - start)
+        peak = peak_mib(self.device)
+        idled = idle(self.device, epochs[2], self.epoch, fit, state, model)
+        return Rates(self.seconds / epochs[0], self.seconds / epochs[2], peak, idled)
 
-    def busy_s(self, model: Any) -> float:
-        """Seconds that the device computes in an epoch, summed over its kernels."""
-        from torch.profiler import ProfilerActivity, profile
-
-        fit, state = self.fit(model, 64)
-        Epoch(fit, state, {"": model}, self.found).run()
-        with profile(activities=[ProfilerActivity.CUDA]) as trace:
-            Epoch(fit, state, {"": model}, self.found).run()
-        return float(sum(e.self_device_time_total for e in trace.key_averages())) / 1e6
+    def epoch(self, fit: Fit, state: State, model: Any) -> None:
+        """One more epoch."""
+        state.history.append(Epoch(fit, state, {"": model}, self.found).run())
+        wait(self.device)
 
     def theirs(self, padding: Literal["longest", "max_length"]) -> tuple[float, float]:
         """Seconds per second of transformers' Trainer over one epoch, and peak memory in MiB."""
@@ -191,7 +177,7 @@ class Bench:
         )
         rows = [{"input_values": read_clip(e.clip.file), "labels": e.label} for e in self.found]
         trainer = transformers.Trainer(model, arguments, collate, rows)
-        _reset_peak(self.device)
+        reset_peak(self.device)
         start = self.clock()
         trainer.train()
         rate = self.seconds / (self.clock() - start)
@@ -243,6 +229,12 @@ class Bench:
         return np.stack([rng.integers(0, scale, frames) for scale in SCALES])
 
 
+def examples(waves: Sequence[Samples]) -> list[Example]:
+    """The waves as clips of the working directory's project, each of some class."""
+    clips = [clip_of(n, wave) for n, wave in enumerate(waves)]
+    return [Example(c, "train", n % len(CLASSES), n % 2) for n, c in enumerate(clips)]
+
+
 def _made(name: str) -> Path:
     Path(name).mkdir()
     return Path(name)
@@ -252,13 +244,6 @@ def _limit_memory() -> None:
     """Make an allocation beyond what is free now fail: else the system kills some process."""
     free = Path("/proc/meminfo").read_text("utf-8").split("MemAvailable:")[1].split()[0]
     resource.setrlimit(resource.RLIMIT_DATA, (int(free) * 1024, -1))
-
-
-def _reset_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        Path("/proc/self/clear_refs").write_text("5")
 
 
 if __name__ == "__main__":

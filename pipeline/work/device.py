@@ -53,10 +53,10 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 
 @contextmanager
-def tf32() -> Iterator[None]:
+def tf32(allowed: bool = True) -> Iterator[None]:
     """Matrix products of fp32 in TF32 meanwhile, where a GPU has it."""
     before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cuda.matmul.allow_tf32 = allowed
     try:
         yield
     finally:
