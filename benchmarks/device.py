@@ -1,5 +1,6 @@
 """What a device does: how long it works, how much of that it computes, its memory, its rate."""
 
+import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,8 @@ def peak_mib(device: torch.device) -> float:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Measure `peak_mib` anew."""
+    """Measure `peak_mib` anew, without what earlier work left behind."""
+    gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

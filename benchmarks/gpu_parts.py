@@ -25,6 +25,7 @@ from pipeline.units import kmeans, lloyd, nearest
 # What the presets train: epochs of each stage over the trained share of a corpus, in all folds.
 GMP_ATL = {"multitask": 10, "retrain": 30, "finetune": 15}
 IEMOCAP_S, TRAINED, GMP_FOLDS = 7 * 3600, 0.8, 5
+# Clips of RAVDESS, CREMA-D, TESS and SAVEE last about that long.
 EFFICIENT = {"full": 50, "lora-qkv": 50}
 CLIPS, CLIP_S, EFFICIENT_FOLDS = 9_900, 2.6, 6
 

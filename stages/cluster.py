@@ -64,8 +64,10 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
             codebooks = kmeans.fit(sampling.draw(*drawn), *how)
         else:
             from pipeline.units import lloyd
+            from pipeline.work.device import within_memory
 
-            codebooks = lloyd.fit(sampling.draw_on(device, *drawn), *how)
+            with within_memory(device, "cluster.sample"):
+                codebooks = lloyd.fit(sampling.draw_on(device, *drawn), *how)
         first_s = layout.FIELD_SAMPLES / 2 / formats.SAMPLE_RATE_HZ
         spoken = phones.frames(
             phones.read(corpora), frames.clips, frames.offsets, frames.hop_s, first_s

@@ -61,3 +61,19 @@ def tf32(allowed: bool = True) -> Iterator[None]:
         yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@contextmanager
+def within_memory(device: str, key: str) -> Iterator[None]:
+    """Say which parameter is to be lowered where a GPU's memory runs out meanwhile.
+
+    Raises:
+        PipelineError: It did.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise PipelineError(
+            f"params.yaml: {key} takes more memory than {device} has, lower it or set "
+            "runtime.device to cpu"
+        ) from None

@@ -11,7 +11,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from pipeline.embeddings.reader import Floats
 from pipeline.ground.errors import PipelineError
-from pipeline.units import nearest
+from pipeline.units import nearest, sampling
 from pipeline.units.codebooks import Units, read_codebooks
 from stages.cluster import main
 from tests.clustered import brute_force, clip, mixture, write_fold
@@ -81,6 +81,19 @@ def test_the_way_of_a_gpu_gives_every_frame_its_nearest_centroid(
             assert np.array_equal(units.units(name), truth)
     main(fold=0)
     assert digests() == first
+
+
+def test_a_sample_that_a_gpu_does_not_hold_is_one_line(
+    fold: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(nearest, "pick_device", lambda _: "cpu:0")
+    monkeypatch.setattr(sampling, "draw_on", full)
+    with pytest.raises(PipelineError, match=r"cluster\.sample takes more memory than cpu:0 has"):
+        main(fold=0)
+    assert not OUT.exists()
 
 
 def test_the_report_is_that_of_a_count_by_hand(fold: Path) -> None:

@@ -171,10 +171,6 @@ def test_too_few_frames_are_an_error_that_names_both_numbers() -> None:
         fit(mixture(639, 5, seed=1), [8, 64], 1)
 
 
-def test_what_does_not_fit_the_device_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise torch.OutOfMemoryError
-
-    monkeypatch.setattr(lloyd, "_seeds", full)
-    with pytest.raises(PipelineError, match=r"cluster\.sample.*cpu.*2000 x 12"):
-        fit(mixture(2000, 5, seed=1), [8], 1)
+def test_frames_of_one_value_come_to_an_end() -> None:
+    frames = np.full((400, 12), 0.1, np.float32)
+    assert inertia(frames, fit(frames, [20], 1)[20]) == pytest.approx(0, abs=1e-6)
