@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipeline.audio.formats import SAMPLE_RATE_HZ
-from pipeline.encoders import architecture, layout
+from pipeline.encoders import architecture, blocks, layout
 from pipeline.encoders.layout import CONFIG, PREPROCESSOR, WEIGHTS
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
@@ -39,10 +39,11 @@ def build(found: Any, place: str = CONFIG) -> Any:
     settings = architecture.settings(found, place)
     config_name, model_name = MODELS[settings["model_type"]]
     config = getattr(transformers, config_name).from_dict({**settings, **OURS})
-    config._attn_implementation = "sdpa"
+    config._attn_implementation = blocks.ATTENTION
     model = getattr(transformers, model_name)(config).eval()
     model.do_normalize = False
     model.recompute = False
+    model.draws = None
     return model
 
 
@@ -118,3 +119,8 @@ def write_config(model: Any, folder: Path, changes: Mapping[str, Any] | None = N
     }
     files.write_json(folder / CONFIG, dict(sorted(config.items())))
     files.write_json(folder / PREPROCESSOR, preprocessor)
+
+
+def is_frozen(module: torch.nn.Module) -> bool:
+    """Whether nothing in the module trains."""
+    return not any(parameter.requires_grad for parameter in module.parameters())

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.checkpoint import checkpoint
 
-from pipeline.encoders.layers import Layer, index
+from pipeline.encoders import blocks, packed
+from pipeline.encoders.encoder import is_frozen
+from pipeline.encoders.layers import Layer
 from pipeline.encoders.layout import frame_count
 
 
@@ -38,15 +39,16 @@ def hidden(
 ) -> tuple[dict[Layer, Tensor], Tensor]:
     """The frames of clips at some layers; no clip's frames depend on the others.
 
-    The convolutional front end runs per clip; the projection and the blocks run on the padded
-    batch under an attention mask, up to the highest layer asked for. One clip alone gives the bits
-    of transformers' own forward, a batch differs from that by rounding (about 1e-6). It is
+    On a CPU the convolutional front end runs per clip; the projection and the blocks run on the
+    padded batch under an attention mask, up to the highest layer asked for. One clip alone gives
+    the bits of transformers' own forward, a batch differs from that by rounding (about 1e-6). On a
+    GPU clips are packed (`pipeline.encoders.packed`), which differs by rounding always. It is
     differentiable, follows the model's train or eval mode, and runs through PEFT's adapters.
 
     Args:
         model: An encoder of `load`, or one with adapters inside.
         waves: float32 (samples,) each, at 16 kHz, at least 400 samples, on any device; or what
-            `front_end` made of one.
+            `front_ends` made of one.
         layers: -1 is the raw output of the top block, -2 of the one below; ``last`` is
             ``last_hidden_state``, which for large models is the top layer after a final norm.
         masks: bool (frames,) each: where True, the mask embedding takes the frame's place after
@@ -59,9 +61,12 @@ def hidden(
     Raises:
         PipelineError: There is no such layer.
     """
-    features = [wave if wave.ndim == 2 else front_end(model, wave) for wave in waves]
+    if packs(model):
+        found, packing = packed.hidden(model, waves, layers, masks)
+        return {k: packing.padded(v) for k, v in found.items()}, torch.tensor(packing.rows)
+    features = front_ends(model, waves)
     lengths = [len(frames) for frames in features]
-    states = _project(model, pad_sequence(features, batch_first=True))
+    states = packed.project(model, pad_sequence(features, batch_first=True))
     if masks is not None:
         masked = pad_sequence(list(masks), batch_first=True).to(states.device)
         states = torch.where(masked[..., None], model.masked_spec_embed.to(states), states)
@@ -74,27 +79,26 @@ def hidden(
     return _transform(model, states, valid, layers), counts
 
 
-def front_end(model: Any, wave: Tensor) -> Tensor:
-    """The normalised waveform through the convolutions: (samples,) to (frames, channels).
+def front_ends(model: Any, waves: Sequence[Tensor]) -> list[Tensor]:
+    """Normalised waveforms through the convolutions: (samples,) to (frames, channels), each.
 
-    Where the front end is frozen, `hidden` takes the result in the waveform's place, so that
-    training computes it once a clip and not once an epoch.
+    Where the front end is frozen, `hidden` takes the results in the waveforms' place, so that
+    training computes them once a clip and not once an epoch.
     """
-    front = model.feature_extractor
-    weight = next(front.parameters())
-    with torch.set_grad_enabled(torch.is_grad_enabled() and not is_frozen(front)):
-        frames: Tensor = front(prepare(model, wave).to(weight)[None])[0].transpose(0, 1)
-    return frames
+    if packs(model):
+        return packed.front_ends(model, waves)
+    return [wave if wave.ndim == 2 else _front_end(model, wave) for wave in waves]
+
+
+def packs(model: Any) -> bool:
+    """Whether clips pass it packed: on a GPU. On a CPU that is slower, and not equal to the bit."""
+    weight: Tensor = model.feature_projection.projection.weight
+    return weight.is_cuda
 
 
 def hidden_of_one(model: Any, features: Tensor, layers: Sequence[Layer]) -> dict[Layer, Tensor]:
     """As `hidden`, of one clip that passed the convolutions, (1, frames, channels): for ONNX."""
-    return _transform(model, _project(model, features), None, layers)
-
-
-def is_frozen(module: torch.nn.Module) -> bool:
-    """Whether nothing in the module trains."""
-    return not any(parameter.requires_grad for parameter in module.parameters())
+    return _transform(model, packed.project(model, features), None, layers)
 
 
 def frames_in(wave: Tensor) -> int:
@@ -102,43 +106,24 @@ def frames_in(wave: Tensor) -> int:
     return len(wave) if wave.ndim == 2 else frame_count(len(wave))
 
 
-def _project(model: Any, features: Tensor) -> Tensor:
-    states = model.feature_projection(features)
-    # wav2vec 2.0 returns the normalised features too.
-    projected: Tensor = states[0] if isinstance(states, tuple) else states
-    return projected
+def _front_end(model: Any, wave: Tensor) -> Tensor:
+    front = model.feature_extractor
+    weight = next(front.parameters())
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not is_frozen(front)):
+        frames: Tensor = front(prepare(model, wave).to(weight)[None])[0].transpose(0, 1)
+    return frames
 
 
 def _transform(
     model: Any, states: Tensor, valid: Tensor | None, layers: Sequence[Layer]
 ) -> dict[Layer, Tensor]:
     """Positions and blocks, up to the highest layer asked for."""
-    encoder = model.encoder
-    blocks = len(encoder.layers)
-    places = {layer: blocks if layer == "last" else index(layer, blocks) for layer in layers}
-    final_norm = model.config.do_stable_layer_norm
     attention = None
     if valid is not None:
         # As transformers makes it for SDPA, which first waits for the device to look for padding.
         attention = valid[:, None, None].expand(-1, 1, valid.shape[1], -1)
-    states = states + _positions(encoder.pos_conv_embed, states)
-    if not final_norm:
-        states = encoder.layer_norm(states)
-    found = [encoder.dropout(states)]
-    for block in encoder.layers[: max(places.values())]:
-        if model.training and model.recompute:
-            # No state of a generator to keep: no draw in training follows from one.
-            found.append(
-                checkpoint(
-                    block, found[-1], attention, use_reentrant=False, preserve_rng_state=False
-                )
-            )
-        else:
-            found.append(block(found[-1], attention_mask=attention))
-    frames: dict[Layer, Tensor] = {layer: found[place] for layer, place in places.items()}
-    if final_norm and "last" in frames:
-        frames["last"] = encoder.layer_norm(frames["last"])
-    return frames
+    states = states + _positions(model.encoder.pos_conv_embed, states)
+    return blocks.pass_through(model, states, layers, attention_mask=attention)
 
 
 def _positions(module: Any, states: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline.audio.flac import read_clip
 from pipeline.embeddings.batches import read_ahead
 from pipeline.encoders import forward
+from pipeline.encoders.encoder import is_frozen
 from pipeline.splits.task import Example
 
 # 100 kB a second for a base model.
@@ -48,22 +49,20 @@ class Waves:
         def read(members: Sequence[Example]) -> tuple[Sequence[Example], list[Tensor]]:
             return members, [self._wave(example).to(device) for example in members]
 
-        frozen = forward.is_frozen(self.encoder.feature_extractor)
+        frozen = is_frozen(self.encoder.feature_extractor)
         for members, waves in read_ahead(read, groups):
-            fronts = [self._front(*pair) for pair in zip(members, waves, strict=True) if frozen]
-            yield Batch(members, fronts or waves, epoch)
+            yield Batch(members, self._fronts(members, waves) if frozen else waves, epoch)
 
     def _wave(self, example: Example) -> Tensor:
         """What a frozen front end made of the clip, where that was kept, else its samples."""
         kept = self.fronts.get(example.clip.clip)
         return torch.from_numpy(read_clip(example.clip.file)) if kept is None else kept
 
-    def _front(self, example: Example, wave: Tensor) -> Tensor:
-        if wave.ndim == 2:  # kept from an earlier epoch
-            return wave
+    def _fronts(self, members: Sequence[Example], waves: Sequence[Tensor]) -> list[Tensor]:
         with torch.inference_mode(False), torch.no_grad():
-            made = forward.front_end(self.encoder, wave)
-        if self.fronts_bytes + made.nbytes <= FRONT_END_BYTES:
-            self.fronts[example.clip.clip] = made.cpu()
-            self.fronts_bytes += made.nbytes
-        return made
+            found = forward.front_ends(self.encoder, waves)
+        for example, wave, made in zip(members, waves, found, strict=True):
+            if wave.ndim == 1 and self.fronts_bytes + made.nbytes <= FRONT_END_BYTES:
+                self.fronts[example.clip.clip] = made.cpu()
+                self.fronts_bytes += made.nbytes
+        return found
