@@ -5,12 +5,16 @@ is a hash of (seed, epoch, clip, place in the model, frame, feature): the same i
 any size, on any process or device, and when a block is computed again in the backward pass.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from functools import cache
+from shutil import which
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pipeline.encoders.packing import Packing
 from pipeline.work.seeds import derive
 
 # Odd multipliers of a 32-bit hash with low bias (Chris Wellons, hash-prospector), signed.
@@ -23,64 +27,91 @@ class Draws:
     """What the masks of one forward and backward pass follow from."""
 
     keys: Tensor
+    packing: Packing | None = None
 
     def begin(self, seed: int, epoch: int, clips: Sequence[str], device: torch.device) -> None:
         """Name the clips that pass next, in the order of the batch's rows."""
         keys = [_signed(derive(seed, "dropout", epoch, clip)) for clip in clips]
         self.keys = torch.tensor(keys, dtype=torch.int32, device=device)
+        self.packing = None
+
+    def pack(self, packing: Packing) -> None:
+        """Say how an encoder packs these clips' frames; what it makes of them may be padded."""
+        self.packing = packing
 
 
 class ClipDropout(nn.Module):
-    """Dropout of (clips, ..., features): each clip's mask depends on nothing but the clip."""
+    """Dropout of (clips, ..., features), or of (1, frames, features) of packed clips.
+
+    Each clip's mask depends on nothing but the clip, and is the same in both forms.
+    """
 
     def __init__(self, p: float, place: int, draws: Draws) -> None:
         super().__init__()
         self.p = p
+        self.draws = draws
         self._place = _signed(derive("place", place))
-        self._draws = draws
 
     def forward(self, values: Tensor) -> Tensor:
         """Drop each value with probability ``p`` in training, and scale up the others."""
         if not self.training or self.p == 0:
             return values
-        kept = self._hashed(values) >= int(self.p * 2**32) - 2**31
-        # Not masked_fill, which on a CPU branches at every value and takes twice as long.
-        return values * kept / (1 - self.p)
+        return _kernel(values.is_cuda)(values, self._rows(values), self.p)
 
-    def _hashed(self, values: Tensor) -> Tensor:
-        """Uniform int32 of the shape of ``values``; a frame's are independent of padding."""
-        clips, features = values.shape[0], values.shape[-1]
-        frames = values[0].numel() // features
-        keys = self._draws.keys
+    def _rows(self, values: Tensor) -> Tensor:
+        """What each frame's draws follow from, int32, independent of padding and of its place."""
+        keys, clips = self.draws.keys ^ self._place, values.shape[0]
+        packing = self.draws.packing
+        if packing is not None and values.shape[:2] == (1, packing.total):
+            return keys[packing.clip] + STRIDE * packing.place.int()
         if len(keys) != clips:
             raise ValueError(f"{clips} rows of {len(keys)} clips: dropout is drawn per clip")
-        rows = _mix((keys ^ self._place)[:, None] + STRIDE * _count(frames, keys))
-        columns = _mix(STRIDE * _count(features, keys))
-        hashed = rows[..., None] ^ columns
-        hashed *= FIRST
-        hashed ^= hashed >> 15
-        hashed *= SECOND
-        return hashed.view(values.shape)
+        frames = values[0].numel() // values.shape[-1]
+        return keys[:, None] + STRIDE * _count(frames, keys)
+
+
+def drop(values: Tensor, rows: Tensor, p: float) -> Tensor:
+    """``values`` (..., features) with some dropped, by a hash of what ``rows`` has for a frame."""
+    columns = _mix(STRIDE * _count(values.shape[-1], rows))
+    hashed = _mix(rows)[..., None] ^ columns
+    hashed *= FIRST
+    hashed ^= hashed >> 15
+    hashed *= SECOND
+    kept = hashed.view(values.shape) >= int(p * 2**32) - 2**31
+    # Not masked_fill, which on a CPU branches at every value and takes twice as long.
+    return values * kept / (1 - p)
+
+
+@cache
+def _kernel(on_gpu: bool) -> Callable[[Tensor, Tensor, float], Tensor]:
+    """`drop`; on a GPU as one kernel for all shapes: step by step it writes eight times its input.
+
+    torch makes the kernel with a C compiler; without one the steps give the same values.
+    """
+    return torch.compile(drop, dynamic=True) if on_gpu and _compiler() else drop
+
+
+def _compiler() -> bool:
+    return any(map(which, filter(None, (os.environ.get("CC"), "cc", "gcc", "clang"))))
 
 
 def install(model: nn.Module, draws: Draws) -> None:
-    """Make all dropout of ``model`` follow ``draws``.
+    """Make all dropout of ``model`` follow ``draws``, whatever it followed before.
 
     Dropout of attention weights is switched off: a mask of frames by frames per head would cost
     the fused attention kernels, which draw their own.
     """
     place = 0
-    for module in list(model.modules()):
+    modules: list[Any] = list(model.modules())
+    for module in modules:
+        if hasattr(module, "draws"):  # an encoder, which says how it packs, or dropout of before
+            module.draws = draws
         for name, child in module.named_children():
             if isinstance(child, nn.Dropout):
                 setattr(module, name, ClipDropout(child.p, place, draws).train(child.training))
-                place += 1
+            place += isinstance(child, nn.Dropout | ClipDropout)
         if isinstance(getattr(module, "dropout", None), float) and not isinstance(module, nn.LSTM):
-            _without(module)
-
-
-def _without(attention: Any) -> None:
-    attention.dropout = 0.0
+            module.dropout = 0.0
 
 
 def _mix(numbers: Tensor) -> Tensor:
