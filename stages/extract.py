@@ -18,7 +18,6 @@ from pipeline.ground import stage
 from pipeline.ground.params import Section, load
 from pipeline.ground.provenance import Provenance
 from pipeline.splits import folds
-from pipeline.training.settings import Precision
 
 Dtype = Literal["float16", "float32"]
 
@@ -28,7 +27,7 @@ class ExtractParams(Section):
 
     frames: Layers
     means: Layers
-    precision: Precision
+    precision: extraction.Precision
     dtype: Dtype
 
 
@@ -36,7 +35,7 @@ class FramesParams(Section):
     """The layer that is clustered."""
 
     layer: Layer
-    precision: Precision
+    precision: extraction.Precision
     dtype: Dtype
 
 

@@ -10,6 +10,8 @@ from pipeline.work.seeds import derive
 
 # Batches are cut from pools of this many batches sorted by length: little padding, much shuffling.
 POOL_BATCHES = 16
+# What a GPU embeds together: enough to keep it busy while the host starts the next.
+GROUP_S = 400.0
 
 Batch = TypeVar("Batch")
 Group = TypeVar("Group")
@@ -43,6 +45,22 @@ def by_budget(indices: Sequence[int], lengths: Sequence[float], budget: float) -
             groups[-1].append(index)
         else:
             groups.append([index])
+    return groups
+
+
+def in_order(indices: Sequence[int], lengths: Sequence[float], budget: float) -> list[list[int]]:
+    """Split ``indices`` into groups whose summed length fits ``budget``, in the order given.
+
+    A single index always makes a group, however long.
+    """
+    groups: list[list[int]] = []
+    total = budget
+    for index in indices:
+        if total + lengths[index] > budget:
+            groups.append([])
+            total = 0.0
+        groups[-1].append(index)
+        total += lengths[index]
     return groups
 
 

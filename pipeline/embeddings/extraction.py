@@ -8,6 +8,7 @@ and the published file, assembled clip by clip, does not depend on how its shard
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from itertools import repeat
@@ -19,6 +20,7 @@ import numpy as np
 from pipeline.audio.flac import read_clip
 from pipeline.audio.formats import Samples
 from pipeline.corpora.manifest import Clip
+from pipeline.embeddings.batches import GROUP_S, in_order, read_ahead
 from pipeline.embeddings.reader import Embedding, Embeddings, Header, digest
 from pipeline.embeddings.writer import write
 from pipeline.encoders import frontends, layout
@@ -32,11 +34,10 @@ from pipeline.work import pool
 
 SHARD_S = 60.0
 OPEN_SHARDS = 8
-# On a GPU: one thread decodes and one writes while a third has the device compute.
-GPU_THREADS = 3
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
 Embed = Callable[[Sequence[Samples]], Sequence[Embedding]]
+Begin = Callable[[Sequence[Samples]], Callable[[], Sequence[Embedding]]]
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,16 @@ class Kept:
 
 @dataclass(frozen=True)
 class Job:
-    """One encoder's embeddings: what computes them, and the store of its finished clips."""
+    """One encoder's embeddings: what computes them, and the store of its finished clips.
+
+    Where there is ``begin``, a GPU computes.
+    """
 
     embed: Embed
     header: Header
     store: Path
     workers: int
-    on_gpu: bool
+    begin: Begin | None = None
 
     @classmethod
     def prepare(cls, folder: Path, name: str, kept: Kept) -> "Job":
@@ -67,11 +71,11 @@ class Job:
             PipelineError: The encoder is missing or damaged, or has no such layer.
         """
         runtime = stage.runtime()
-        embed, header, computer = embedder(folder, name, kept)
+        embed, begin, header, computer = embedder(folder, name, kept)
         # The number of threads is in the last bits of a matrix product.
         inputs = [files.read_json(folder / layout.CONFIG), computer, runtime.threads]
         store = files.scratch(stage.resume_key("extract", asdict(header), inputs))
-        return cls(embed, header, store, runtime.workers, computer != "cpu")
+        return cls(embed, header, store, runtime.workers, begin)
 
     def run(self, target: Path, clips: Sequence[Clip], provenance: str = "") -> None:
         """Embed what the store lacks of ``clips``, showing progress, and publish ``target``.
@@ -96,19 +100,18 @@ class Job:
             self._publish(target, clips, provenance)
 
     def shards(self, clips: Sequence[Clip]) -> list[list[Clip]]:
-        """What is left to do: the clips whose audio the store lacks, cut into new shards."""
-        left = {clip.sha256: clip for clip in clips}
-        for key in self.finished():
-            left.pop(key, None)
-        cut: list[list[Clip]] = []
-        length_s = SHARD_S
-        for clip in left.values():
-            if length_s + clip.duration_s > SHARD_S:
-                cut.append([])
-                length_s = 0.0
-            cut[-1].append(clip)
-            length_s += clip.duration_s
-        return cut
+        """What is left to do: shards of clips whose audio the store lacks.
+
+        They are cut from all clips and not from what is left: a GPU computes a shard together, in
+        a resumed run as in an undisturbed one.
+        """
+        different = list({clip.sha256: clip for clip in clips}.values())
+        lengths_s = [clip.duration_s for clip in different]
+        done = self.finished()
+        cut = in_order(range(len(different)), lengths_s, GROUP_S if self.begin else SHARD_S)
+        shards = ([different[index] for index in group] for group in cut)
+        left = ([clip for clip in shard if clip.sha256 not in done] for shard in shards)
+        return [shard for shard in left if shard]
 
     def finished(self, to_the_end: bool = False) -> dict[str, Path]:
         """The shard that holds a clip, by the checksum of the clip's audio.
@@ -156,14 +159,36 @@ class Job:
 
     def _embedded(self, shards: Sequence[Sequence[Clip]]) -> Iterator[float]:
         """Embed shards; yield the seconds of audio of each as it is done."""
-        work = partial(_shard, self.embed, self.header, self.store)
-        if self.on_gpu:
-            return pool.threaded(work, shards, GPU_THREADS)
-        return pool.forked(work, shards, self.workers)
+        if self.begin:
+            return self._overlapped(shards, self.begin)
+        return pool.forked(self._shard, shards, self.workers)
+
+    def _shard(self, clips: Sequence[Clip]) -> float:
+        return self._write(clips, self.embed([_read(clip) for clip in clips]))
+
+    def _overlapped(self, shards: Sequence[Sequence[Clip]], begin: Begin) -> Iterator[float]:
+        """As `_shard`, but decoding a shard ahead, on all cores, and writing one behind."""
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as cores:
+            waves = read_ahead(lambda shard: list(cores.map(_read, shard)), shards)
+            begun = ((shard, begin(found)) for shard, found in zip(shards, waves, strict=True))
+            yield from read_ahead(lambda pair: self._write(pair[0], pair[1]()), begun)
+
+    def _write(self, clips: Sequence[Clip], found: Sequence[Embedding]) -> float:
+        """Make embedded clips a new shard of the store; return their seconds."""
+        keys = [clip.sha256 for clip in clips]
+        target = self.store / f"{files.digest(keys)}.h5"
+        staged = target.with_suffix(f".{os.getpid()}")
+        with write(staged, self.header, keys, sum(one.length for one in found)) as writer:
+            for clip, one in zip(clips, found, strict=True):
+                writer.append(one, clip.clip)
+        files.replace(staged, target)
+        return sum(clip.duration_s for clip in clips)
 
 
-def embedder(folder: Path, name: str, kept: Kept) -> tuple[Embed, Header, str]:
-    """What embeds with the encoder of ``folder``, what it computes, and on which kind of device.
+def embedder(folder: Path, name: str, kept: Kept) -> tuple[Embed, Begin | None, Header, str]:
+    """What embeds with the encoder of ``folder``, and what it computes on which kind of device.
+
+    A GPU can begin with clips before it is waited for.
 
     Raises:
         PipelineError: The encoder is missing or damaged, or has no such layer.
@@ -172,14 +197,14 @@ def embedder(folder: Path, name: str, kept: Kept) -> tuple[Embed, Header, str]:
     frontend = frontends.parse(settings)
     if frontend:
         header = _header(folder, name, kept, 0, frontend.width, frontend.hop_samples)
-        return partial(_with_frontend, frontend, header), header, "cpu"
+        return partial(_with_frontend, frontend, header), None, header, "cpu"
     from pipeline.embeddings.embedder import Embedder
 
-    runtime = stage.runtime()
     blocks, width = settings["num_hidden_layers"], settings["hidden_size"]
     header = _header(folder, name, kept, blocks, width, layout.HOP_SAMPLES)
-    embed = Embedder(folder, header, runtime.device, runtime.micro_batch_s)
-    return embed, header, embed.device.type
+    embed = Embedder(folder, header, stage.runtime().device)
+    begin = embed.begin if embed.device.type == "cuda" else None
+    return embed, begin, header, embed.device.type
 
 
 def _header(
@@ -210,17 +235,10 @@ def _with_frontend(frontend: Frontend, header: Header, waves: Sequence[Samples])
     return found
 
 
-def _shard(embed: Embed, header: Header, store: Path, clips: Sequence[Clip]) -> float:
-    """Embed clips into a new shard of ``store``; return their seconds."""
-    found = embed([read_clip(clip.file, clip.sha256) for clip in clips])
-    keys = [clip.sha256 for clip in clips]
-    target = store / f"{files.digest(keys)}.h5"
-    staged = target.with_suffix(f".{os.getpid()}")
-    with write(staged, header, keys, sum(one.length for one in found)) as writer:
-        for clip, one in zip(clips, found, strict=True):
-            writer.append(one, clip.clip)
-    files.replace(staged, target)
-    return sum(clip.duration_s for clip in clips)
+
+
+def _read(clip: Clip) -> Samples:
+    return read_clip(clip.file, clip.sha256)
 
 
 def _seconds(done: Iterator[float]) -> Iterator[None]:

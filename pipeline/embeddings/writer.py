@@ -52,10 +52,10 @@ class Writer:
         for layer, frames in embedding.frames.items():
             with np.errstate(over="ignore"):
                 stored = frames.astype(self._header.dtype, copy=False)
-            _require_finite(name, layer, frames, stored)
+            _require_finite(name, layer, frames, stored, self._header.precision)
             self._file[frames_name(layer, self._header.blocks)][start:stop] = stored
         for layer, mean in embedding.means.items():
-            _require_finite(name, layer, mean, mean)
+            _require_finite(name, layer, mean, mean, self._header.precision)
             self._file[mean_name(layer, self._header.blocks)][self._done] = mean
         self._done += 1
         self._offsets[self._done] = stop
@@ -92,7 +92,11 @@ def _create(file: h5py.File, name: str, shape: tuple[int, int], dtype: str, rows
 
 
 def _require_finite(
-    name: str, layer: Layer, computed: npt.NDArray[Any], stored: npt.NDArray[Any]
+    name: str,
+    layer: Layer,
+    computed: npt.NDArray[Any],
+    stored: npt.NDArray[Any],
+    precision: str,
 ) -> None:
     if np.isfinite(stored).all():
         return
@@ -101,6 +105,11 @@ def _require_finite(
         raise PipelineError(
             f"{name}: layer {layer} reaches {peak:.3g}, beyond {stored.dtype}, "
             "set its dtype in params.yaml to float32"
+        )
+    if precision == "fp16":
+        raise PipelineError(
+            f"{name}: layer {layer} has a NaN or an infinity, fp16 ends at 65504, "
+            "set its precision in params.yaml to bf16 or fp32"
         )
     raise PipelineError(
         f"{name}: layer {layer} has a NaN or an infinity, the encoder's weights are broken, "

@@ -52,6 +52,10 @@ class Packing:
         """The sum of each clip's rows: (rows, ...) to (clips, ...)."""
         return torch.segment_reduce(rows, "sum", lengths=self.counts, axis=0)
 
+    def mean(self, rows: Tensor) -> Tensor:
+        """The mean of each clip's rows, summed in fp64: (rows, width) to fp32 (clips, width)."""
+        return (self.sum(rows.double()) / self.counts[:, None]).float()
+
     def of_one_length(self) -> Iterator[Tensor]:
         """The rows of clips of one length, int64 (clips, rows of each); each row once."""
         clips = defaultdict(list)

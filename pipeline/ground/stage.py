@@ -30,6 +30,7 @@ class Runtime(Section):
     workers: Annotated[int, Field(ge=0, le=256)]
     micro_batch_s: Annotated[float, Field(gt=0, le=86_400)]
     gradient_checkpointing: bool
+    deterministic: bool
 
 
 def runtime() -> Runtime:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 
 from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
+from pipeline.embeddings.extraction import Precision
 from pipeline.embeddings.reader import Embedding
 from pipeline.encoders import layout
 from pipeline.encoders.layers import Layer
@@ -139,8 +140,18 @@ def _embed(
     encoder = Path(features.encoder)
     if layout.weights_sha256(encoder) != features.weights_sha256:
         raise PipelineError(f"{folder}: belongs to another encoder than {encoder}, run `dvc repro`")
-    kept = extraction.Kept(list(frames), features.layers, features.precision, features.dtype)
+    kept = extraction.Kept(list(frames), features.layers, _precision(features), features.dtype)
     return extraction.embedder(encoder, encoder.name, kept)[0]
+
+
+def _precision(features: Features) -> Precision:
+    """That of the cached embeddings; where no GPU has fp16, fp32, which is nearer to the truth."""
+    if features.precision != "fp16":
+        return features.precision
+    from pipeline.ground import stage
+    from pipeline.work.device import select
+
+    return "fp16" if select(stage.runtime().device).type == "cuda" else "fp32"
 
 
 def _embedder(folder: Path, features: Features) -> Callable[[Sequence[Samples]], Floats]:

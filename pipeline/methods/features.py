@@ -7,17 +7,17 @@ audio.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import Field
 
+from pipeline.embeddings.extraction import Precision
 from pipeline.embeddings.reader import Header
 from pipeline.encoders import layout
 from pipeline.encoders.layers import Layer
 from pipeline.ground import files
 from pipeline.ground.params import parse
 from pipeline.methods.finetuning import Classes
-from pipeline.training.settings import Precision
 
 FILE = "features.json"
 
@@ -48,7 +48,7 @@ class Features:
             header.weights_sha256,
             list(layers),
             deviation,
-            "bf16" if header.precision == "bf16" else "fp32",
+            cast(Precision, header.precision),
             "float16" if header.dtype == "float16" else "float32",
             list(classes),
         )

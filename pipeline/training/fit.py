@@ -95,7 +95,7 @@ class Fit:
         """
         runtime = stages.runtime()
         longest_s = max((item.clip.duration_s for item in uncut), default=0.0)
-        processes, device = join(runtime.device)
+        processes, device = join(runtime.device, runtime.deterministic)
         torch.manual_seed(derive(seed, "init"))
         kept = [settings.model_dump(), seed, load("numerics_version", int), device.type]
         folder = files.scratch(stages.resume_key(stage, kept, inputs))

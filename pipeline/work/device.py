@@ -8,10 +8,11 @@ import torch
 from pipeline.ground.errors import PipelineError
 
 
-def select(name: str) -> torch.device:
+def select(name: str, deterministic: bool = True) -> torch.device:
     """The device of ``runtime.device``; ``auto`` is the first GPU, or the CPU.
 
-    On a GPU, fp32 means fp32: TF32 is switched off in matrix products and convolutions.
+    On a GPU, fp32 means fp32: TF32 is switched off in matrix products and convolutions. And the
+    same inputs give the same bytes, unless ``deterministic`` (``runtime.deterministic``) is False.
 
     Raises:
         PipelineError: A GPU was asked for and torch sees none.
@@ -27,19 +28,30 @@ def select(name: str) -> torch.device:
             )
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Not warn_only, with which the backward pass of attention stays as it is.
+        torch.use_deterministic_algorithms(deterministic)
+        # It would write each new tensor twice, to show reads of what was never written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return device
 
 
 def dtype(device: torch.device, precision: str) -> torch.dtype:
-    """The type of ``precision``: fp32 or bf16.
+    """The type of ``precision``: fp32, bf16 or fp16.
 
     Raises:
-        PipelineError: The GPU has no bf16.
+        PipelineError: The device cannot compute in it.
     """
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise PipelineError("params.yaml: precision is bf16, but this GPU has none, set it to fp32")
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+        raise PipelineError(
+            "params.yaml: precision is bf16, but this GPU has none, set it to fp32, or to fp16 "
+            "where embeddings are extracted"
+        )
+    if precision == "fp16" and device.type != "cuda":
+        raise PipelineError(
+            f"params.yaml: precision is fp16, which needs a GPU, but the device is {device}, "
+            "set it to fp32 or bf16"
+        )
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

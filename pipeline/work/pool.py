@@ -1,4 +1,4 @@
-"""Work on many items at once: forked processes on the CPU, threads beside a GPU.
+"""Work on many items at once, on the CPU: forked processes.
 
 Processes inherit the work and the items, with all that they need (a loaded encoder, say), and share
 their memory; nothing but results is copied. They end when their parent does, however it ends.

@@ -50,13 +50,13 @@ class Processes:
         return value[0]
 
 
-def join(device: str) -> tuple[Processes, torch.device]:
-    """This process and its device; ``device`` is as in `device.select`.
+def join(device: str, deterministic: bool = True) -> tuple[Processes, torch.device]:
+    """This process and its device; the arguments are those of `device.select`.
 
     Raises:
         PipelineError: As `device.select`.
     """
-    selected = select(device)
+    selected = select(device, deterministic)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Processes(), selected
     from accelerate import PartialState

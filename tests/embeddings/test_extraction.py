@@ -35,7 +35,7 @@ FBANK = {"kind": "fbank", "bands": 40, "window_ms": 25.0, "hop_ms": 10.0, "high_
 
 
 @pytest.fixture
-def clips(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[Clip]:
+def clips(on_cpu: Path, monkeypatch: pytest.MonkeyPatch) -> list[Clip]:
     """A few seconds of tones, cut into many shards."""
     monkeypatch.setattr(extraction, "SHARD_S", 1.0)
     return [example.clip for example in tone_clips(12)]
