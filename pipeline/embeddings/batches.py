@@ -10,7 +10,7 @@ from pipeline.work.seeds import derive
 
 # Batches are cut from pools of this many batches sorted by length: little padding, much shuffling.
 POOL_BATCHES = 16
-# What a GPU embeds together: enough to keep it busy while the host starts the next.
+# What passes a GPU together: enough to keep it busy while the host starts the next.
 GROUP_S = 400.0
 
 Batch = TypeVar("Batch")

@@ -168,7 +168,7 @@ class Job:
 
     def _overlapped(self, shards: Sequence[Sequence[Clip]], begin: Begin) -> Iterator[float]:
         """As `_shard`, but decoding a shard ahead, on all cores, and writing one behind."""
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as cores:
+        with ThreadPoolExecutor(pool.cores()) as cores:
             waves = read_ahead(lambda shard: list(cores.map(_read, shard)), shards)
             begun = ((shard, begin(found)) for shard, found in zip(shards, waves, strict=True))
             yield from read_ahead(lambda pair: self._write(pair[0], pair[1]()), begun)

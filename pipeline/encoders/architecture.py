@@ -46,10 +46,10 @@ class Architecture(BaseModel):
     conv_kernel: Steps = [10, 3, 3, 3, 3, 2, 2]
     conv_stride: Steps = [5, 2, 2, 2, 2, 2, 2]
     conv_bias: bool = False
-    conv_pos_batch_norm: bool = False
     num_conv_pos_embeddings: Annotated[int, Field(ge=1, le=4096)] = 128
     num_conv_pos_embedding_groups: Annotated[int, Field(ge=1, le=1024)] = 16
-    # Layers after the encoder that nothing here runs.
+    # Layers that nothing here runs.
+    conv_pos_batch_norm: Literal[False] = False
     add_adapter: Literal[False] = False
     adapter_attn_dim: None = None
 

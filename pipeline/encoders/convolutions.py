@@ -165,7 +165,7 @@ def _convolve(conv: Any, states: Tensor, dtype: torch.dtype) -> Tensor:
     steps = states.to(dtype).reshape(-1, conv.stride[0] * states.shape[1])
     first, *others = weight.split(steps.shape[1])
     bias = None if conv.bias is None else conv.bias.to(dtype)
-    made = functional.linear(steps, first.T, bias)
+    made = functional.linear(steps[:, : len(first)], first.T, bias)
     for turn, part in enumerate(others, 1):
         made[:-turn].addmm_(steps[turn:, : len(part)], part)
     return made

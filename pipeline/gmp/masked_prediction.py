@@ -38,7 +38,6 @@ class MaskedPrediction(nn.Module):
 
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
         """Cross-entropy over masked frames, summed over frames and scales; the masked frames."""
-        device = batch.waves[0].device
         pairs = list(zip(batch.examples, batch.waves, strict=True))
         units = [self._aligned(example.clip.clip, wave) for example, wave in pairs]
         masks = [
@@ -50,6 +49,7 @@ class MaskedPrediction(nn.Module):
         # The masked frames of all clips in one row: padding never reaches the loss. Their places
         # are found on the host, where the masks are: a GPU would be waited for.
         places = pad_sequence(given, batch_first=True).flatten().nonzero()[:, 0]
+        device = hidden["last"].device
         frames = hidden["last"].flatten(0, 1)[places.to(device)]
         kept = [u[:, mask] for u, mask in zip(units, masks, strict=True)]
         targets = torch.from_numpy(np.concatenate(kept, axis=1).astype(np.int64)).to(device)

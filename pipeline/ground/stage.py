@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from pydantic import Field
@@ -28,7 +28,7 @@ class Runtime(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     threads: Annotated[int, Field(ge=1, le=256)]
     workers: Annotated[int, Field(ge=0, le=256)]
-    micro_batch_s: Annotated[float, Field(gt=0, le=86_400)]
+    micro_batch_s: Annotated[float, Field(gt=0, le=86_400)] | Literal["auto"]
     gradient_checkpointing: bool
     deterministic: bool
 

@@ -29,6 +29,9 @@ from pipeline.work.device import autocast
 from pipeline.work.processes import Processes, join
 from pipeline.work.seeds import derive
 
+# Padded seconds that pass a CPU together: a few GB with a base model.
+CPU_S = 60.0
+
 
 class Batch(Protocol):
     """Clips that pass the model together."""
@@ -99,7 +102,7 @@ class Fit:
         torch.manual_seed(derive(seed, "init"))
         kept = [settings.model_dump(), seed, load("numerics_version", int), device.type]
         folder = files.scratch(stages.resume_key(stage, kept, inputs))
-        micro_batch_s = settings.batch * longest_s or runtime.micro_batch_s
+        micro_batch_s = settings.batch * longest_s or _together_s(runtime, device)
         return cls(settings, seed, device, micro_batch_s, folder, source, processes)
 
     def mean_loss(self, model: Any, found: Sequence[Any]) -> float:
@@ -141,3 +144,10 @@ class Fit:
         groups = batches.by_budget(range(len(found)), lengths, self.micro_batch_s)
         members = ([found[index] for index in group] for group in groups)
         return self.source.batches(members, self.device, 0)
+
+
+def _together_s(runtime: stages.Runtime, device: torch.device) -> float:
+    """Padded seconds in a micro-batch."""
+    if runtime.micro_batch_s != "auto":
+        return runtime.micro_batch_s
+    return batches.GROUP_S if device.type == "cuda" else CPU_S

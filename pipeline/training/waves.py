@@ -5,6 +5,7 @@ waveform's place in later epochs.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipeline.embeddings.batches import read_ahead
 from pipeline.encoders import forward
 from pipeline.encoders.encoder import is_frozen
 from pipeline.splits.task import Example
+from pipeline.work.pool import cores
 
 # 100 kB a second for a base model.
 FRONT_END_BYTES = 4 * 2**30
@@ -44,25 +46,42 @@ class Waves:
     def batches(
         self, groups: Iterable[Sequence[Example]], device: torch.device, epoch: int
     ) -> Iterator[Batch]:
-        """One batch per group, on ``device``; a thread decodes one batch ahead."""
+        """One batch per group, for ``device``; a thread decodes one batch ahead, for a GPU several.
+
+        A GPU gets waveforms when they pass, all in one copy.
+        """
+        on_gpu = device.type == "cuda"
 
         def read(members: Sequence[Example]) -> tuple[Sequence[Example], list[Tensor]]:
-            return members, [self._wave(example).to(device) for example in members]
+            return members, list(threads.map(self._wave, members))
 
         frozen = is_frozen(self.encoder.feature_extractor)
-        for members, waves in read_ahead(read, groups):
-            yield Batch(members, self._fronts(members, waves) if frozen else waves, epoch)
+        with ThreadPoolExecutor(cores() if on_gpu else 1) as threads:
+            for members, waves in read_ahead(read, groups):
+                fronts = self._fronts(members, waves, device) if frozen else waves
+                yield Batch(members, fronts, epoch)
 
     def _wave(self, example: Example) -> Tensor:
         """What a frozen front end made of the clip, where that was kept, else its samples."""
         kept = self.fronts.get(example.clip.clip)
         return torch.from_numpy(read_clip(example.clip.file)) if kept is None else kept
 
-    def _fronts(self, members: Sequence[Example], waves: Sequence[Tensor]) -> list[Tensor]:
+    def _fronts(
+        self, members: Sequence[Example], waves: Sequence[Tensor], device: torch.device
+    ) -> list[Tensor]:
+        """What the front end makes of waveforms; of what it made before, a copy on the device."""
+        given = [wave.to(device, non_blocking=True) if wave.ndim == 2 else wave for wave in waves]
         with torch.inference_mode(False), torch.no_grad():
-            found = forward.front_ends(self.encoder, waves)
-        for example, wave, made in zip(members, waves, found, strict=True):
-            if wave.ndim == 1 and self.fronts_bytes + made.nbytes <= FRONT_END_BYTES:
-                self.fronts[example.clip.clip] = made.cpu()
-                self.fronts_bytes += made.nbytes
+            found = forward.front_ends(self.encoder, given)
+            for example, wave, made in zip(members, waves, found, strict=True):
+                if wave.ndim == 1 and self.fronts_bytes + made.nbytes <= FRONT_END_BYTES:
+                    self.fronts[example.clip.clip] = _on_host(made)
+                    self.fronts_bytes += made.nbytes
         return found
+
+
+def _on_host(made: Tensor) -> Tensor:
+    """A copy; that of a GPU is under way, and before any that is made back from it."""
+    if not made.is_cuda:
+        return made
+    return torch.empty_like(made, device="cpu", pin_memory=True).copy_(made, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Work on many items at once, on the CPU: forked processes.
+"""Work on many items at once: forked processes on the CPU.
 
 Processes inherit the work and the items, with all that they need (a loaded encoder, say), and share
 their memory; nothing but results is copied. They end when their parent does, however it ends.
@@ -32,6 +32,11 @@ Result = TypeVar("Result")
 # Results that wait for the one before them; beyond this no further item is begun.
 WAITING_BYTES = 2**26
 _PR_SET_PDEATHSIG = 1
+
+
+def cores() -> int:
+    """The CPUs that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def forked(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:

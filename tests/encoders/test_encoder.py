@@ -253,6 +253,7 @@ def test_broken_folders_are_refused_in_one_line(tmp_path: Path) -> None:
     rejected({"model_type": "wavlm"}, "wavlm.*hubert or wav2vec2")
     rejected({"conv_stride": [5, 2, 2, 2, 2, 2, 1]}, "320 samples")
     rejected({"num_hidden_layers": 5}, "model.safetensors")
+    rejected({"conv_pos_batch_norm": True}, "conv_pos_batch_norm")
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
     rejected({}, "model.safetensors")

@@ -113,7 +113,7 @@ def test_units_of_another_encoder_are_refused(
 def test_units_stay_aligned_under_every_clip_length(model: MaskedPrediction) -> None:
     """What is counted as frames is what the convolutions make, for each length to a sample."""
     for samples in range(400, 1400):
-        front = forward.front_end(model.encoder, torch.zeros(samples))
+        (front,) = forward.front_ends(model.encoder, [torch.zeros(samples)])
         frames = layout.frame_count(samples)
         assert len(front) == frames
         units = np.zeros((2, frames), np.int16)
