@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from pipeline.encoders.layout import HOP_SAMPLES, frame_count
 from pipeline.encoders.packing import Packing
+from pipeline.work.device import send
 
 # What transformers adds to a waveform's variance before it divides by it.
 EPSILON = 1e-7
@@ -58,13 +59,11 @@ class Slots:
     def __init__(self, waves: Sequence[Tensor], device: torch.device) -> None:
         lengths = [len(wave) for wave in waves]
         self.packing = Packing([-(-length // HOP_SAMPLES) for length in lengths], device)
-        self.samples = torch.tensor(lengths, device=device)
+        self.samples = send(torch.tensor(lengths), device)
         self.frames = [frame_count(length) for length in lengths]
         pieces = [(wave, wave.new_zeros(-len(wave) % HOP_SAMPLES)) for wave in waves]
         packed = torch.cat([piece for pair in pieces for piece in pair])
-        if device.type == "cuda" and not packed.is_cuda:
-            packed = packed.pin_memory()
-        self.values = packed.to(device, non_blocking=True).view(-1, HOP_SAMPLES)
+        self.values = send(packed, device).view(-1, HOP_SAMPLES)
 
     @property
     def own(self) -> Tensor:

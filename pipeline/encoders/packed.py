@@ -15,6 +15,7 @@ from pipeline.encoders import blocks, convolutions
 from pipeline.encoders.encoder import is_frozen
 from pipeline.encoders.layers import Layer
 from pipeline.encoders.packing import Packing
+from pipeline.work.device import send
 
 # Frames that one product of the positional convolution gives: 12 % more operations than the
 # convolution at HuBERT's 128 taps, at the rate of a matrix product.
@@ -34,7 +35,7 @@ def hidden(
         model.draws.pack(packing)
     states = project(model, torch.cat(features)[None])
     if masks is not None:
-        masked = torch.cat(list(masks)).to(states.device)
+        masked = send(torch.cat(list(masks)), states.device)
         states = torch.where(masked[:, None], model.masked_spec_embed.to(states), states)
     states = states + _positions(model.encoder.pos_conv_embed, states[0], packing)
     found = blocks.pass_through(model, states, layers, attention_mask=None, packing=packing)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.work.device import send
+
 
 class Packing:
     """Clips of ``rows`` rows each, one behind the other.
@@ -25,7 +27,7 @@ class Packing:
 
     def __init__(self, rows: Sequence[int], device: torch.device) -> None:
         self.rows = list(rows)
-        self.counts = torch.tensor(self.rows, device=device)
+        self.counts = send(torch.tensor(self.rows), device)
         self.total, self.longest = sum(self.rows), max(self.rows)
 
     @cached_property
@@ -50,7 +52,8 @@ class Packing:
 
     def sum(self, rows: Tensor) -> Tensor:
         """The sum of each clip's rows: (rows, ...) to (clips, ...)."""
-        return torch.segment_reduce(rows, "sum", lengths=self.counts, axis=0)
+        # Unsafe: without a check that would wait for the device.
+        return torch.segment_reduce(rows, "sum", lengths=self.counts, axis=0, unsafe=True)
 
     def mean(self, rows: Tensor) -> Tensor:
         """The mean of each clip's rows, summed in fp64: (rows, width) to fp32 (clips, width)."""

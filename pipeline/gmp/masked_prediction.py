@@ -14,6 +14,7 @@ from pipeline.ground.errors import PipelineError
 from pipeline.training import heads, losses
 from pipeline.training.masking import Spans
 from pipeline.training.waves import Batch
+from pipeline.work.device import send
 from pipeline.work.seeds import derive
 
 UnitsOf = Callable[[str], npt.NDArray[np.integer[Any]]]
@@ -50,9 +51,9 @@ class MaskedPrediction(nn.Module):
         # are found on the host, where the masks are: a GPU would be waited for.
         places = pad_sequence(given, batch_first=True).flatten().nonzero()[:, 0]
         device = hidden["last"].device
-        frames = hidden["last"].flatten(0, 1)[places.to(device)]
+        frames = hidden["last"].flatten(0, 1)[send(places, device)]
         kept = [u[:, mask] for u, mask in zip(units, masks, strict=True)]
-        targets = torch.from_numpy(np.concatenate(kept, axis=1).astype(np.int64)).to(device)
+        targets = send(torch.from_numpy(np.concatenate(kept, axis=1).astype(np.int64)), device)
         parts = [
             losses.cross_entropy_sum(project(frames), target)
             for project, target in zip(self.projections, targets, strict=True)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pipeline.encoders import forward
 from pipeline.training import heads, losses
 from pipeline.training.waves import Batch
+from pipeline.work.device import send
 
 
 class Multitask(nn.Module):
@@ -34,9 +35,9 @@ class Multitask(nn.Module):
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
         """Equation 1 summed over the clips, and their number."""
         emotion, gender = self(batch.waves)
-        emotions = torch.tensor([e.label for e in batch.examples], device=emotion.device)
+        emotions = send(torch.tensor([e.label for e in batch.examples]), emotion.device)
         known = [-1 if e.gender is None else e.gender for e in batch.examples]
-        genders = torch.tensor(known, device=emotion.device)
+        genders = send(torch.tensor(known), emotion.device)
         total = losses.emotion_and_gender_sum(
             emotion, gender, emotions, genders, self.emotion_weight
         )

@@ -20,6 +20,7 @@ from pipeline.methods import lora
 from pipeline.methods.finetuning import Classes, LoraParams, LossParams, ModelParams
 from pipeline.splits.task import Example
 from pipeline.training import checkpoint, heads, losses
+from pipeline.work.device import send
 
 DESIGN = "classifier.json"
 HEAD = "head.safetensors"
@@ -129,7 +130,7 @@ class EmotionHead(nn.Module):
     def loss(self, logits: Tensor, found: Sequence[Example]) -> tuple[Tensor, int]:
         """The loss summed over the clips, and their number; the margin is for training alone."""
         settings = self.design.loss
-        targets = torch.tensor([example.label for example in found], device=logits.device)
+        targets = send(torch.tensor([example.label for example in found]), logits.device)
         if self.training and settings.name == "am-softmax":
             logits = losses.with_margin(logits, targets, settings.scale * settings.margin)
         return losses.cross_entropy_sum(logits, targets), len(found)

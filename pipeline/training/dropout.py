@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.encoders.packing import Packing
+from pipeline.work.device import send
 from pipeline.work.seeds import derive
 
 # Odd multipliers of a 32-bit hash with low bias (Chris Wellons, hash-prospector), signed.
@@ -32,7 +33,7 @@ class Draws:
     def begin(self, seed: int, epoch: int, clips: Sequence[str], device: torch.device) -> None:
         """Name the clips that pass next, in the order of the batch's rows."""
         keys = [_signed(derive(seed, "dropout", epoch, clip)) for clip in clips]
-        self.keys = torch.tensor(keys, dtype=torch.int32, device=device)
+        self.keys = send(torch.tensor(keys, dtype=torch.int32), device)
         self.packing = None
 
     def pack(self, packing: Packing) -> None:

@@ -107,7 +107,7 @@ class Epoch:
                     fit.draws.begin(fit.seed, self.number, clips, fit.device)
                     loss, items = part.loss(batch)
                 loss.backward()
-                sums[row] += torch.stack([loss.detach(), loss.new_tensor(items)])
+                sums[row] += torch.stack([loss.detach(), torch.full_like(loss, items)])
         self._average_gradients(sums)
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)

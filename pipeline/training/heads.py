@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from pipeline.work.device import send
+
 
 def valid(lengths: Tensor, frames: int) -> Tensor:
     """A (batch, frames) mask, True on the first ``lengths[i]`` frames of clip i."""
@@ -12,7 +14,7 @@ def valid(lengths: Tensor, frames: int) -> Tensor:
 
 def mean_over_time(frames: Tensor, lengths: Tensor) -> Tensor:
     """Mean of the valid frames: (batch, frames, width) to (batch, width)."""
-    lengths = lengths.to(frames.device)
+    lengths = send(lengths, frames.device)
     mask = valid(lengths, frames.shape[1])[..., None]
     return frames.masked_fill(~mask, 0).sum(1) / lengths[:, None]
 

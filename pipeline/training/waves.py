@@ -17,6 +17,7 @@ from pipeline.embeddings.batches import read_ahead
 from pipeline.encoders import forward
 from pipeline.encoders.encoder import is_frozen
 from pipeline.splits.task import Example
+from pipeline.work.device import send
 from pipeline.work.pool import cores
 
 # 100 kB a second for a base model.
@@ -70,7 +71,7 @@ class Waves:
         self, members: Sequence[Example], waves: Sequence[Tensor], device: torch.device
     ) -> list[Tensor]:
         """What the front end makes of waveforms; of what it made before, a copy on the device."""
-        given = [wave.to(device, non_blocking=True) if wave.ndim == 2 else wave for wave in waves]
+        given = [send(wave, device) if wave.ndim == 2 else wave for wave in waves]
         with torch.inference_mode(False), torch.no_grad():
             found = forward.front_ends(self.encoder, given)
             for example, wave, made in zip(members, waves, found, strict=True):

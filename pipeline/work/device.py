@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
+from torch import Tensor
 
 from pipeline.ground.errors import PipelineError
 
@@ -52,6 +53,17 @@ def dtype(device: torch.device, precision: str) -> torch.dtype:
             "set it to fp32 or bf16"
         )
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """``values`` on the device; a host that sends to a GPU goes on before they are there.
+
+    A plain copy waits until the GPU has done all that it was told before.
+    """
+    if device.type != "cuda" or values.is_cuda:
+        return values.to(device)
+    pinned = values if values.is_pinned() else values.pin_memory()
+    return pinned.to(device, non_blocking=True)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
