@@ -99,10 +99,8 @@ class Slots:
         own = windows[..., : conv.kernel_size[0]].double()
         own = own * self._inside(own.shape[1], counts)[..., None]
         mean = self.packing.sum(own.sum(1)) / counts[:, None]
-        product = self.packing.sum((own.transpose(1, 2) @ own).flatten(1)) / counts[:, None]
-        return mean, product.view(-1, *own.shape[2:], own.shape[2]) - mean[:, :, None] * mean[
-            :, None
-        ]
+        products = self.packing.sum(own.transpose(1, 2) @ own) / counts[:, None, None]
+        return mean, products - mean[:, :, None] * mean[:, None]
 
     def _inside(self, per_slot: int, counts: Tensor) -> Tensor:
         """Which of a slot's ``per_slot`` are among the first ``counts`` of its clip, bool."""
@@ -116,9 +114,9 @@ def _first(layer: Any, slots: Slots, normalize: bool, dtype: torch.dtype) -> Ten
     conv = layer.conv
     with torch.no_grad():
         mean, variance = slots.moments()
-        minus, times = (
-            (mean, (variance + EPSILON).rsqrt()) if normalize else (0 * mean, 1 + 0 * mean)
-        )
+        minus, times = mean, (variance + EPSILON).rsqrt()
+        if not normalize:
+            minus, times = torch.zeros_like(mean), torch.ones_like(mean)
         windows = slots.windows(conv, minus, times, dtype).flatten(0, 1)
     bias = torch.zeros_like(conv.weight[:, 0, 0]) if conv.bias is None else conv.bias
     weights = _columns(conv.weight[:, 0].T, bias[None], windows.shape[1]).to(dtype)
