@@ -235,8 +235,6 @@ def _with_frontend(frontend: Frontend, header: Header, waves: Sequence[Samples])
     return found
 
 
-
-
 def _read(clip: Clip) -> Samples:
     return read_clip(clip.file, clip.sha256)
 
