@@ -16,9 +16,7 @@ import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
@@ -57,21 +55,6 @@ def forked(work: Callable[[Item], Result], items: Sequence[Item], workers: int) 
         for _ in range(workers):
             pool.start(work, items)
         yield from pool.results(len(items))
-
-
-def threaded(
-    work: Callable[[Item], Result], items: Sequence[Item], threads: int
-) -> Iterator[Result]:
-    """Yield ``work(item)`` in order, by threads of this process, which begin a few items ahead."""
-    left = iter(items)
-    with ThreadPoolExecutor(threads) as pool:
-        begun = deque(pool.submit(work, item) for item in islice(left, 2 * threads))
-        try:
-            while begun:
-                yield begun.popleft().result()
-                begun.extend(pool.submit(work, item) for item in islice(left, 1))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 class _Pool:

@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -161,7 +160,6 @@ def test_workers_end_with_a_killed_parent(project: Path) -> None:
 def test_it_is_map(workers: int, number: int) -> None:
     items = [os.urandom(size) for size in range(0, 7 * number, 7)]
     assert list(pool.forked(bytes.hex, items, workers)) == [item.hex() for item in items]
-    assert list(pool.threaded(bytes.hex, items, workers + 1)) == [item.hex() for item in items]
 
 
 def test_large_results_are_whole_and_in_order() -> None:
@@ -247,12 +245,4 @@ def test_what_waits_for_its_turn_is_bounded(
     next(results)
     # What fills the bound, and two for each process.
     assert begun() <= 10 + 4
-    assert len(list(results)) == 99
-
-
-def test_threads_begin_a_few_items_ahead() -> None:
-    begun = count()
-    results = pool.threaded(lambda _: next(begun), range(100), 3)
-    next(results)
-    assert next(begun) <= 6
     assert len(list(results)) == 99
