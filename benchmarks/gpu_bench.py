@@ -44,7 +44,7 @@ class Bench:
         """What embeds with it, the third layer from the top."""
         config = encoder.load(self.encoder(shape)).config
         header = extract.header(precision, config.num_hidden_layers, config.hidden_size)
-        return Embedder(self.encoder(shape), header, str(self.device), 120.0)
+        return Embedder(self.encoder(shape), header, str(self.device))
 
     def many(self, length_s_: float) -> list[Samples]:
         """That much audio, of clips that all differ."""

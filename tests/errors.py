@@ -53,11 +53,13 @@ class Message:
     @property
     def place(self) -> str:
         """The file, key or command that it names first."""
-        return self.text.split(": ", 1)[0] if ": " in self.text else ""
+        named = self.text.startswith("<place> ") or ": " in self.text
+        return self.text.split(": ", 1)[0] if named else ""
 
     def is_complete(self) -> bool:
-        """Whether it names a place, and a remedy or the rule."""
-        return bool(self.place and (self.remedy or _RULE.search(self.text)))
+        """Whether it names a place, and a remedy or the rule; it may do by what it wraps."""
+        wraps = self.text.endswith(": <error>")
+        return wraps or bool(self.place and (self.remedy or _RULE.search(self.text)))
 
 
 class Texts:

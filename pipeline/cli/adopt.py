@@ -80,6 +80,6 @@ def _committed(path: Path) -> str:
     words = ["git", "log", "-1", "--format=%H", "--", str(LOCK)]
     commit = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
     if not commit:
-        raise PipelineError(f"{LOCK}: was never committed, so there is nothing to compare with")
+        raise PipelineError(f"{LOCK}: was never committed, run `dvc repro` and commit it")
     words = ["git", "show", f"{commit}:{path}"]
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout

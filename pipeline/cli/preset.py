@@ -154,11 +154,11 @@ def _merge(base: CommentedMap, overlay: dict[str, Any], where: str) -> None:
     for key, value in overlay.items():
         # An open mapping, such as task.merge, takes new keys.
         if key not in base and len(base):
-            raise PipelineError(f"params.yaml has no key {where}{key}, remove it")
+            raise PipelineError(f"{where}{key}: params.yaml has no such key, remove it")
         old = base.get(key)
         if key in base and isinstance(old, dict) != isinstance(value, dict):
             what = "a mapping of keys" if isinstance(old, dict) else "a value or a list"
-            raise PipelineError(f"{where}{key} must be {what}, as in params.yaml")
+            raise PipelineError(f"{where}{key}: must be {what}, as in params.yaml")
         if old and isinstance(old, CommentedMap):
             _merge(old, value, f"{where}{key}.")
         else:

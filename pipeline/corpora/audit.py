@@ -146,7 +146,7 @@ def _require_distinct(prepared: Iterable[Prepared]) -> None:
             clip = p.row.utterance + segment.suffix
             if clip in made:
                 raise PipelineError(
-                    f"{made[clip]} and {p.row.source} both make a clip {clip!r}, rename one"
+                    f"{p.row.source}: makes the clip {clip!r}, as {made[clip]} does, rename one"
                 )
             made[clip] = p.row.source
 

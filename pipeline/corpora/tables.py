@@ -109,7 +109,7 @@ def _text(path: Path) -> str:
         line = 1 + held.count(b"\n", 0, error.start)
         raise PipelineError(
             f"{path}: line {line}: not a UTF-8 CSV file (byte 0x{held[error.start]:02x}), "
-            "save it as UTF-8"
+            "convert it to UTF-8"
         ) from None
     if "\0" in text:
         line = 1 + text.count("\n", 0, text.index("\0"))

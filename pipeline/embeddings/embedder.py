@@ -95,7 +95,7 @@ class Embedder:
             seconds = sum(map(len, waves)) / SAMPLE_RATE_HZ
         if len(waves) == 1:
             raise PipelineError(
-                f"a clip of {seconds:.1f} s does not fit the memory of {self.device}, even alone, "
+                f"{self.device}: a clip of {seconds:.1f} s does not fit its memory, even alone, "
                 "set precision to fp16, or lower preprocess.max_clip_s"
             )
         torch.cuda.empty_cache()

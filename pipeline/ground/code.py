@@ -54,7 +54,9 @@ def digest(stage: str, parser: str = "") -> str:
     roots = [f"stages.{stage}", *([parser_module(parser)] if parser else [])]
     if not _file(roots[-1]).is_file():
         known = ", ".join(name.rpartition(".")[2] for name in modules("pipeline.corpora.parsers"))
-        raise PipelineError(f"params.yaml: no parser {parser!r} for a corpus, known: {known}")
+        raise PipelineError(
+            f"params.yaml: no parser {parser!r} for a corpus, choose one of: {known}"
+        )
     for file in closure(*roots):
         total.update(f"{file.as_posix()}\0{_bare(ROOT / file)}\0".encode())
     return total.hexdigest()[:16]
@@ -178,10 +180,10 @@ def _parsed(file: Path, source: str) -> ast.Module:
         return ast.parse(source)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
-        where = f" line {line}:" if line else ""
+        where = f" at line {line}" if line else ""
         reason = getattr(error, "msg", None) or error
         shown = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
-        raise PipelineError(f"{shown}:{where} not Python, {reason}, mend it") from None
+        raise PipelineError(f"{shown}: not Python{where}, {reason}, mend it") from None
 
 
 def _docstrings(tree: ast.Module, lines: list[str]) -> Iterator[Span]:

@@ -80,7 +80,9 @@ def _items(value: dict[Any, Any] | list[Any], place: str) -> Iterable[tuple[str,
         return ((str(number), inner) for number, inner in enumerate(value))
     for key in value:
         if not isinstance(key, str):
-            raise PipelineError(f"{place} has a key that is no text, quote it: {str(key)[:40]!r}")
+            raise PipelineError(
+                f"{place} has a key that is no text, put quotes around {str(key)[:40]}"
+            )
     return value.items()
 
 

@@ -190,6 +190,6 @@ def test_an_entry_of_such_a_name_is_the_same_line(
 ) -> None:
     edit("\ncorpus:\n", f"\ncorpus:\n  {name}:\n    parser: table\n    language: en\n")
     with pytest.raises(
-        PipelineError, match=f"corpus name '?{name}|a key that is no text, quote it: '{name}'"
+        PipelineError, match=f"corpus name '?{name}|a key that is no text, put quotes around {name}"
     ):
         main()

@@ -184,7 +184,7 @@ def test_a_recording_called_like_a_part_of_another_is_not_written_over(project: 
     done = run()
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "talk#1.wav and talk.wav both make a clip 'talk#1', rename one"
+        "talk.wav: makes the clip 'talk#1', as talk#1.wav does, rename one"
     )
     assert not (project / "artifacts/clips/toy").exists()
 
