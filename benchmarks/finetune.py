@@ -30,11 +30,11 @@ set_threads(1)
 import torch  # noqa: E402
 
 from benchmarks.device import peak_mib, reset_peak  # noqa: E402
-from benchmarks.speech import length_s, recordings  # noqa: E402
+from benchmarks.speech import blank, length_s, recordings  # noqa: E402
 from pipeline.audio.flac import write_flac  # noqa: E402
 from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples  # noqa: E402
 from pipeline.cli.parameters import SHAPES  # noqa: E402
-from pipeline.corpora.manifest import CLIPS, Clip  # noqa: E402
+from pipeline.corpora.manifest import CLIPS  # noqa: E402
 from pipeline.encoders import encoder  # noqa: E402
 from pipeline.methods import classifier, emotion_head  # noqa: E402
 from pipeline.methods.cached_head import Batch, CachedHead  # noqa: E402
@@ -190,23 +190,8 @@ def _example(folder: Path | None, number: int, wave: Samples) -> Example:
     sha256 = write_flac(folder / name, wave) if folder else ""
     # A path from the root: the benchmark has no project around it.
     path = str(folder / name) if folder else name
-    clip = Clip(
-        clip=str(number),
-        utterance=str(number),
-        corpus=str(CLIPS),
-        path=path,
-        source="",
-        speaker="",
-        gender="unknown",
-        session="",
-        emotion="",
-        intensity="",
-        language="",
-        duration_s=len(wave) / SAMPLE_RATE_HZ,
-        start_s=0.0,
-        augmented_from="",
-        sha256=sha256,
-    )
+    known = {"corpus": str(CLIPS), "path": path, "duration_s": len(wave) / SAMPLE_RATE_HZ}
+    clip = blank(str(number), **known, sha256=sha256)
     return Example(clip, "train", number % CLASSES, None)
 
 

@@ -24,7 +24,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
@@ -37,6 +37,7 @@ import typer
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from benchmarks import speech
 from pipeline.corpora.manifest import Clip
 from pipeline.embeddings.batches import of_epoch
 from pipeline.embeddings.frames import Frames, Scale
@@ -162,9 +163,7 @@ def synthesize(setting: Setting) -> None:
 
 def clip_of(number: int, frames: int) -> Clip:
     """A clip of which nothing is known but its id and its length."""
-    blank: dict[str, Any] = dict.fromkeys((f.name for f in fields(Clip)), "")
-    known = {"clip": f"{number:06d}", "duration_s": frames / FRAMES_PER_S, "start_s": 0.0}
-    return Clip(**blank | known)
+    return speech.blank(f"{number:06d}", duration_s=frames / FRAMES_PER_S)
 
 
 def ours(setting: Setting) -> Result:

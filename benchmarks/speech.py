@@ -1,7 +1,9 @@
 """Real recordings for benchmarks: as they are, or joined to the lengths of spontaneous dialogue."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,8 +67,11 @@ def clip_of(number: int, wave: Samples) -> Clip:
     file.parent.mkdir(parents=True, exist_ok=True)
     checksum = write_flac(file, wave)
     name, length_s = f"benchmark/{number:06d}", len(wave) / SAMPLE_RATE_HZ
-    return Clip(
-        clip=name, utterance=name, corpus="benchmark", path=file.name, source=file.name,
-        speaker="", gender="unknown", session="", emotion="", intensity="", language="",
-        duration_s=length_s, start_s=0.0, augmented_from="", sha256=checksum,
-    )  # fmt: skip
+    return blank(name, corpus="benchmark", path=file.name, duration_s=length_s, sha256=checksum)
+
+
+def blank(name: str, **known: object) -> Clip:
+    """A clip of which nothing is known but this."""
+    row: dict[str, Any] = dict.fromkeys((field.name for field in fields(Clip)), "")
+    row |= {"clip": name, "utterance": name, "gender": "unknown", "start_s": 0.0, "shares": {}}
+    return Clip(**row | known)
