@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from pipeline.audio.augmentation import Augmentation
 from pipeline.audio.segments import Cutting
 from pipeline.corpora import audit, manifest, prepare, published, registry
-from pipeline.ground import files, progress, provenance, stage
+from pipeline.ground import files, locks, progress, provenance, stage
 from pipeline.ground.params import Section, load
 from pipeline.units import phones
 
@@ -59,7 +59,7 @@ def main(
     parsed = registry.parse(definition.parser, raw)
     version = load("numerics_version", int)
     key = stage.resume_key("preprocess", repr(settings), version, definition.parser)
-    scratch = files.scratch(key)
+    scratch = locks.scratch(key)
     target = manifest.CLIPS / corpus
     made = provenance.Provenance.of(target, _keys(corpus, params), [])
     with files.publish(target) as staged:

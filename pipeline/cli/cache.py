@@ -121,8 +121,7 @@ def _owners(repo: Any) -> dict[str, str]:
 def _gc() -> None:
     """Delete the scratch store: a stage that was interrupted starts anew, and so does its curve."""
     from pipeline.ground import live
-    from pipeline.ground.files import scratch_lock, scratch_root
-    from pipeline.ground.locks import is_held
+    from pipeline.ground.locks import is_held, scratch_lock, scratch_root
 
     live.clear()
     root = scratch_root()

@@ -26,7 +26,7 @@ from pipeline.embeddings.writer import write
 from pipeline.encoders import frontends, layout
 from pipeline.encoders.frontends import Frontend
 from pipeline.encoders.layers import Layers, expand
-from pipeline.ground import files, stage
+from pipeline.ground import files, locks, stage
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import load
 from pipeline.ground.progress import say, track
@@ -74,7 +74,7 @@ class Job:
         embed, begin, header, computer = embedder(folder, name, kept)
         # The number of threads is in the last bits of a matrix product.
         inputs = [files.read_json(folder / layout.CONFIG), computer, runtime.threads]
-        store = files.scratch(stage.resume_key("extract", asdict(header), inputs))
+        store = locks.scratch(stage.resume_key("extract", asdict(header), inputs))
         return cls(embed, header, store, runtime.workers, begin)
 
     def run(self, target: Path, clips: Sequence[Clip], provenance: str = "") -> None:

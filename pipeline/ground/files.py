@@ -1,9 +1,9 @@
-"""Atomic outputs, checksums and the scratch store.
+"""Atomic outputs and checksums.
 
 An output appears whole or not at all: it is written under ``artifacts/.staging``, flushed to
 disk and renamed into place. With it goes the checksum of every file that has none of its own, and
-whoever reads the file compares it (`require_intact`). Unfinished work that a later run may resume
-lives in the scratch store, outside every output, under a digest of all that determines it.
+whoever reads the file compares it (`require_intact`). Unfinished work lies elsewhere: in the scratch
+store of `pipeline.ground.locks`.
 """
 
 import csv
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.ground import ending, locks
+from pipeline.ground import ending
 from pipeline.ground.errors import PipelineError
 
 STAGING = Path("artifacts/.staging")
@@ -203,28 +203,6 @@ def digest(value: object) -> str:
     """A digest of JSON-like data: equal values give equal digests, in any process."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def scratch_root() -> Path:
-    """Where unfinished work lies: ``SER_SCRATCH``, or ``.scratch`` in the project."""
-    return Path(os.environ.get("SER_SCRATCH") or ".scratch")
-
-
-def scratch(key: object) -> Path:
-    """The folder for unfinished work that ``key`` (params, code and inputs) determines.
-
-    It is this process's alone until it ends: another project with the same ``SER_SCRATCH`` waits.
-    """
-    folder = scratch_root() / digest(key)
-    if os.environ.get("RANK", "0") == "0":  # processes that torchrun started together are one run
-        locks.hold(scratch_lock(folder), str(folder))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def scratch_lock(folder: Path) -> Path:
-    """The lock of a folder of the scratch store, outside it, since it may be deleted."""
-    return folder.parent / "locks" / folder.name
 
 
 def replace(staged: Path, target: Path) -> None:

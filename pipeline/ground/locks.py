@@ -1,4 +1,8 @@
-"""Locks between processes: a killed holder keeps no one out, and each says who it is."""
+"""Locks between processes, and the scratch store, whose folders belong to one at a time.
+
+A killed holder keeps no one out, and each says who it is. Unfinished work that a later run may
+resume lies in the scratch store, outside every output, under a digest of all that determines it.
+"""
 
 import fcntl
 import os
@@ -8,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pipeline.ground.errors import PipelineError
+from pipeline.ground.files import digest
 from pipeline.ground.progress import say
 
 _held: dict[Path, TextIO] = {}
@@ -39,6 +44,28 @@ def hold(path: Path, name: str) -> None:
         fcntl.lockf(file, fcntl.LOCK_EX)
         _sign(file)
     _held[path] = file
+
+
+def scratch_root() -> Path:
+    """Where unfinished work lies: ``SER_SCRATCH``, or ``.scratch`` in the project."""
+    return Path(os.environ.get("SER_SCRATCH") or ".scratch")
+
+
+def scratch(key: object) -> Path:
+    """The folder for unfinished work that ``key`` (params, code and inputs) determines.
+
+    It is this process's alone until it ends: another project with the same ``SER_SCRATCH`` waits.
+    """
+    folder = scratch_root() / digest(key)
+    if os.environ.get("RANK", "0") == "0":  # processes that torchrun started together are one run
+        hold(scratch_lock(folder), str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def scratch_lock(folder: Path) -> Path:
+    """The lock of a folder of the scratch store, outside it, since it may be deleted."""
+    return folder.parent / "locks" / folder.name
 
 
 def is_held(path: Path) -> bool:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.ground import files
+from pipeline.ground import files, locks
 
 MARK = ".began"
 LIBRARIES = "torch transformers peft faiss-cpu faiss-gpu numpy scikit-learn h5py librosa soxr dvc"
@@ -73,7 +73,7 @@ def _mark(command: str) -> Path:
 
 
 def _folder() -> Path:
-    return files.scratch_root() / "runs"
+    return locks.scratch_root() / "runs"
 
 
 def _device() -> str:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.embeddings import batches
-from pipeline.ground import files
+from pipeline.ground import locks
 from pipeline.ground import stage as stages
 from pipeline.ground.live import Curve
 from pipeline.ground.params import load
@@ -101,7 +101,7 @@ class Fit:
         processes, device = join(runtime.device, runtime.deterministic)
         torch.manual_seed(derive(seed, "init"))
         kept = [settings.model_dump(), seed, load("numerics_version", int), device.type]
-        folder = files.scratch(stages.resume_key(stage, kept, inputs))
+        folder = locks.scratch(stages.resume_key(stage, kept, inputs))
         micro_batch_s = settings.batch * longest_s or _together_s(runtime, device)
         return cls(settings, seed, device, micro_batch_s, folder, source, processes)
 

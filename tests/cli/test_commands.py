@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main as cli
-from pipeline.ground import files, live, params
+from pipeline.ground import files, live, locks, params
 from pipeline.ground.code import ROOT
 from pipeline.ground.provenance import Provenance
 from tests import ratings
@@ -271,7 +271,7 @@ def test_the_cached_embeddings_are_listed(
 def test_gc_deletes_unfinished_work_alone(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unfinished = files.scratch({"stage": "extract"})
+    unfinished = locks.scratch({"stage": "extract"})
     curve = live.FOLDER / "multitask-0.csv"
     files.write_text(curve, "epoch,train_loss\n")
     (unfinished / "shard").write_bytes(b"0" * 2_000_000)

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.audio.flac import read_clip
 from pipeline.embeddings.hdf5 import ClipFile
-from pipeline.ground import files, provenance
+from pipeline.ground import files, locks, provenance
 from pipeline.ground.errors import PipelineError, remedy
 
 KILLED_WHILE_WRITING = """
@@ -179,8 +179,8 @@ def test_digest_ignores_key_order_and_sees_values() -> None:
 
 
 def test_scratch_is_keyed_by_content(project: Path) -> None:
-    assert files.scratch({"lr": 1}) == files.scratch({"lr": 1})
-    assert files.scratch({"lr": 1}) != files.scratch({"lr": 2})
+    assert locks.scratch({"lr": 1}) == locks.scratch({"lr": 1})
+    assert locks.scratch({"lr": 1}) != locks.scratch({"lr": 2})
 
 
 def test_a_pipe_or_a_folder_in_a_files_place_is_not_waited_for(tmp_path: Path) -> None:

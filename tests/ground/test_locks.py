@@ -14,8 +14,8 @@ from pipeline.ground.errors import PipelineError
 
 HOLDER = """
 import sys
-from pipeline.ground import files
-folder = files.scratch("key")
+from pipeline.ground import locks
+folder = locks.scratch("key")
 (folder / "mine").touch()
 print("held", flush=True)
 sys.stdin.read()
@@ -49,16 +49,16 @@ def test_a_scratch_folder_is_had_after_its_holder(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(locks, "say", end)
-        folder = files.scratch("key")
+        folder = locks.scratch("key")
     assert holder.wait(60) == (-signal.SIGKILL if killed else 0)
     assert folder.is_dir()
     assert (folder / "mine").exists() == killed
-    assert files.scratch("key") == folder
+    assert locks.scratch("key") == folder
     assert not capsys.readouterr().err
 
 
 def test_what_another_process_holds_is_known(holder: "subprocess.Popen[str]") -> None:
-    lock = files.scratch_lock(files.scratch_root() / files.digest("key"))
+    lock = locks.scratch_lock(locks.scratch_root() / files.digest("key"))
     assert locks.is_held(lock)
     assert not locks.is_held(lock.with_name("other"))
     with pytest.raises(PipelineError, match=f"^x: process {holder.pid} runs it already"):
@@ -71,5 +71,5 @@ def test_other_processes_of_one_run_do_not_wait(
     holder: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RANK", "1")
-    assert (files.scratch("key") / "mine").exists()
+    assert (locks.scratch("key") / "mine").exists()
     holder.communicate("")
