@@ -2,8 +2,8 @@
 
 An output appears whole or not at all: it is written under ``artifacts/.staging``, flushed to
 disk and renamed into place. With it goes the checksum of every file that has none of its own, and
-whoever reads the file compares it (`require_intact`). Unfinished work lies elsewhere: in the scratch
-store of `pipeline.ground.locks`.
+whoever reads the file compares it (`require_intact`). Unfinished work lies elsewhere: in the
+scratch store of `pipeline.ground.locks`.
 """
 
 import csv
