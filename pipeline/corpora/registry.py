@@ -26,6 +26,8 @@ Parser = Literal[
     "iemocap",
     "emodb",
     "emotion-share",
+    "esd",
+    "nemo",
     "table",
 ]
 

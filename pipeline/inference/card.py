@@ -23,6 +23,8 @@ LICENCES = {
     "savee": "for research, after registration; the wording was not checked",
     "iemocap": "by request to its authors",
     "emotion-share": "that of the ComParE 2023 challenge; not checked",
+    "esd": "for research alone",
+    "nemo": "CC BY-NC-SA 4.0: not for commercial use",
     "table": "yours",
 }
 SCORES = {

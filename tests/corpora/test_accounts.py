@@ -79,7 +79,28 @@ def emotion_share(folder: Path) -> int:
     return 6
 
 
+def esd(folder: Path) -> int:
+    for number, name in enumerate(("0001_000351", "0001_000352")):
+        record(folder / f"0001/Angry/{name}.wav", tone(0.5, 200 + number))
+    record(folder / "0001/Angry/0001_000352.wav", SILENCE)
+    return 0
+
+
+def nemo(folder: Path) -> int:
+    names = ["EB0_anger_1", "EB0_anger_2", "EB0_anger_3", "EB0_anger_3"]  # a row twice, no audio
+    for name in names[:2]:
+        record(folder / f"samples/{name}.wav")
+    record(folder / "samples/EB0_anger_2.wav", SILENCE)
+    rows = [f"{name}.wav\tanger\t        EB0\tfemale" for name in names]
+    (folder / "data.tsv").write_text(
+        "\n".join(["file_id\temotion\tspeaker_id\tgender", *rows]) + "\n"
+    )
+    return len(names)
+
+
 LAYOUTS = {
+    "esd": esd,
+    "nemo": nemo,
     "emodb": named("03a01Fa", "03a01Nc"),
     "ravdess": named("03-01-05-01-01-01-01", "03-01-05-01-01-01-02", "03-02-05-01-01-01-01"),
     "crema-d": named("1001_DFA_ANG_XX", "1002_DFA_ANG_XX"),
@@ -100,10 +121,11 @@ def make(name: str, folder: Path) -> tuple[set[str], int]:
     for link in ("gone", "lost"):
         (folder / f"wav/{link}.wav").symlink_to("nowhere")
     shutil.copy(folder / "wav/stray.wav", folder / "wav/bad\udce9.wav")
-    first = min(folder.rglob("wav/[0-9A-Za-z]*.wav"))
-    (folder / "again/wav").mkdir(parents=True)
+    first = min(folder.rglob("[0-9A-Za-z]*.wav"))
+    copy = folder / "again" / first.relative_to(folder)
+    copy.parent.mkdir(parents=True)
     if name not in ("table", "demo", "iemocap"):
-        shutil.copy(first, folder / "again/wav" / first.name)
+        shutil.copy(first, copy)
     suffixes = (".wav", ".flac")
     audio = [p for p in folder.rglob("*") if p.suffix in suffixes and not p.name.startswith(".")]
     shown = (p.relative_to(folder).as_posix().replace("\udce9", "\\udce9") for p in audio)
