@@ -25,6 +25,7 @@ Parser = Literal[
     "savee",
     "iemocap",
     "emodb",
+    "emodb-ambiguous",
     "emotion-share",
     "esd",
     "nemo",

@@ -17,6 +17,7 @@ from pipeline.methods.emotion_head import Design
 LICENCES = {
     "demo": "synthetic, made by this project",
     "emodb": "CC0 1.0",
+    "emodb-ambiguous": "CC0 1.0",
     "ravdess": "CC BY-NC-SA 4.0: not for commercial use",
     "crema-d": "ODbL 1.0, contents DbCL 1.0",
     "tess": "Creative Commons, not for commercial use; the variant was not checked",

@@ -98,10 +98,23 @@ def nemo(folder: Path) -> int:
     return len(names)
 
 
+def emodb_2(folder: Path) -> int:
+    for number, name in enumerate(("03a01Fa", "03a01Nc", "03a04Ad")):
+        record(folder / f"wav/{name}.wav", tone(0.5, 200 + number))
+        record(folder / f"laryngo/{name}.wav", tone(0.5, 300 + number))
+    record(folder / "wav/03a01Nc.wav", SILENCE)
+    rows = ["wav/03a04Ad.wav,fear,0.6,0.5", "wav/03a01Nc.wav,,,", "wav/16b10Wb.wav,anger,,"]
+    (folder / "db.emotion.categories.ambiguous.csv").write_text(
+        "\n".join(["file,emotion,emotion.confidence,emotion.naturalness", *rows]) + "\n"
+    )
+    return len(rows)
+
+
 LAYOUTS = {
     "esd": esd,
     "nemo": nemo,
     "emodb": named("03a01Fa", "03a01Nc"),
+    "emodb-ambiguous": emodb_2,
     "ravdess": named("03-01-05-01-01-01-01", "03-01-05-01-01-01-02", "03-02-05-01-01-01-01"),
     "crema-d": named("1001_DFA_ANG_XX", "1002_DFA_ANG_XX"),
     "tess": named("OAF_back_sad", "YAF_back_sad"),

@@ -1,5 +1,6 @@
 """Layouts in miniature, with their known defects, of corpora whose audio is not here."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from pipeline.corpora import published
 from pipeline.corpora.registry import corpus_of, parse
 from pipeline.ground.errors import PipelineError
+from tests.corpora.test_accounts import emodb_2
 from tests.corpora.test_parsers import reasons
 from tests.recordings import record, tone
 
@@ -67,3 +69,25 @@ def test_nemo_joins_its_table_and_trims_its_cells(tmp_path: Path) -> None:
     (tmp_path / "data.tsv").write_text(NEMO.replace("\tanger", "\tangst"), "utf-8")
     with pytest.raises(PipelineError, match=r"data\.tsv: line 4: unknown emotion code 'angst'"):
         parse("nemo", tmp_path)
+
+
+@pytest.mark.parametrize("parser", ["emodb", "emodb-ambiguous"])
+def test_emodb_2_keeps_the_ambiguous_where_they_are_asked_for(tmp_path: Path, parser: str) -> None:
+    emodb_2(tmp_path)
+    record(tmp_path / "wav/03a01Nc.wav", tone(0.5, 400))
+    (tmp_path / "db.emotion.categories.ambiguous.csv").write_text(
+        "file,emotion,emotion.confidence\nwav/03a04Ad.wav,fear,0.6\nwav/16b10Wb.wav,anger,0.4\n"
+    )
+    # The tables of all of them, and of the other signal, are not read.
+    (tmp_path / "db.emotion.csv").write_text("file,emotion\nwav/03a01Fa.wav,happiness\n")
+    (tmp_path / "db.laryngo.emotion.categories.ambiguous.csv").write_text("broken\n")
+    parsed = parse(parser, tmp_path)
+    found = {r.utterance: (r.speaker, r.emotion, r.gender) for r in parsed.rows}
+    clear = {"03a01Fa": ("03", "happy", "male"), "03a01Nc": ("03", "neutral", "male")}
+    doubtful = {"03a04Ad": ("03", "fear", "male")}
+    assert found == (clear | doubtful if parser == "emodb-ambiguous" else clear)
+    assert Counter(reasons(parsed).values()) == Counter(
+        {"a laryngograph's signal": 3}
+        | ({} if found.keys() > clear.keys() else {"ambiguous: recognised by fewer than 80 %": 1})
+    )
+    assert [reject.code for reject in parsed.rejects] == ["missing"]
