@@ -77,7 +77,7 @@ def main(
         report = audit.report(corpus, known, outcome)
         audit.write(staged, outcome.rejects, report)
         kept = [prepared.row for prepared in outcome.kept]
-        published.write(staged, published.partitions(corpus, known, kept))
+        published.write(staged, published.partitions(corpus, known, kept), known.shared)
         made.write(staged)
     for warning in report["warnings"]:
         progress.say(f"{corpus}: {warning}")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.corpora import manifest
+from pipeline.corpora import manifest, published
 from pipeline.corpora.manifest import CLIPS, Clip
 from pipeline.ground import files, progress
 from pipeline.ground.errors import PipelineError
@@ -58,7 +58,8 @@ def main() -> None:
     with files.publish(folds.FOLDS) as staged:
         folds.write(staged, made)
         written = folds.read_all(staged)
-        folds.require_no_leakage(written[:apart], clips, shared=params.by == "random")
+        sharing = _sharing(params, corpora)
+        folds.require_no_leakage(written[:apart], clips, params.by == "random", sharing)
         folds.require_no_leakage(written[apart:], clips, shared=True)
         _require_classes(originals, made)
     files.seal(folds.FOLDS)
@@ -113,8 +114,21 @@ def _shared(params: SplitParams, clips: Sequence[Clip]) -> list[folds.Fold]:
     return partition.at_random(clips, SHARED_PARTS, load("seed", int), dev)[: params.shared]
 
 
+def _sharing(params: SplitParams, corpora: list[str]) -> list[str]:
+    """The corpora whose authors' own parts share speakers, where these are taken; each is told."""
+    if params.by != "published":
+        return []
+    sharing = [corpus for corpus in corpora if published.is_shared(CLIPS / corpus)]
+    for corpus in sharing:
+        progress.say(
+            f"{corpus}: speakers are on both sides of its published folds, so that no score is "
+            "speaker-independent"
+        )
+    return sharing
+
+
 def _published(corpus: str) -> Path:
-    path = CLIPS / corpus / "published.csv"
+    path = CLIPS / corpus / published.FILE
     if not path.is_file():
         raise PipelineError(f"{corpus}: no published folds are known, choose another split.by")
     files.require_intact(path)

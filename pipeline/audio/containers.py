@@ -5,7 +5,7 @@ only the uncompressed and the common lossy codecs are let through to it (ADPCM d
 history of memory errors).
 """
 
-from pipeline.audio import chunks, mpeg, ogg, streaminfo
+from pipeline.audio import chunks, mpeg, mpeg4, ogg, streaminfo
 from pipeline.audio.recording import Recording, RejectedError
 
 
@@ -18,6 +18,7 @@ def inspect(recording: Recording) -> None:
     Raises:
         RejectedError: ``empty``, ``lfs_pointer``, ``undecodable``, ``unsupported``, ``truncated``
             or ``damaged``.
+        PipelineError: An MPEG-4 file, and no ffmpeg.
     """
     if recording.note is None:
         recording.note = _inspected(recording)
@@ -38,6 +39,10 @@ def _inspected(recording: Recording) -> str:
         return chunks.inspect_aiff(recording)
     if head[:4] == b"OggS":
         return ogg.inspect(recording)
+    if mpeg4.is_mpeg4(head):
+        mpeg4.take_out(recording)
+        chunks.inspect_wave(recording)  # a stream's header, which is no fault of the file's
+        return ""
     start = _after_id3(recording)
     if recording.read(start, 4) == b"fLaC":
         return streaminfo.inspect(recording, start)

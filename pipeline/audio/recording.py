@@ -86,7 +86,16 @@ class Recording:
         Raises:
             PipelineError: Somebody did.
         """
-        if self._in_place and state(self.path) != _state(self._told):
+        if self._in_place:
+            self.require_same()
+
+    def require_same(self) -> None:
+        """Check that the file at ``path`` is what was opened, for who reads it by its path.
+
+        Raises:
+            PipelineError: It was replaced, or written to.
+        """
+        if state(self.path) != _state(self._told):
             raise changed(self.path)
 
 

@@ -16,13 +16,15 @@ from pipeline.corpora.entries import Entry, Reject, stem
 from pipeline.ground.errors import PipelineError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc")
+# Of corpora that come as such: ffmpeg takes the audio out.
+MPEG4_SUFFIXES = (".mp4", ".m4a")
 # Of Windows and of its archives.
 _OLD_ENCODINGS = ("cp1252", "cp850", "cp437")
 
 Label = TypeVar("Label")
 
 
-def audio_files(folder: Path) -> Iterator[str | Reject]:
+def audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> Iterator[str | Reject]:
     """Yield the audio files under ``folder`` as sorted POSIX paths relative to it.
 
     Hidden files and ``__MACOSX`` (left by archivers) are passed over. Links that loop or lead
@@ -34,18 +36,20 @@ def audio_files(folder: Path) -> Iterator[str | Reject]:
     for parent, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if _is_visible(name))
         linked = [name for name in folders if Path(parent, name).is_symlink()]
-        audio = [name for name in names if _is_visible(name) and _is_audio(name)]
+        audio = [name for name in names if _is_visible(name) and name.lower().endswith(suffixes)]
         for name in sorted(audio + linked):
             path = Path(parent, name)
             source = path.relative_to(folder).as_posix()
             yield _unnamed(source) or _unread(folder, source) or source
 
 
-def by_name(parse_source: Callable[[str], Entry]) -> Callable[[Path], Iterator[Entry]]:
+def by_name(
+    parse_source: Callable[[str], Entry], suffixes: tuple[str, ...] = AUDIO_SUFFIXES
+) -> Callable[[Path], Iterator[Entry]]:
     """A parser of corpora whose file names say everything."""
 
     def parse(folder: Path) -> Iterator[Entry]:
-        for found in audio_files(folder):
+        for found in audio_files(folder, suffixes):
             yield found if isinstance(found, Reject) else parse_source(found)
 
     return parse
@@ -105,10 +109,6 @@ def misread(source: str) -> Iterator[str]:
 
 def _is_visible(name: str) -> bool:
     return not name.startswith(".") and name != "__MACOSX"
-
-
-def _is_audio(name: str) -> bool:
-    return name.lower().endswith(AUDIO_SUFFIXES)
 
 
 def _shown(source: str) -> str:

@@ -27,6 +27,7 @@ from pipeline.work.store import Store
 SUFFIX = ".flac"
 # Of Linux file systems, in bytes: a name, and a path less what the project puts before it.
 LONGEST_NAME, LONGEST_PATH = 255, 3_500
+MISCUT_S = 1.0  # by which a clip's length may differ from what its label says
 _KEPT = 160
 _PART = 4  # rows sent to a worker at a time: a row alone takes hardly longer than the sending
 
@@ -173,7 +174,8 @@ class _Worker:
             recording = self._recording(self._places.raw / row.source)
         except RejectedError as error:
             return Prepared(row, code=error.code, detail=error.detail)
-        key = files.digest([recording.sha256, row.utterance, row.start_s, row.end_s])
+        part = [row.start_s, row.end_s, row.length_s]
+        key = files.digest([recording.sha256, row.utterance, *part])
         stored = self._store.get(key)
         if stored is None:
             made, flacs = _make(self._settings, recording, row)
@@ -221,6 +223,7 @@ def _make(settings: Settings, recording: Recording, row: Row) -> tuple[Prepared,
         samples, source = decoding.decode_part(
             recording, row.start_s, row.end_s, settings.max_utterance_s
         )
+        _require_length(recording.path, samples, row.length_s)
         decoding.require_speech(recording.path, samples)
     except RejectedError as error:
         return Prepared(row, code=error.code, detail=error.detail), b""
@@ -233,6 +236,14 @@ def _make(settings: Settings, recording: Recording, row: Row) -> tuple[Prepared,
         segments.append(Segment(suffix, parent, start_s, duration_s, checksum, len(encoded)))
         encodings.append(encoded)
     return Prepared(row, tuple(segments), source), b"".join(encodings)
+
+
+def _require_length(path: Path, samples: formats.Samples, told_s: float | None) -> None:
+    """Check that a clip was cut as its authors say."""
+    held_s = len(samples) / SAMPLE_RATE_HZ
+    if told_s is not None and abs(held_s - told_s) > MISCUT_S:
+        detail = f"{held_s:.1f} s, but {told_s:.1f} s by its label"
+        raise RejectedError(path, "miscut", detail)
 
 
 def _parts(

@@ -12,6 +12,7 @@ from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 
 FILE = "published.csv"
+SHARED = "shared"
 
 
 def partitions(name: str, corpus: Corpus, rows: Sequence[Row]) -> list[dict[str, str]]:
@@ -36,9 +37,19 @@ def partitions(name: str, corpus: Corpus, rows: Sequence[Row]) -> list[dict[str,
     ]
 
 
-def write(folder: Path, folds: Sequence[Mapping[str, str]]) -> None:
-    """Write ``published.csv`` (fold, utterance, role), or nothing where there are no folds."""
+def write(folder: Path, folds: Sequence[Mapping[str, str]], shared: bool = False) -> None:
+    """Write ``published.csv`` (fold, utterance, role), or nothing where there are no folds.
+
+    Where roles are known to share speakers a last column says ``shared``.
+    """
     if not folds:
         return
     rows = ((number, *pair) for number, fold in enumerate(folds) for pair in sorted(fold.items()))
-    files.write_csv(folder / FILE, ["fold", "utterance", "role"], rows)
+    mark = [SHARED] if shared else []
+    table = ([*row, *mark] for row in rows)
+    files.write_csv(folder / FILE, ["fold", "utterance", "role", *mark], table)
+
+
+def is_shared(folder: Path) -> bool:
+    """Whether the roles of a corpus' ``published.csv`` are known to share speakers."""
+    return files.read_text(folder / FILE).partition("\n")[0].strip().endswith(f",{SHARED}")

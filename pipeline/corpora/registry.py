@@ -29,6 +29,7 @@ Parser = Literal[
     "emotion-share",
     "esd",
     "nemo",
+    "meld",
     "table",
 ]
 

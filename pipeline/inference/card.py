@@ -26,6 +26,7 @@ LICENCES = {
     "emotion-share": "that of the ComParE 2023 challenge; not checked",
     "esd": "for research alone",
     "nemo": "CC BY-NC-SA 4.0: not for commercial use",
+    "meld": "GPL 3.0 for the tables; the audio is a broadcaster's",
     "table": "yours",
 }
 SCORES = {

@@ -7,7 +7,7 @@ reads the roles of one fold with `read`.
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from pipeline.corpora.manifest import Clip
@@ -67,8 +67,12 @@ def write(path: Path, folds: Sequence[Fold]) -> None:
     files.write_csv(path, COLUMNS, rows)
 
 
-def require_no_leakage(folds: Sequence[Fold], clips: Iterable[Clip], shared: bool) -> None:
+def require_no_leakage(
+    folds: Sequence[Fold], clips: Iterable[Clip], shared: bool, sharing: Collection[str] = ()
+) -> None:
     """Check that roles share no speaker (unless ``shared``), no audio and no augmented child.
+
+    Speakers of the corpora ``sharing`` may be on both sides, too.
 
     Raises:
         PipelineError: They do; the fold and both clips are named.
@@ -80,7 +84,7 @@ def require_no_leakage(folds: Sequence[Fold], clips: Iterable[Clip], shared: boo
             if clip.augmented_from and not fold[clip.clip] == fold[clip.augmented_from] == "train":
                 raise PipelineError(_leak(number, fold, clip, known[clip.augmented_from], "audio"))
             keys: dict[object, str] = {clip.sha256: "audio"}
-            if clip.speaker and not shared:
+            if clip.speaker and not shared and clip.corpus not in sharing:
                 keys[clip.corpus, clip.speaker] = "speaker"
             for key, what in keys.items():
                 other = held.setdefault(key, clip)

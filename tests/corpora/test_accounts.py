@@ -110,7 +110,25 @@ def emodb_2(folder: Path) -> int:
     return len(rows)
 
 
+def meld(folder: Path) -> int:
+    head = "Speaker,Emotion,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
+    tail = '4,7,"00:20:57,000","00:20:57,500"'
+    for part, numbers in {"train": (0, 1, 9, 9), "dev": (0,), "test": (0, 7)}.items():
+        rows = [f"Ross,joy,0,{n},{tail}" for n in numbers]
+        (folder / f"{part}_sent_emo.csv").write_text("\n".join([head, *rows]) + "\n")
+    where = {"train": "train/train_splits", "dev": "dev_splits_complete", "test": "test/test"}
+    for part, number in (("train", 0), ("train", 1), ("train", 5), ("dev", 0), ("test", 0)):
+        path = folder / where[part] / f"dia0_utt{number}.wav"
+        record(path, tone(0.5, 100 + 10 * number + len(path.as_posix())))
+    record(folder / "train/train_splits/dia0_utt1.wav", SILENCE)
+    shutil.copy(
+        folder / "train/train_splits/dia0_utt0.wav", folder / "test/final_testdia0_utt0.wav"
+    )
+    return 7
+
+
 LAYOUTS = {
+    "meld": meld,
     "esd": esd,
     "nemo": nemo,
     "emodb": named("03a01Fa", "03a01Nc"),

@@ -82,6 +82,7 @@ def test_the_published_counts_of_each_corpus_agree_with_each_other() -> None:
         "emotion-share": 31_745 + 9_925 + 10_143,
         "esd": 35_000,
         "nemo": 4_481,
+        "meld": 13_708,
     }
 
 
@@ -332,7 +333,9 @@ def test_an_unknown_emotion_code_stops_and_lists_the_known(
     assert known in str(caught.value)
 
 
-@pytest.mark.parametrize("parser", sorted(set(ALL) - {"demo", "table", "emotion-share", "nemo"}))
+@pytest.mark.parametrize(
+    "parser", sorted(set(ALL) - {"demo", "table", "emotion-share", "nemo", "meld"})
+)
 def test_a_folder_of_something_else_says_what_was_expected(tmp_path: Path, parser: str) -> None:
     with pytest.raises(PipelineError, match="no such folder, put the corpus there"):
         parse(parser, tmp_path / "none")

@@ -33,6 +33,17 @@ def row(source: str, **known: object) -> Row:
     return Row(source=source, **(fields | known))  # type: ignore[arg-type]
 
 
+def test_a_clip_that_is_not_as_long_as_its_label_says_is_rejected(tmp_path: Path) -> None:
+    for name, length_s in (("right", 2.0), ("short", 0.9), ("long", 3.2)):
+        record(tmp_path / f"raw/{name}.wav", tone(length_s, 100 * length_s))
+    rows = [row(f"{name}.wav", length_s=2.0) for name in ("right", "short", "long")]
+    for _ in range(2):  # and from the store
+        made = run(tmp_path, rows)
+        assert [one.code for one in made] == ["", "miscut", "miscut"]
+    assert made[2].detail == "3.2 s, but 2.0 s by its label"
+    assert run(tmp_path, [row("long.wav", length_s=3.0)])[0].code == ""
+
+
 def run(
     folder: Path, rows: list[Row], settings: Settings = PLAIN, workers: int = 0
 ) -> list[Prepared]:

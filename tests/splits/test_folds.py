@@ -50,6 +50,13 @@ def check(shared: bool, **roles: str) -> None:
     folds.require_no_leakage([{names[k]: role for k, role in roles.items()}], CLIPS, shared)
 
 
+def test_speakers_may_be_shared_in_the_corpora_that_are_named_alone() -> None:
+    made = [{"toy/a": "train", "toy/c": "test"}]
+    folds.require_no_leakage(made, CLIPS, False, ["toy"])
+    with pytest.raises(PipelineError, match="share their speaker"):
+        folds.require_no_leakage(made, CLIPS, False, ["other"])
+
+
 def test_clean_folds_pass() -> None:
     check(False, a="train", c="train", b="test", child="train")
     check(False, b="test", x="test", y="train")

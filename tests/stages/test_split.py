@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.corpora import manifest
+from pipeline.corpora import manifest, published
 from pipeline.corpora.manifest import CLIPS, Clip
 from pipeline.ground import params
 from pipeline.ground.errors import PipelineError
@@ -90,6 +90,28 @@ def test_published_and_given_folds(project: Path) -> None:
         "demo/1": "test",
         "demo/2": "train",
     }
+
+
+def test_parts_that_are_known_to_share_speakers_are_taken_and_told(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(corpus("demo", speakers=2, takes=2))
+    roles = {
+        f"demo/{n}-{e}-{take}": ("train", "test")[take]
+        for n in (1, 2)
+        for e in ("angry", "happy", "sad")
+        for take in (0, 1)
+    }
+    configure(project, by="published", count="all", dev="none")
+    for shared in (False, True):
+        published.write(CLIPS / "demo", [roles], shared)
+        if shared:
+            split.main()
+            assert folds.read(0) == roles
+            assert "demo: speakers are on both sides" in capsys.readouterr().err
+        else:
+            with pytest.raises(PipelineError, match="share their speaker"):
+                split.main()
 
 
 def test_a_given_split_that_shares_a_speaker_is_refused_and_nothing_is_written(

@@ -52,4 +52,5 @@ CORPUS = Corpus(
         "emotion": dict.fromkeys(EMOTIONS.values(), 7_000),
         "speaker": dict.fromkeys((*MANDARIN, *ENGLISH), 1_750),
     },
+    shared=True,
 )
