@@ -30,6 +30,7 @@ Parser = Literal[
     "esd",
     "nemo",
     "meld",
+    "msp-podcast",
     "table",
 ]
 

@@ -27,6 +27,7 @@ LICENCES = {
     "esd": "for research alone",
     "nemo": "CC BY-NC-SA 4.0: not for commercial use",
     "meld": "GPL 3.0 for the tables; the audio is a broadcaster's",
+    "msp-podcast": "by agreement with its authors, for research",
     "table": "yours",
 }
 SCORES = {

@@ -127,7 +127,28 @@ def meld(folder: Path) -> int:
     return 7
 
 
+def msp_podcast(folder: Path) -> int:
+    names = [f"MSP-PODCAST_0001_000{n}.wav" for n in range(7)]
+    for name in names[:6]:
+        record(folder / f"Audios/{name}")
+    record(folder / f"Audios/{names[1]}", SILENCE)
+    labels = folder / "Labels/labels_consensus.csv"
+    labels.parent.mkdir()
+    rows = [(0, "A", "Train"), (1, "S", "Test1"), (2, "X", "Train"), (6, "H", "Train")]
+    held = [f"{names[n]},{code},4,4,4,12,Female,{part}" for n, code, part in rows]
+    head = "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set"
+    labels.write_text("\n".join([head, *held]) + "\n")
+    # One that is rated alone, one that is in no list at all; Test3 is in the partitions alone.
+    (labels.parent / "labels_detailed.csv").write_text(
+        f'FileName,EmoDetail\n{names[0]},"WORKER1; Angry; A:1; V:1; D:1;"\n'
+        f'{names[4]},"WORKER1; Angry; A:1; V:1; D:1;"\n'
+    )
+    (folder / "Partitions.txt").write_text(f"Train; {names[0]}\nTest3; {names[3]}\n")
+    return 6
+
+
 LAYOUTS = {
+    "msp-podcast": msp_podcast,
     "meld": meld,
     "esd": esd,
     "nemo": nemo,

@@ -1,5 +1,6 @@
 """Layouts in miniature, with their known defects, of corpora whose audio is not here."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -186,3 +187,174 @@ def test_meld_names_a_time_or_a_table_that_it_cannot_read(tmp_path: Path) -> Non
     dev.unlink()
     with pytest.raises(PipelineError, match=r"no dev_sent_emo\.csv, add it"):
         parse("meld", tmp_path)
+
+
+MSP_HEAD = "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set"
+MSP_ROWS = [
+    "MSP-PODCAST_0001_0008.wav,N,4.2,4.0,4.1,127,Male,Train",
+    "MSP-PODCAST_0002_0033.wav,C,4.2,4.0,4.1,Unknown,Female,Development",
+    "MSP-PODCAST_0003_0001_0001.wav,O,4.2,4.0,4.1,9,Female,Test1",
+    "MSP-PODCAST_0003_0002.wav,X,4.2,4.0,4.1,9,Female,Test2",
+    "MSP-PODCAST_1909_1017.wav,H,4.2,4.0,4.1,9,Female,Train",  # missing from 2.0
+]
+
+
+def make_msp(folder: Path, spelling: str = "Labels/labels_consensus.csv") -> None:
+    names = [row.split(",")[0] for row in MSP_ROWS[:-1]]
+    for name in (*names, "MSP-PODCAST_0009_0001.wav", "jingle.wav"):
+        record(folder / f"Audios/{name}")
+    labels = folder / spelling
+    labels.parent.mkdir(parents=True)
+    if labels.suffix == ".csv":
+        labels.write_text("\n".join([MSP_HEAD, *MSP_ROWS]) + "\n")
+    else:
+        cells = [dict(zip(MSP_HEAD.split(","), row.split(","), strict=True)) for row in MSP_ROWS]
+        labels.write_text(json.dumps({one.pop("FileName"): one for one in cells}))
+    old = folder / "Previous_releases_information/v1.8/labels_consensus.csv"
+    old.parent.mkdir(parents=True)
+    old.write_text(f"{MSP_HEAD}\nMSP-PODCAST_0001_0008.wav,A,1,1,1,127,Male,Validation\n")
+    (folder / "Partitions.txt").write_text(
+        "Train; MSP-PODCAST_0001_0008.wav\n\nTest3; MSP-PODCAST_0009_0001.wav\n"
+    )
+    (folder / "Speaker_ids.txt").write_text(
+        "Speaker_127; Male\nSpeaker_31; Female\nMSP-PODCAST_0009_0001.wav;31\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "Labels/labels_consensus.csv",
+        "labels/labels_concensus.csv",
+        "label/labels_concensus.json",
+        "Labels/labels_consensus.json",
+    ],
+)
+def test_msp_podcast_in_every_spelling(tmp_path: Path, spelling: str) -> None:
+    make_msp(tmp_path, spelling)
+    parsed = parse("msp-podcast", tmp_path)
+    assert {
+        r.utterance.removeprefix("MSP-PODCAST_"): (
+            r.speaker, r.gender, r.session, r.emotion, r.role, dict(r.shares),
+        )
+        for r in parsed.rows
+    } == {
+        "0001_0008": ("127", "male", "0001", "neutral", "train", {}),
+        "0002_0033": ("", "female", "0002", "contempt", "dev", {}),
+        "0003_0001_0001": ("9", "female", "0003", "other", "test", {}),
+        # Without label: it is kept to be predicted.
+        "0009_0001": ("31", "female", "0009", "", "test", {}),
+    }  # fmt: skip
+    assert reasons(parsed) == {
+        "Audios/MSP-PODCAST_0003_0002.wav": "no emotion that most raters agree on (X)",
+        "Audios/jingle.wav": "not named as in MSP-Podcast",
+    }
+    assert [(r.source, r.code) for r in parsed.rejects] == [
+        ("Audios/MSP-PODCAST_1909_1017.wav", "missing")
+    ]
+    assert parsed.warnings == ["speaker 'Unknown' names no one and is taken as unknown"]
+
+
+DETAILED = {
+    "1.6": (
+        "FileName,Workers,EmoClass_Major,EmoClass_Second,EmoAct,EmoVal,EmoDom",
+        '{0},WORKER{1},{2},"Happy,Excited",6,5,5',
+    ),
+    "1.6, index": (
+        ",Workers,EmoClass_Major,EmoClass_Second,EmoAct,EmoVal,EmoDom",
+        '{0},WORKER{1},{2},"Happy,Excited",6,5,5',
+    ),
+    "1.12": (
+        "FileName,EmoDetail",
+        '{0},"WORKER{1}; {2}; Happy,Excited; A:6.000000; V:5.000000; D:5.000000;"',
+    ),
+    "1.12, no second": ("FileName,EmoDetail", '{0},"WORKER{1}; {2}; A:6.0; V:5.0; D:5.0;"'),
+    "2.0": (
+        "FileName,WorkerID,EmoClass_Major,EmoClass_Second,EmoAct,EmoVal,EmoDom",
+        '{0},WORKER{1},{2},"Happy,Excited",6,5,5',
+    ),
+}
+
+
+@pytest.mark.parametrize(("head", "row"), DETAILED.values(), ids=DETAILED)
+def test_msp_podcast_counts_the_raters_of_every_form(tmp_path: Path, head: str, row: str) -> None:
+    make_msp(tmp_path)
+    chosen = {
+        "MSP-PODCAST_0001_0008.wav": ["Neutral", "Neutral", "Happy", "Other-Dissapointed"],
+        "MSP-PODCAST_0003_0002.wav": ["Angry", "Sad"],  # no agreement, but shares
+        "MSP-PODCAST_0009_0001.wav": ["Angry"],  # of Test3 none may be learnt
+        "MSP-PODCAST_0007_0007.wav": ["Angry"],
+    }
+    rows = [
+        row.format(name, number, emotion)
+        for name, emotions in chosen.items()
+        for number, emotion in enumerate(emotions)
+    ]
+    (tmp_path / "Labels/labels_detailed.csv").write_text("\n".join([head, *rows]) + "\n")
+    parsed = parse("msp-podcast", tmp_path)
+    found = {
+        r.utterance.removeprefix("MSP-PODCAST_"): (
+            r.emotion,
+            {emotion: share for emotion, share in r.shares.items() if share},
+            len(r.shares),
+        )
+        for r in parsed.rows
+    }
+    assert found == {
+        "0001_0008": ("neutral", {"neutral": 0.5, "happy": 0.25}, 8),
+        "0002_0033": ("contempt", {}, 0),
+        "0003_0001_0001": ("other", {}, 0),
+        "0003_0002": ("", {"angry": 0.5, "sad": 0.5}, 8),
+        "0009_0001": ("", {}, 0),
+    }
+    assert {r.source.split("_", 1)[1] for r in parsed.rejects} == {"0007_0007.wav", "1909_1017.wav"}
+
+
+def test_msp_podcast_counts_raters_in_json(tmp_path: Path) -> None:
+    make_msp(tmp_path)
+    raters = {f"WORKER{n}": {"EmoClass_Major": e} for n, e in enumerate(["Happy", "Other-(so)"])}
+    path = tmp_path / "Labels/labels_detailed.json"
+    path.write_text(json.dumps({"MSP-PODCAST_0001_0008.wav": raters}))
+    row = next(r for r in parse("msp-podcast", tmp_path).rows if r.source.endswith("0001_0008.wav"))
+    assert (row.shares["happy"], sum(row.shares.values())) == (0.5, 0.5)
+    for broken in ("[]", "{", '{"a": 1}'):
+        path.write_text(broken)
+        with pytest.raises(PipelineError, match=r"labels_detailed\.json: not JSON"):
+            parse("msp-podcast", tmp_path)
+
+
+def test_msp_podcast_takes_parts_and_speakers_from_their_lists(tmp_path: Path) -> None:
+    make_msp(tmp_path)
+    labels = tmp_path / "Labels/labels_consensus.csv"
+    labels.write_text("FileName,EmoClass\nMSP-PODCAST_0001_0008.wav,H\n")
+    (tmp_path / "Partitions.txt").rename(tmp_path / "Partition.txt")
+    with (tmp_path / "Partition.txt").open("a") as file:
+        file.write("Validation; MSP-PODCAST_0002_0033.wav\n")
+    with (tmp_path / "Speaker_ids.txt").open("a") as file:
+        file.write("MSP-PODCAST_0001_0008.wav;127\n")
+    parsed = parse("msp-podcast", tmp_path)
+    assert [(r.speaker, r.gender, r.emotion, r.role) for r in parsed.rows] == [
+        ("127", "male", "happy", "train"),
+        ("31", "female", "", "test"),
+    ]
+    assert [(r.source[-8:], r.code) for r in parsed.rejects] == [("0033.wav", "unlabelled")]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("Labels/labels_consensus.csv", ",N,", ",Q,", "line 2: unknown emotion code 'Q'"),
+        ("Labels/labels_consensus.csv", "Test1", "Test9", "line 4: unknown split code 'test9'"),
+        ("Partitions.txt", "Train; ", "Train ", "line 1: expected two parts"),
+        ("Labels/labels_consensus.csv", "EmoClass", "Class", "missing column 'EmoClass'"),
+    ],
+)
+def test_msp_podcast_names_what_it_cannot_read(
+    tmp_path: Path, file: str, old: str, new: str, told: str
+) -> None:
+    make_msp(tmp_path)
+    path = tmp_path / file
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(PipelineError) as caught:
+        parse("msp-podcast", tmp_path)
+    assert told in str(caught.value)

@@ -334,7 +334,7 @@ def test_an_unknown_emotion_code_stops_and_lists_the_known(
 
 
 @pytest.mark.parametrize(
-    "parser", sorted(set(ALL) - {"demo", "table", "emotion-share", "nemo", "meld"})
+    "parser", sorted(set(ALL) - {"demo", "table", "emotion-share", "nemo", "meld", "msp-podcast"})
 )
 def test_a_folder_of_something_else_says_what_was_expected(tmp_path: Path, parser: str) -> None:
     with pytest.raises(PipelineError, match="no such folder, put the corpus there"):

@@ -1,0 +1,204 @@
+"""MSP-Podcast, releases 1.6 to 2.0 (Lotfian and Busso, IEEE TAC 10(4), 2019).
+
+Layout: ``Audios/``, and anywhere ``labels_consensus.csv`` (``concensus`` up to 1.9; the same as
+JSON), a row per file with the class that most raters chose, and optionally ``labels_detailed.csv``,
+a row per rater, ``Partitions.txt`` and ``Speaker_ids.txt``. Folders of previous releases are passed
+over. The labels of Test3 are withheld: its files have neither emotion nor shares.
+"""
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Reject, Row, lookup, stem
+from pipeline.corpora.folder import audio_files, by_stem, joined, text_files
+from pipeline.corpora.tables import GENDERS, Line, read
+from pipeline.ground.errors import PipelineError
+
+EMOTIONS = {
+    "A": "angry",
+    "S": "sad",
+    "H": "happy",
+    "U": "surprise",
+    "F": "fear",
+    "D": "disgust",
+    "C": "contempt",
+    "N": "neutral",
+    "O": "other",
+}
+NO_AGREEMENT = "X"
+# What raters choose, too; whatever else they write is another emotion.
+PRIMARY = [emotion for emotion in EMOTIONS.values() if emotion != "other"]
+WITHHELD = "test3"
+ROLES = {"train": "train", "development": "dev", "validation": "dev"}
+ROLES |= {"test1": "test", "test2": "test", WITHHELD: "test"}
+_NAME = re.compile(r"MSP-PODCAST_(\d+)_\w+")
+
+Shares = Mapping[str, float]
+
+
+def parse(folder: Path) -> Iterator[Entry]:
+    """Yield an entry per labelled, listed or rated file, and per other file of audio."""
+    clips = []
+    for found in audio_files(folder):
+        if isinstance(found, Reject):
+            yield found
+        elif _NAME.fullmatch(stem(found)):
+            clips.append(found)
+        else:
+            yield OutOfScope(found, "not named as in MSP-Podcast")
+    shares = _shares(folder)
+    for line, source in joined(_lines(folder, shares), by_stem(clips)):
+        yield _entry(line, source, shares) if line else OutOfScope(source or "", "in no label file")
+
+
+def _entry(line: Line, source: str | None, shares: Mapping[str, tuple[str, Shares]]) -> Entry:
+    cells, where = line.cells, line.where
+    name = stem(cells["FileName"])
+    if source is None:
+        told = f"{where} names a file that is not there"
+        return Reject(f"Audios/{cells['FileName']}", "missing", told, where)
+    code, part = cells.get("EmoClass", ""), cells.get("Split_Set", "").lower()
+    heard = {} if part == WITHHELD else shares.get(name, ("", {}))[1]
+    if part != WITHHELD and not code:
+        return Reject(source, "unlabelled", f"{where} gives it no class", where)
+    if code == NO_AGREEMENT and not heard:
+        return OutOfScope(source, "no emotion that most raters agree on (X)", where)
+    match = _NAME.fullmatch(name)
+    return Row(
+        source=source,
+        utterance=name,
+        speaker=cells.get("SpkrID", ""),
+        gender=line.choice("Gender", GENDERS),
+        session=match[1] if match else "",
+        emotion="" if code in ("", NO_AGREEMENT) else lookup(EMOTIONS, code, where, "emotion"),
+        role=lookup(ROLES, part, where, "split") if part else "",
+        shares=heard,
+        label=where,
+    )
+
+
+def _lines(folder: Path, shares: Mapping[str, tuple[str, Shares]]) -> dict[str, list[Line]]:
+    """What is said of each file, by the consensus, else by the partitions, else by raters alone."""
+    parts, speakers, genders = _partitions(folder), *_speakers(folder)
+    lines: dict[str, list[Line]] = defaultdict(list)
+    for line in _consensus(folder):
+        lines[stem(line.cells["FileName"])].append(line)
+    for name, line in parts.items():
+        lines.setdefault(name, [line])
+    for name, (where, _) in shares.items():
+        lines.setdefault(name, [Line(where, {"FileName": f"{name}.wav"})])
+    for name, held in lines.items():
+        speaker = speakers.get(name, "")
+        known = {"SpkrID": speaker, "Gender": genders.get(speaker, "")}
+        known |= {"Split_Set": parts[name].cells["Split_Set"] if name in parts else ""}
+        lines[name] = [
+            replace(one, cells=known | {k: v for k, v in one.cells.items() if v}) for one in held
+        ]
+    return lines
+
+
+def _consensus(folder: Path) -> Iterator[Line]:
+    tables = _files(folder, "labels_con[cs]ensus.csv")
+    for path in tables:
+        yield from read(path, ("FileName", "EmoClass"))
+    texts = [] if tables else _files(folder, "labels_con[cs]ensus.json")
+    for path in texts:
+        for name, told in _objects(path).items():
+            yield _line(path, name, told)
+    if not tables and not texts:
+        raise PipelineError(f"{folder}: no labels_consensus.csv, add it (docs/corpora.md)")
+
+
+def _ratings(folder: Path) -> Iterator[Line]:
+    tables = _files(folder, "labels_detailed.csv")
+    for path in tables:
+        yield from read(path, ())
+    for path in () if tables else _files(folder, "labels_detailed.json"):
+        for name, workers in _objects(path).items():
+            for told in workers.values():
+                yield _line(path, name, told)
+
+
+def _objects(path: Path) -> dict[str, dict[str, Any]]:
+    """What JSON says of each file."""
+    try:
+        found: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8-sig"))
+        if all(isinstance(one, dict) for one in found.values()):
+            return found
+    except (ValueError, AttributeError):
+        pass
+    raise PipelineError(f"{path}: not JSON of one object per file, mend it")
+
+
+def _line(path: Path, name: str, told: Mapping[str, Any]) -> Line:
+    return Line(f"{path}: {name}", {**{k: str(v) for k, v in told.items()}, "FileName": name})
+
+
+def _shares(folder: Path) -> dict[str, tuple[str, Shares]]:
+    """Where a file's first rating stands, and the fraction of raters who chose each emotion."""
+    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    places: dict[str, str] = {}
+    for line in _ratings(folder):
+        name = stem(line.cells.get("FileName") or line.cells.get("", ""))
+        votes[name][_primary(line).lower()] += 1
+        places.setdefault(name, line.where)
+    return {
+        name: (places[name], {e: found[e] / found.total() for e in PRIMARY})
+        for name, found in votes.items()
+    }
+
+
+def _primary(line: Line) -> str:
+    """What a rater chose: in a column of its own, or the second field of the only one."""
+    if "EmoClass_Major" in line.cells:
+        return line.cells["EmoClass_Major"]
+    fields = line.cells.get("EmoDetail", "").split(";")
+    if len(fields) < 2:
+        raise PipelineError(
+            f"{line.where}: expected EmoClass_Major, or EmoDetail as 'WORKER1; Happy; ', mend it"
+        )
+    return fields[1].strip()
+
+
+def _partitions(folder: Path) -> dict[str, Line]:
+    found: dict[str, Line] = {}
+    for where, (part, file) in _pairs(folder, "Partition*.txt"):
+        found[stem(file)] = Line(where, {"FileName": file, "Split_Set": part})
+    return found
+
+
+def _speakers(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The speaker of each file, and the gender of each speaker."""
+    speakers, genders = {}, {}
+    for _, (one, other) in _pairs(folder, "Speaker_ids.txt"):
+        if one.startswith("Speaker_"):
+            genders[one.removeprefix("Speaker_")] = other
+        else:
+            speakers[stem(one)] = other.removeprefix("Speaker_")
+    return speakers, genders
+
+
+def _pairs(folder: Path, pattern: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield the place and the two parts of each line ``a; b`` that is not blank."""
+    for path in _files(folder, pattern):
+        for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1):
+            where = f"{path}: line {number}"
+            parts = [part.strip() for part in line.strip().rstrip(";").split(";")]
+            if len(parts) == 2:
+                yield where, (parts[0], parts[1])
+            elif line.strip():
+                raise PipelineError(f"{where}: expected two parts and a ';' between, mend it")
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """The text files of this release."""
+    found = text_files(folder, pattern)
+    return [path for path in found if "previous" not in str(path.relative_to(folder)).casefold()]
+
+
+CORPUS = Corpus(parse=parse)
