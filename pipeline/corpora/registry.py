@@ -31,6 +31,7 @@ Parser = Literal[
     "nemo",
     "meld",
     "msp-podcast",
+    "mead",
     "table",
 ]
 

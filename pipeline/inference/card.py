@@ -28,6 +28,7 @@ LICENCES = {
     "nemo": "CC BY-NC-SA 4.0: not for commercial use",
     "meld": "GPL 3.0 for the tables; the audio is a broadcaster's",
     "msp-podcast": "by agreement with its authors, for research",
+    "mead": "for research, not for commercial use; the wording was not checked",
     "table": "yours",
 }
 SCORES = {

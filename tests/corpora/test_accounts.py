@@ -147,7 +147,15 @@ def msp_podcast(folder: Path) -> int:
     return 6
 
 
+def mead(folder: Path) -> int:
+    for actor in ("M003", "W009"):
+        record(folder / f"{actor}/audio/angry/level_1/001.wav", tone(0.5, 200 + ord(actor[0])))
+    record(folder / "W009/audio/angry/level_1/001.wav", SILENCE)
+    return 0
+
+
 LAYOUTS = {
+    "mead": mead,
     "msp-podcast": msp_podcast,
     "meld": meld,
     "esd": esd,

@@ -358,3 +358,28 @@ def test_msp_podcast_names_what_it_cannot_read(
     with pytest.raises(PipelineError) as caught:
         parse("msp-podcast", tmp_path)
     assert told in str(caught.value)
+
+
+def test_mead_reads_paths_since_names_repeat(tmp_path: Path) -> None:
+    files = [
+        "MEAD/M003/audio/surprised/level_3/001.m4a",
+        "MEAD/M003/audio/neutral/level_1/001.m4a",
+        "W009/audio/disgusted/level_2/001.wav",
+        "W009/audio/notes/001.wav",
+        "W009/audio/sad/level_2/take.wav",
+        "W009/video/front/sad/level_2/001.mp4",
+    ]
+    for number, name in enumerate(files):
+        record(tmp_path / "made.wav", tone(0.5, 200 + number))
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "made.wav").rename(tmp_path / name)
+    parsed = parse("mead", tmp_path)
+    assert [(r.utterance, r.speaker, r.gender, r.emotion, r.intensity) for r in parsed.rows] == [
+        ("M003_neutral_level_1_001", "M003", "male", "neutral", "1"),
+        ("M003_surprised_level_3_001", "M003", "male", "surprise", "3"),
+        ("W009_disgusted_level_2_001", "W009", "female", "disgust", "2"),
+    ]
+    assert set(reasons(parsed)) == {files[3], files[4]}
+    record(tmp_path / "W009/audio/bored/level_1/001.wav")
+    with pytest.raises(PipelineError, match="unknown emotion code 'bored', known: angry, contempt"):
+        parse("mead", tmp_path)
