@@ -2,11 +2,21 @@
 
 `pipeline.audio.decoding` calls `inspect` first: libsndfile shortens a damaged file in silence, and
 only the uncompressed and the common lossy codecs are let through to it (ADPCM decoders have a
-history of memory errors).
+history of memory errors). It reads no MPEG-4 (mp4, m4a, mov): ffmpeg takes the audio out, which is
+no dependency, since whoever has no such file needs none.
 """
 
-from pipeline.audio import chunks, mpeg, mpeg4, ogg, streaminfo
+import re
+import shutil
+import subprocess
+
+from pipeline.audio import chunks, mpeg, ogg, streaminfo
 from pipeline.audio.recording import Recording, RejectedError
+from pipeline.ground.errors import PipelineError
+
+# The format is told and not guessed, and nothing but the file itself is opened.
+_INPUT = ("-nostdin", "-v", "error", "-protocol_whitelist", "file", "-f", "mov", "-i")
+_OUTPUT = ("-map", "0:a:0", "-c:a", "pcm_f32le", "-bitexact", "-f", "wav", "pipe:1")
 
 
 def inspect(recording: Recording) -> None:
@@ -39,8 +49,8 @@ def _inspected(recording: Recording) -> str:
         return chunks.inspect_aiff(recording)
     if head[:4] == b"OggS":
         return ogg.inspect(recording)
-    if mpeg4.is_mpeg4(head):
-        mpeg4.take_out(recording)
+    if head[4:8] == b"ftyp":
+        _take_out(recording)
         chunks.inspect_wave(recording)  # a stream's header, which is no fault of the file's
         return ""
     start = _after_id3(recording)
@@ -60,3 +70,30 @@ def _after_id3(recording: Recording) -> int:
         )
         start += 10 if tag[5] & 0x10 else 0
     return start
+
+
+def _take_out(recording: Recording) -> None:
+    """Put a WAV file of the first audio track, as 32-bit floats, in the place of the bytes read.
+
+    Raises:
+        RejectedError: ``undecodable``, ffmpeg gave up or found no audio; ``damaged``, it read on
+            past an error.
+        PipelineError: There is no ffmpeg. What can be read must not follow from the machine.
+    """
+    path = recording.path
+    if not (ffmpeg := shutil.which("ffmpeg")):
+        raise PipelineError(
+            f"{path}: MPEG-4, which ffmpeg reads, but there is none on the PATH, install it or "
+            "convert it to WAV"
+        )
+    command = [ffmpeg, *_INPUT, f"file:{path}", *_OUTPUT]
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    recording.require_same()
+    # Without the place in memory of what speaks, another one in each run.
+    told = re.sub(r"\[[^]]* @ 0x\w+\] ", "", done.stderr.decode("utf-8", "replace")).strip()
+    told = told.partition("\n")[0] or "no reason given"
+    if done.returncode or not done.stdout:
+        raise RejectedError(path, "undecodable", f"ffmpeg: {told}")
+    if done.stderr:
+        raise RejectedError(path, "damaged", f"ffmpeg: {told}")
+    recording.mend(0, done.stdout, recording.size)
