@@ -10,6 +10,7 @@ NO_GPU = "needs a GPU"
 ALLOWED = (
     NO_GPU,
     "faiss sees no GPU here",
+    "no ffmpeg",
     "no real corpora here",
     "this CPU has no AVX2",
     "needs the extra s3",
