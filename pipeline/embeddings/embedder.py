@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.utils import parametrize
 
 from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
 from pipeline.embeddings.batches import GROUP_S, in_order
@@ -52,8 +51,7 @@ class Embedder:
 
     def _load(self, folder: Path, precision: str) -> Any:
         model = encoder.load(folder)
-        # The positional convolution's weight norm, 6 % of a forward pass, is the same every time.
-        parametrize.remove_parametrizations(model.encoder.pos_conv_embed.conv, "weight")
+        encoder.fold(model)
         return model.to(self.device, dtype(self.device, precision))
 
     def __call__(self, waves: Sequence[Samples]) -> list[Embedding]:
@@ -83,7 +81,7 @@ class Embedder:
         own = {layer: states[0] for layer, states in hidden.items()}
         return Embedding(
             len(own[self._layers[0]]),
-            {layer: own[layer].float().numpy() for layer in self._header.frames},
+            {layer: own[layer].float().cpu().numpy() for layer in self._header.frames},
             {layer: _mean(own[layer]) for layer in self._header.means},
         )
 

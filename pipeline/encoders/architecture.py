@@ -18,15 +18,22 @@ from pipeline.ground.errors import PipelineError
 Width = Annotated[int, Field(ge=1, le=16_384)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Steps = Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=1, max_length=16)]
+Taps = Annotated[int, Field(ge=1, le=4096)]
+Kind = Literal["hubert", "wav2vec2", "wavlm"]
 Activation = Literal["gelu", "gelu_new", "gelu_fast", "relu", "silu", "swish", "tanh"]
 
 
-class Architecture(BaseModel):
-    """The settings by transformers' names; those that are not given have its defaults."""
+class Named(BaseModel):
+    """The one setting that says which others there are."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
-    model_type: Literal["hubert", "wav2vec2"]
+    model_type: Kind
+
+
+class Architecture(Named):
+    """The settings by transformers' names; those that are not given have its defaults."""
+
     num_hidden_layers: Annotated[int, Field(ge=1, le=256)] = 12
     hidden_size: Width = 768
     num_attention_heads: Annotated[int, Field(ge=1, le=1024)] = 12
@@ -36,17 +43,13 @@ class Architecture(BaseModel):
     attention_dropout: Fraction = 0.1
     activation_dropout: Fraction = 0.1
     feat_proj_dropout: Fraction = 0.0
-    feat_proj_layer_norm: bool = True
     layer_norm_eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
-    do_stable_layer_norm: bool = False
     initializer_range: Fraction = 0.02
-    feat_extract_norm: Literal["group", "layer"] = "group"
     feat_extract_activation: Activation = "gelu"
     conv_dim: Annotated[list[Width], Field(min_length=1, max_length=16)] = [512] * 7
     conv_kernel: Steps = [10, 3, 3, 3, 3, 2, 2]
     conv_stride: Steps = [5, 2, 2, 2, 2, 2, 2]
     conv_bias: bool = False
-    num_conv_pos_embeddings: Annotated[int, Field(ge=1, le=4096)] = 128
     num_conv_pos_embedding_groups: Annotated[int, Field(ge=1, le=1024)] = 16
     # Layers that nothing here runs.
     conv_pos_batch_norm: Literal[False] = False
@@ -73,6 +76,36 @@ class Architecture(BaseModel):
         return field
 
 
+class Wav2Vec2(Architecture):
+    """wav2vec 2.0 and XLS-R."""
+
+    do_stable_layer_norm: bool = False
+    feat_extract_norm: Literal["group", "layer"] = "group"
+    num_conv_pos_embeddings: Taps = 128
+
+
+class Hubert(Wav2Vec2):
+    """HuBERT and DistilHuBERT."""
+
+    feat_proj_layer_norm: bool = True
+
+
+class WavLM(Wav2Vec2):
+    """WavLM: the bias of positions."""
+
+    num_buckets: Annotated[int, Field(ge=4, le=65_536)] = 320
+    max_bucket_distance: Annotated[int, Field(ge=2, le=1_000_000)] = 800
+
+    @model_validator(mode="after")
+    def _buckets(self) -> "WavLM":
+        if self.max_bucket_distance <= self.num_buckets // 4:  # each of these has its own bucket
+            raise ValueError("max_bucket_distance must be above a quarter of num_buckets")
+        return self
+
+
+KINDS: Mapping[Kind, type[Architecture]] = {"hubert": Hubert, "wav2vec2": Wav2Vec2, "wavlm": WavLM}
+
+
 def settings(found: Any, place: str = CONFIG) -> Mapping[str, Any]:
     """What the content of a ``config.json`` fixes.
 
@@ -84,7 +117,8 @@ def settings(found: Any, place: str = CONFIG) -> Mapping[str, Any]:
         PipelineError: It is no encoder that this project knows, or beyond the limits.
     """
     try:
-        return Architecture.model_validate(found).model_dump(exclude_unset=True)
+        kind = KINDS[Named.model_validate(found).model_type]
+        return kind.model_validate(found).model_dump(exclude_unset=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -92,5 +126,5 @@ def settings(found: Any, place: str = CONFIG) -> Mapping[str, Any]:
         got = "" if first["type"] == "value_error" else f", got {reprlib.repr(first['input'])}"
         what = f"{where}: expected {told}" if where else told
         raise PipelineError(
-            f"{place}: {what}{got}, choose an encoder of kind hubert or wav2vec2"
+            f"{place}: {what}{got}, choose an encoder of kind {' or '.join(KINDS)}"
         ) from None

@@ -43,9 +43,11 @@ def pass_through(
         if model.training and model.recompute:
             # No state of a generator to keep: no draw in training follows from one.
             run = partial(block, **attention)
-            found.append(checkpoint(run, found[-1], use_reentrant=False, preserve_rng_state=False))
+            made = checkpoint(run, found[-1], use_reentrant=False, preserve_rng_state=False)
         else:
-            found.append(block(found[-1], **attention))
+            made = block(found[-1], **attention)
+        # WavLM returns the bias of positions too.
+        found.append(made[0] if isinstance(made, tuple) else made)
     frames: dict[Layer, Tensor] = {layer: found[place] for layer, place in places.items()}
     if final_norm and "last" in frames:
         frames["last"] = encoder.layer_norm(frames["last"])

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from pipeline.encoders import blocks, packed
+from pipeline.encoders import blocks, packed, relative
 from pipeline.encoders.encoder import is_frozen
 from pipeline.encoders.layers import Layer
 from pipeline.encoders.layout import frame_count
+
+PACKED = ("hubert", "wav2vec2")
 
 
 def prepare(model: Any, wave: Tensor) -> Tensor:
@@ -91,9 +93,12 @@ def front_ends(model: Any, waves: Sequence[Tensor]) -> list[Tensor]:
 
 
 def packs(model: Any) -> bool:
-    """Whether clips pass it packed: on a GPU. On a CPU that is slower, and not equal to the bit."""
+    """Whether clips pass it packed: on a GPU. On a CPU that is slower, and not equal to the bit.
+
+    WavLM's bias of positions is one of padded clips (`pipeline.encoders.relative`).
+    """
     weight: Tensor = model.feature_projection.projection.weight
-    return weight.is_cuda
+    return weight.is_cuda and model.config.model_type in PACKED
 
 
 def hidden_of_one(model: Any, features: Tensor, layers: Sequence[Layer]) -> dict[Layer, Tensor]:
@@ -118,12 +123,18 @@ def _transform(
     model: Any, states: Tensor, valid: Tensor | None, layers: Sequence[Layer]
 ) -> dict[Layer, Tensor]:
     """Positions and blocks, up to the highest layer asked for."""
+    states = states + _positions(model.encoder.pos_conv_embed, states)
+    return blocks.pass_through(model, states, layers, **_about(model, states, valid))
+
+
+def _about(model: Any, states: Tensor, valid: Tensor | None) -> dict[str, Tensor | None]:
+    """What the blocks take beside the frames."""
     attention = None
     if valid is not None:
         # As transformers makes it for SDPA, which first waits for the device to look for padding.
         attention = valid[:, None, None].expand(-1, 1, valid.shape[1], -1)
-    states = states + _positions(model.encoder.pos_conv_embed, states)
-    return blocks.pass_through(model, states, layers, attention_mask=attention)
+    bias = relative.bias(model, states)
+    return {"attention_mask": attention} | ({} if bias is None else {"position_bias": bias})
 
 
 def _positions(module: Any, states: Tensor) -> Tensor:

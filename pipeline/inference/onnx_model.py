@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from pipeline.audio.formats import SAMPLE_RATE_HZ
+from pipeline.encoders import encoder as encoders
 from pipeline.encoders import forward
 from pipeline.encoders.layout import FIELD_SAMPLES
 from pipeline.ground.errors import PipelineError
@@ -51,7 +51,7 @@ def write(model: Classifier, path: Path) -> None:
         import onnxscript  # noqa: F401
     except ImportError:
         raise PipelineError("onnx: not installed, run `pip install -e .[onnx]`") from None
-    parametrize.remove_parametrizations(model.encoder.encoder.pos_conv_embed.conv, "weight")
+    encoders.fold(model.encoder)
     example = torch.zeros(1, SAMPLE_RATE_HZ)
     dynamic: Any = ({1: torch.export.Dim("samples", min=FIELD_SAMPLES)},)
     program: Any = torch.onnx.export(

@@ -2,7 +2,8 @@
 
 The folder that `save` writes holds what training changed and no more, in the hub's own layout: the
 whole model for ``full``, a PEFT adapter with the head for ``lora-qkv``. Plain transformers and PEFT
-load it where the architecture is theirs (`Design.is_transformers`).
+load it where the architecture is theirs (`Design.is_transformers`). Adapters on WavLM act there
+once they are merged: transformers never runs the projections that they are on.
 """
 
 from collections.abc import Sequence

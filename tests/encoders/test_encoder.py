@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers.models.hubert.modeling_hubert import HubertPositionalConvEmbedding
 
-from pipeline.encoders import encoder, forward, layout
+from pipeline.encoders import encoder, forward, layout, relative
 from pipeline.encoders.layers import Layer
 from pipeline.ground.errors import PipelineError
 from pipeline.methods import lora
@@ -25,11 +25,25 @@ BASE = {**SMALL, "num_hidden_layers": BLOCKS, "hidden_dropout": 0.1}
 LARGE = {**BASE, "do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
 KINDS = {
     f"{kind}-{size}": {**config, "model_type": kind}
-    for kind in ("hubert", "wav2vec2")
+    for kind in ("hubert", "wav2vec2", "wavlm")
     for size, config in (("base", BASE), ("large", LARGE))
 }
+# Few buckets: a clip has near, far and farthest distances.
+KINDS["wavlm-base"] |= {"num_buckets": 32, "max_bucket_distance": 60}
 LAYERS: tuple[Layer, ...] = (-1, -2, -3, -4, "last")
-MODELS = {name: encoder.initialize(config, seed=0) for name, config in KINDS.items()}
+
+
+def made(kind: str, seed: int = 0, **changes: Any) -> Any:
+    """An untrained encoder; a bias of positions is as strong as in a trained one."""
+    model = encoder.initialize({**KINDS[kind], **changes}, seed)
+    drawn = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if "rel_attn_embed" in name or "gru_rel_pos" in name:
+            torch.nn.init.normal_(parameter, generator=drawn)
+    return model
+
+
+MODELS = {kind: made(kind) for kind in KINDS}
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -37,10 +51,17 @@ def wave(samples: int, seed: int = 0) -> Tensor:
     return 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(seed))
 
 
+def peer(model: Any) -> Any:
+    """The same encoder in transformers' own modules."""
+    theirs = transformers.AutoModel.from_config(model.config).eval()
+    theirs.load_state_dict(model.state_dict())
+    return theirs
+
+
 def reference(model: Any, clip: Tensor) -> dict[Any, Tensor]:
     """transformers' own forward of one clip, by our names of the layers."""
     with torch.no_grad():
-        output = model(clip[None], output_hidden_states=True)
+        output = peer(model)(clip[None], output_hidden_states=True)
     states = dict(zip((-4, -3, -2, -1), output.hidden_states, strict=True))
     return {**states, "last": output.last_hidden_state}
 
@@ -109,7 +130,7 @@ def test_a_padded_batch_through_transformers_differs_where_ours_does_not() -> No
 
 @kinds
 def test_gradients_of_a_batch_are_the_sum_of_the_clips_gradients(kind: str) -> None:
-    model = encoder.initialize({**KINDS[kind], "attention_dropout": 0.0}, seed=1)
+    model = made(kind, 1, attention_dropout=0.0)
     clips, targets = [wave(2000), wave(5000, 1), wave(900, 2)], torch.randn(3, 16)
 
     def gradients(groups: list[list[int]]) -> list[Tensor]:
@@ -124,45 +145,67 @@ def test_gradients_of_a_batch_are_the_sum_of_the_clips_gradients(kind: str) -> N
         torch.testing.assert_close(together, apart, atol=2e-5, rtol=1e-3)
 
 
-def test_a_masked_frame_does_not_see_its_audio_and_the_mask_embedding_learns() -> None:
-    model = encoder.initialize(BASE, seed=2)
+@kinds
+def test_a_masked_frame_does_not_see_its_audio_and_the_mask_embedding_learns(kind: str) -> None:
+    model = made(kind, 2)
     mask = torch.ones(layout.frame_count(3000), dtype=torch.bool)
     one, _ = forward.hidden(model, [wave(3000, 1)], ["last"], [mask])
     other, _ = forward.hidden(model, [wave(3000, 2)], ["last"], [mask])
     assert torch.equal(one["last"], other["last"])
-    one["last"].square().sum().backward()
+    one["last"].pow(3).sum().backward()
     assert model.masked_spec_embed.grad.abs().sum() > 0
 
 
-def test_a_partial_mask_changes_the_frames_and_none_changes_nothing() -> None:
-    model, clip = MODELS["hubert-base"], wave(5000)
+@kinds
+def test_a_mask_gives_what_it_gives_in_transformers_and_none_changes_nothing(kind: str) -> None:
+    model, clip = MODELS[kind], wave(5000)
     none = torch.zeros(layout.frame_count(5000), dtype=torch.bool)
     some = none.clone()
     some[3:6] = True
+    theirs = peer(model)
+    theirs.config.apply_spec_augment = True  # else a given mask is ignored
     with torch.no_grad():
-        plain, _ = forward.hidden(model, [clip], [-1])
-        unmasked, _ = forward.hidden(model, [clip], [-1], [none])
-        masked, _ = forward.hidden(model, [clip], [-1], [some])
-    assert torch.equal(plain[-1], unmasked[-1])
-    assert not torch.allclose(plain[-1], masked[-1], atol=1e-3)
+        plain, _ = forward.hidden(model, [clip], ["last"])
+        unmasked, _ = forward.hidden(model, [clip], ["last"], [none])
+        masked, _ = forward.hidden(model, [clip], ["last"], [some])
+        expected = theirs(clip[None], mask_time_indices=some[None]).last_hidden_state
+    assert torch.equal(plain["last"], unmasked["last"])
+    assert torch.equal(masked["last"], expected)
+    assert not torch.allclose(plain["last"], masked["last"], atol=1e-3)
 
 
-def test_adapters_take_part_and_learn() -> None:
-    model = encoder.initialize(BASE, seed=3)
-    before, _ = forward.hidden(model, [wave(3000)], ["last"])
+@kinds
+def test_adapters_take_part_and_learn(kind: str) -> None:
+    model, clips = made(kind, 3), [wave(3000), wave(5000, 1)]
+    before, _ = forward.hidden(model, clips, ["last"])
     lora.adapt(model, lora.QKV, LoraParams(rank=2, alpha=4.0, dropout=0.0))
-    same, _ = forward.hidden(model, [wave(3000)], ["last"])
+    same, _ = forward.hidden(model, clips, ["last"])
     torch.testing.assert_close(same["last"], before["last"])
-    same["last"].sum().backward()
-    trained = {name for name, p in model.named_parameters() if p.grad is not None}
-    assert trained
-    assert all("lora_" in name for name in trained)
+    same["last"].pow(3).sum().backward()
+    trained = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    # What adapters add is 0 until their B has left 0, and so is the gradient of A.
+    assert trained == {name for name, _ in model.named_parameters() if "lora_B" in name}
+    assert len(trained) == BLOCKS * len(lora.QKV)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_" in name:
-                torch.nn.init.normal_(parameter)
-        after, _ = forward.hidden(model, [wave(3000)], ["last"])
-    assert not torch.allclose(after["last"], before["last"], atol=1e-3)
+                torch.nn.init.normal_(parameter, std=0.2)
+        after, lengths = forward.hidden(model, clips, ["last"])
+        lora.merge(model)
+        for row, clip in enumerate(clips):
+            frames = after["last"][row, : lengths[row]]
+            assert not torch.allclose(frames, before["last"][row, : lengths[row]], atol=1e-2)
+            merged = peer(model)(clip[None]).last_hidden_state[0]
+            torch.testing.assert_close(frames, merged, atol=1e-4, rtol=1e-4)
+
+
+def test_the_attention_of_a_gpu_is_that_of_a_cpu() -> None:
+    """Its operation alone, on a CPU: no GPU is needed to see that bias and scale are the same."""
+    q, k, v = torch.randn(3, 2, 4, 9, 8).unbind()
+    bias = torch.randn(2, 4, 9, 9)
+    bias[1, :, :, 5:] = -torch.inf
+    found = relative.fused(q, k, v, bias, 0.0)
+    torch.testing.assert_close(found, relative.exact(q, k, v, bias, 0.0))
 
 
 def test_training_mode_drops_out_but_never_skips_a_block() -> None:
@@ -250,7 +293,7 @@ def test_broken_folders_are_refused_in_one_line(tmp_path: Path) -> None:
             encoder.load(tmp_path)
         assert "\n" not in str(caught.value)
 
-    rejected({"model_type": "wavlm"}, "wavlm.*hubert or wav2vec2")
+    rejected({"model_type": "unispeech"}, "unispeech.*hubert or wav2vec2 or wavlm")
     rejected({"conv_stride": [5, 2, 2, 2, 2, 2, 1]}, "320 samples")
     rejected({"num_hidden_layers": 5}, "model.safetensors")
     rejected({"conv_pos_batch_norm": True}, "conv_pos_batch_norm")

@@ -78,7 +78,7 @@ def published(
     ), model
 
 
-@pytest.mark.parametrize("kind", ["hubert", "wav2vec2"])
+@pytest.mark.parametrize("kind", ["hubert", "wav2vec2", "wavlm"])
 @pytest.mark.parametrize("file", ["pytorch_model.bin", "model.safetensors"])
 @pytest.mark.parametrize("prefixed", [False, True])
 def test_old_names_and_heads_of_other_tasks_are_understood(

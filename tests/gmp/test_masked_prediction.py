@@ -16,7 +16,7 @@ from pipeline.splits.task import Example
 from pipeline.training import loop
 from pipeline.training.masking import Spans
 from pipeline.training.waves import Batch
-from tests.speech import tone_clips
+from tests.speech import small_encoder, tone_clips
 from tests.training.test_fit import SETTINGS, fit_of
 
 SCALES = [3, 5]
@@ -31,6 +31,11 @@ def units_of(found: list[Example]) -> dict[str, npt.NDArray[np.int16]]:
             "i2"
         )
     return units
+
+
+@pytest.fixture(params=["hubert", "wavlm"])
+def base(project: Path, request: pytest.FixtureRequest) -> Path:
+    return small_encoder(project / "encoder", model_type=request.param)
 
 
 @pytest.fixture

@@ -84,8 +84,9 @@ def saved(model: classifier.Classifier, folder: Path) -> Path:
     return folder
 
 
-def test_a_fresh_process_predicts_and_saves_the_same(project: Path) -> None:
-    base = small_encoder(project / "encoder")
+@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+def test_a_fresh_process_predicts_and_saves_the_same(project: Path, kind: str) -> None:
+    base = small_encoder(project / "encoder", model_type=kind)
     models = {
         "full": trained(base, "full", head="bilstm"),
         "lora-qkv": trained(base, "lora-qkv", DESIGN.loss),
@@ -110,7 +111,7 @@ def test_a_fresh_process_predicts_and_saves_the_same(project: Path) -> None:
 
 @pytest.mark.parametrize("style", [{}, LARGE], ids=["base", "large"])
 @pytest.mark.parametrize("layer", ["last", "weighted"])
-@pytest.mark.parametrize("kind", ["hubert", "wav2vec2"])
+@pytest.mark.parametrize("kind", ["hubert", "wav2vec2", "wavlm"])
 def test_transformers_loads_a_full_model(
     project: Path, style: dict[str, Any], layer: str, kind: str
 ) -> None:
@@ -130,8 +131,9 @@ def test_transformers_loads_a_full_model(
         torch.testing.assert_close(model([wave]), theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_peft_loads_adapters_and_head_and_merges_them(project: Path) -> None:
-    base = small_encoder(project / "encoder")
+@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+def test_peft_loads_adapters_and_head_and_merges_them(project: Path, kind: str) -> None:
+    base = small_encoder(project / "encoder", model_type=kind)
     model = trained(base, "lora-qkv")
     folder = saved(model, project / "classifier")
     written = sorted(path.name for path in folder.iterdir())
@@ -144,7 +146,8 @@ def test_peft_loads_adapters_and_head_and_merges_them(project: Path) -> None:
     wave = torch.randn(5000)
     with torch.inference_mode():
         expected = model([wave])
-        torch.testing.assert_close(peer(wave[None]).logits, expected, rtol=1e-4, atol=1e-5)
+        if kind != "wavlm":  # whose projections transformers never runs
+            torch.testing.assert_close(peer(wave[None]).logits, expected, rtol=1e-4, atol=1e-5)
         merged = peer.merge_and_unload()
         torch.testing.assert_close(merged(wave[None]).logits, expected, rtol=1e-4, atol=1e-5)
 

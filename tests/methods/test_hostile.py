@@ -114,7 +114,11 @@ def test_settings_of_any_kind_or_size(
         {"num_attention_heads": 3},
         {"num_conv_pos_embedding_groups": 0},
         {"layer_norm_eps": float("nan")},
-        {"model_type": "wavlm"},
+        {"model_type": "unispeech"},
+        {"model_type": ["wavlm"]},
+        {"model_type": "wavlm", "num_buckets": 3200},
+        {"model_type": "wavlm", "max_bucket_distance": HUGE},
+        {"conv_pos_batch_norm": True},
     ],
 )
 def test_an_encoder_beyond_the_limits(

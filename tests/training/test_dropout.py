@@ -59,8 +59,9 @@ def test_outside_training_and_at_zero_nothing_changes() -> None:
     assert ClipDropout(0.0, 0, draws).train()(ONES) is ONES
 
 
-def test_all_dropout_of_an_encoder_follows_the_draws() -> None:
-    model = encoders.initialize(SMALL, 0).train()
+@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+def test_all_dropout_of_an_encoder_follows_the_draws(kind: str) -> None:
+    model = encoders.initialize({**SMALL, "model_type": kind}, 0).train()
     draws = Draws()
     install(model, draws)
     assert not [m for m in model.modules() if isinstance(m, nn.Dropout)]

@@ -233,7 +233,11 @@ def test_nodes_that_resume_from_different_checkpoints_stop(
         train(fit, model, found)
 
 
-def test_gradient_checkpointing_changes_no_bit(found: list[Example], base: Path) -> None:
+@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+def test_gradient_checkpointing_changes_no_bit(
+    found: list[Example], project: Path, kind: str
+) -> None:
+    base = small_encoder(project / kind, model_type=kind)
     results, counts = [], []
     for recompute in (False, True):
         model = classifier(base)

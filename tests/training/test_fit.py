@@ -18,6 +18,7 @@ from pipeline.training import loop
 from pipeline.training.fit import Fit
 from pipeline.training.settings import Training
 from pipeline.training.waves import Waves
+from tests.speech import small_encoder
 
 SETTINGS = Training(
     epochs=3, batch=6, learning_rate=1e-3, patience=0, freeze_conv=True, precision="fp32"
@@ -219,8 +220,12 @@ def test_a_loss_that_is_not_finite_names_step_and_clips(found: list[Example], ba
     assert not Path("scratch/last.safetensors").exists()
 
 
-def test_multitask_learns_emotion_and_gender_together(found: list[Example], base: Path) -> None:
+@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+def test_multitask_learns_emotion_and_gender_together(
+    found: list[Example], project: Path, kind: str
+) -> None:
     torch.manual_seed(0)
+    base = small_encoder(project / kind, model_type=kind)
     model = Multitask(encoders.load(base), 2, 4, 0.9)
     fit = fit_of(model, SETTINGS.model_copy(update={"epochs": 20, "learning_rate": 5e-3}))
     train_set, dev = of_role(found, "train"), of_role(found, "dev")
@@ -229,8 +234,12 @@ def test_multitask_learns_emotion_and_gender_together(found: list[Example], base
     assert fit.mean_loss(model, dev) < 0.6 * before
 
 
-def test_a_batch_loss_is_the_sum_of_its_members(found: list[Example], base: Path) -> None:
+@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+def test_a_batch_loss_is_the_sum_of_its_members(
+    found: list[Example], project: Path, kind: str
+) -> None:
     """Padding contributes nothing, to emotion or to gender."""
+    base = small_encoder(project / kind, model_type=kind)
     model = Multitask(encoders.load(base), 2, 4, 0.9).eval()
     together, count = model.loss(next(fit_of(model, budget_s=100.0).batches(found[:8])))
     alone = [model.loss(batch)[0] for batch in fit_of(model, budget_s=1e-6).batches(found[:8])]
