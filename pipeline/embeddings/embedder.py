@@ -63,7 +63,9 @@ class Embedder:
         return self.begin(waves)()
 
     def begin(self, waves: Sequence[Samples]) -> Callable[[], list[Embedding]]:
-        """Have a GPU start on clips; what is returned waits for them. On a CPU it computes them.
+        """Have a GPU start on clips; what is returned waits for them.
+
+        On a CPU, and with an encoder that packs no clips, it computes them one by one.
 
         Raises:
             PipelineError: As above.
@@ -157,5 +159,5 @@ def _one_thread() -> Iterator[None]:
 
 
 def _mean(frames: Tensor) -> npt.NDArray[np.float32]:
-    mean: npt.NDArray[np.float32] = frames.mean(0, dtype=torch.float64).float().numpy()
+    mean: npt.NDArray[np.float32] = frames.mean(0, dtype=torch.float64).float().cpu().numpy()
     return mean

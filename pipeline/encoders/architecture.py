@@ -19,7 +19,7 @@ Width = Annotated[int, Field(ge=1, le=16_384)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Steps = Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=1, max_length=16)]
 Taps = Annotated[int, Field(ge=1, le=4096)]
-Kind = Literal["hubert", "wav2vec2", "wavlm"]
+Kind = Literal["hubert", "wav2vec2", "wavlm", "data2vec-audio"]
 Activation = Literal["gelu", "gelu_new", "gelu_fast", "relu", "silu", "swish", "tanh"]
 
 
@@ -103,7 +103,19 @@ class WavLM(Wav2Vec2):
         return self
 
 
-KINDS: Mapping[Kind, type[Architecture]] = {"hubert": Hubert, "wav2vec2": Wav2Vec2, "wavlm": WavLM}
+class Data2VecAudio(Architecture):
+    """data2vec: as a base wav2vec 2.0, whatever its published configs say, with more positions."""
+
+    num_conv_pos_embeddings: Annotated[int, Field(ge=1, le=64)] = 5  # convolutions, not taps
+    conv_pos_kernel_size: Taps = 19
+
+
+KINDS: Mapping[Kind, type[Architecture]] = {
+    "hubert": Hubert,
+    "wav2vec2": Wav2Vec2,
+    "wavlm": WavLM,
+    "data2vec-audio": Data2VecAudio,
+}
 
 
 def settings(found: Any, place: str = CONFIG) -> Mapping[str, Any]:

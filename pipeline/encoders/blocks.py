@@ -35,7 +35,7 @@ def pass_through(
     encoder = model.encoder
     blocks = len(encoder.layers)
     places = {layer: blocks if layer == "last" else index(layer, blocks) for layer in layers}
-    final_norm = model.config.do_stable_layer_norm
+    final_norm = getattr(model.config, "do_stable_layer_norm", False)  # data2vec has one style
     if not final_norm:
         states = encoder.layer_norm(states)
     found = [encoder.dropout(states)]

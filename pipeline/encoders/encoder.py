@@ -26,6 +26,7 @@ MODELS = {
     "hubert": ("HubertConfig", "HubertModel"),
     "wav2vec2": ("Wav2Vec2Config", "Wav2Vec2Model"),
     "wavlm": ("WavLMConfig", "WavLMModel"),
+    "data2vec-audio": ("Data2VecAudioConfig", "Data2VecAudioModel"),
 }
 # Masks are drawn by us, and no block is ever skipped. transformers creates the mask embedding only
 # where the probability is not zero.

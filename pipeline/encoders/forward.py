@@ -95,7 +95,7 @@ def front_ends(model: Any, waves: Sequence[Tensor]) -> list[Tensor]:
 def packs(model: Any) -> bool:
     """Whether clips pass it packed: on a GPU. On a CPU that is slower, and not equal to the bit.
 
-    WavLM's bias of positions is one of padded clips (`pipeline.encoders.relative`).
+    WavLM's bias of positions is one of padded clips, and so is data2vec's stack of convolutions.
     """
     weight: Tensor = model.feature_projection.projection.weight
     return weight.is_cuda and model.config.model_type in PACKED
@@ -123,7 +123,7 @@ def _transform(
     model: Any, states: Tensor, valid: Tensor | None, layers: Sequence[Layer]
 ) -> dict[Layer, Tensor]:
     """Positions and blocks, up to the highest layer asked for."""
-    states = states + _positions(model.encoder.pos_conv_embed, states)
+    states = states + _positions(model.encoder.pos_conv_embed, states, valid)
     return blocks.pass_through(model, states, layers, **_about(model, states, valid))
 
 
@@ -137,17 +137,27 @@ def _about(model: Any, states: Tensor, valid: Tensor | None) -> dict[str, Tensor
     return {"attention_mask": attention} | ({} if bias is None else {"position_bias": bias})
 
 
-def _positions(module: Any, states: Tensor) -> Tensor:
+def _positions(module: Any, states: Tensor, valid: Tensor | None = None) -> Tensor:
     """The positional convolution, in fp32 where a CPU's bf16 is not to be trusted.
 
     oneDNN computes noise from a grouped convolution in bf16 on CPUs with AMX, unless a group has a
     multiple of 16 channels, as published encoders do (torch 2.13; base 48, large 64, `tiny` 8).
     """
-    convolution = module.conv
+    convolution = next(inner for inner in module.modules() if isinstance(inner, torch.nn.Conv1d))
     sound = convolution.in_channels // convolution.groups % 16 == 0
     if sound or states.device.type != "cpu":
-        found: Tensor = module(states)
-        return found
+        return _embedded(module, states, valid)
     with torch.autocast("cpu", enabled=False):
-        exact: Tensor = module.float()(states.float())
-        return exact.to(states.dtype)
+        return _embedded(module.float(), states.float(), valid).to(states.dtype)
+
+
+def _embedded(module: Any, states: Tensor, valid: Tensor | None) -> Tensor:
+    """Of data2vec, each convolution of a stack must meet the zeros that the first one meets."""
+    found: Tensor
+    if not hasattr(module, "layers"):
+        found = module(states)
+        return found
+    found = states.transpose(1, 2)
+    for layer in module.layers:
+        found = layer(found if valid is None else found.masked_fill(~valid[:, None], 0.0))
+    return found.transpose(1, 2)

@@ -208,7 +208,7 @@ def test_the_card_tells_of_the_classifiers_own_clips_and_scores_alone(
 
 
 @pytest.mark.parametrize("style", [{}, LARGE], ids=["base", "large"])
-@pytest.mark.parametrize("kind", ["hubert", "wav2vec2", "wavlm"])
+@pytest.mark.parametrize("kind", ["hubert", "wav2vec2", "wavlm", "data2vec-audio"])
 def test_onnx_says_the_same(toy: Path, style: dict[str, Any], kind: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

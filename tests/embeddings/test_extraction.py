@@ -46,7 +46,7 @@ def frontend(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", ["hubert", "wav2vec2", "wavlm"])
+@pytest.mark.parametrize("kind", ["hubert", "wav2vec2", "wavlm", "data2vec-audio"])
 @pytest.mark.parametrize("size", ["base", "large"])
 def test_the_file_holds_the_bits_of_transformers(kind: str, size: str, clips: list[Clip]) -> None:
     folder = small_encoder(Path("enc"), model_type=kind, **(LARGE if size == "large" else {}))

@@ -78,14 +78,15 @@ def published(
     ), model
 
 
-@pytest.mark.parametrize("kind", ["hubert", "wav2vec2", "wavlm"])
+@pytest.mark.parametrize("kind", ["hubert", "wav2vec2", "wavlm", "data2vec-audio"])
 @pytest.mark.parametrize("file", ["pytorch_model.bin", "model.safetensors"])
 @pytest.mark.parametrize("prefixed", [False, True])
 def test_old_names_and_heads_of_other_tasks_are_understood(
     cache: Path, kind: str, file: str, prefixed: bool
 ) -> None:
     heads = ("classifier.weight", "projector.bias") if prefixed else ("quantizer.codevectors",)
-    pin, model = published(cache, file, f"{kind}." if prefixed else "", heads, model_type=kind)
+    prefix = f"{kind.replace('-', '_')}." if prefixed else ""
+    pin, model = published(cache, file, prefix, heads, model_type=kind)
     found = hub.load("some", pin)
     expected = model.state_dict()
     assert found.state_dict().keys() == expected.keys()

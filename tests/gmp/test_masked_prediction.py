@@ -33,7 +33,7 @@ def units_of(found: list[Example]) -> dict[str, npt.NDArray[np.int16]]:
     return units
 
 
-@pytest.fixture(params=["hubert", "wavlm"])
+@pytest.fixture(params=["hubert", "wavlm", "data2vec-audio"])
 def base(project: Path, request: pytest.FixtureRequest) -> Path:
     return small_encoder(project / "encoder", model_type=request.param)
 

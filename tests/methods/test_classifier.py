@@ -84,7 +84,7 @@ def saved(model: classifier.Classifier, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+@pytest.mark.parametrize("kind", ["hubert", "wavlm", "data2vec-audio"])
 def test_a_fresh_process_predicts_and_saves_the_same(project: Path, kind: str) -> None:
     base = small_encoder(project / "encoder", model_type=kind)
     models = {
@@ -111,7 +111,7 @@ def test_a_fresh_process_predicts_and_saves_the_same(project: Path, kind: str) -
 
 @pytest.mark.parametrize("style", [{}, LARGE], ids=["base", "large"])
 @pytest.mark.parametrize("layer", ["last", "weighted"])
-@pytest.mark.parametrize("kind", ["hubert", "wav2vec2", "wavlm"])
+@pytest.mark.parametrize("kind", ["hubert", "wav2vec2", "wavlm", "data2vec-audio"])
 def test_transformers_loads_a_full_model(
     project: Path, style: dict[str, Any], layer: str, kind: str
 ) -> None:
@@ -131,7 +131,7 @@ def test_transformers_loads_a_full_model(
         torch.testing.assert_close(model([wave]), theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+@pytest.mark.parametrize("kind", ["hubert", "wavlm", "data2vec-audio"])
 def test_peft_loads_adapters_and_head_and_merges_them(project: Path, kind: str) -> None:
     base = small_encoder(project / "encoder", model_type=kind)
     model = trained(base, "lora-qkv")

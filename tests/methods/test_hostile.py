@@ -118,6 +118,7 @@ def test_settings_of_any_kind_or_size(
         {"model_type": ["wavlm"]},
         {"model_type": "wavlm", "num_buckets": 3200},
         {"model_type": "wavlm", "max_bucket_distance": HUGE},
+        {"model_type": "data2vec-audio", "num_conv_pos_embeddings": 65},
         {"conv_pos_batch_norm": True},
     ],
 )

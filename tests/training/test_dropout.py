@@ -59,7 +59,7 @@ def test_outside_training_and_at_zero_nothing_changes() -> None:
     assert ClipDropout(0.0, 0, draws).train()(ONES) is ONES
 
 
-@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+@pytest.mark.parametrize("kind", ["hubert", "wavlm", "data2vec-audio"])
 def test_all_dropout_of_an_encoder_follows_the_draws(kind: str) -> None:
     model = encoders.initialize({**SMALL, "model_type": kind}, 0).train()
     draws = Draws()

@@ -233,7 +233,7 @@ def test_nodes_that_resume_from_different_checkpoints_stop(
         train(fit, model, found)
 
 
-@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+@pytest.mark.parametrize("kind", ["hubert", "wavlm", "data2vec-audio"])
 def test_gradient_checkpointing_changes_no_bit(
     found: list[Example], project: Path, kind: str
 ) -> None:

@@ -220,7 +220,7 @@ def test_a_loss_that_is_not_finite_names_step_and_clips(found: list[Example], ba
     assert not Path("scratch/last.safetensors").exists()
 
 
-@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+@pytest.mark.parametrize("kind", ["hubert", "wavlm", "data2vec-audio"])
 def test_multitask_learns_emotion_and_gender_together(
     found: list[Example], project: Path, kind: str
 ) -> None:
@@ -234,7 +234,7 @@ def test_multitask_learns_emotion_and_gender_together(
     assert fit.mean_loss(model, dev) < 0.6 * before
 
 
-@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+@pytest.mark.parametrize("kind", ["hubert", "wavlm", "data2vec-audio"])
 def test_a_batch_loss_is_the_sum_of_its_members(
     found: list[Example], project: Path, kind: str
 ) -> None:
