@@ -1,6 +1,7 @@
 """Frames never depend on the batch, and are transformers' own; see also test_extraction."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +61,18 @@ def wave(samples: int, seed: int = 0) -> Tensor:
 
 def peer(model: Any) -> Any:
     """The same encoder in transformers' own modules."""
-    theirs = transformers.AutoModel.from_config(model.config).eval()
+    theirs = transformers.AutoModel.from_config(model.config).eval().to(model.dtype)
     theirs.load_state_dict(model.state_dict())
     return theirs
+
+
+untouched = cache(peer)  # of models that nothing trains
 
 
 def reference(model: Any, clip: Tensor) -> dict[Any, Tensor]:
     """transformers' own forward of one clip, by our names of the layers."""
     with torch.no_grad():
-        output = peer(model)(clip[None], output_hidden_states=True)
+        output = untouched(model)(clip[None], output_hidden_states=True)
     states = dict(zip((-4, -3, -2, -1), output.hidden_states, strict=True))
     return {**states, "last": output.last_hidden_state}
 
