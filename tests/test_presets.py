@@ -121,7 +121,7 @@ def test_numbers_keep_their_notation_and_comments_of_the_overlay_stay_behind() -
 
 
 def test_an_overlay_may_not_invent_keys() -> None:
-    with pytest.raises(PipelineError, match=r"no key cluster\.scale"):
+    with pytest.raises(PipelineError, match=r"cluster\.scale: params\.yaml has no such key"):
         preset.merged(BASE, "cluster:\n  scale: 3\n")
 
 
