@@ -46,6 +46,12 @@ def hold(path: Path, name: str) -> None:
     _held[path] = file
 
 
+def release(folder: Path) -> None:
+    """Let others have a folder of the scratch store, before this process ends."""
+    if file := _held.pop(scratch_lock(folder).absolute(), None):
+        file.close()
+
+
 def scratch_root() -> Path:
     """Where unfinished work lies: ``SER_SCRATCH``, or ``.scratch`` in the project."""
     return Path(os.environ.get("SER_SCRATCH") or ".scratch")
@@ -54,7 +60,8 @@ def scratch_root() -> Path:
 def scratch(key: object) -> Path:
     """The folder for unfinished work that ``key`` (params, code and inputs) determines.
 
-    It is this process's alone until it ends: another project with the same ``SER_SCRATCH`` waits.
+    It is this process's alone until it ends or calls `release`: another project with the same
+    ``SER_SCRATCH`` waits.
     """
     folder = scratch_root() / digest(key)
     if os.environ.get("RANK", "0") == "0":  # processes that torchrun started together are one run

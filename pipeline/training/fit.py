@@ -137,6 +137,7 @@ class Fit:
     def discard(self) -> None:
         """Remove the checkpoints, once the result is published."""
         shutil.rmtree(self.folder)
+        locks.release(self.folder)
 
     def batches(self, found: Sequence[Item]) -> Iterator[Any]:
         """The items in micro-batches, long to short, for scoring and prediction."""

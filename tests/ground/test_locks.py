@@ -73,3 +73,22 @@ def test_other_processes_of_one_run_do_not_wait(
     monkeypatch.setenv("RANK", "1")
     assert (locks.scratch("key") / "mine").exists()
     holder.communicate("")
+
+
+def test_a_folder_that_was_released_is_free_while_its_process_lives(project: Path) -> None:
+    folder = locks.scratch("key")
+    lock = locks.scratch_lock(folder)
+    asked = (
+        "from pathlib import Path; from pipeline.ground.locks import is_held; "
+        f"print(is_held(Path({str(lock)!r})))"
+    )
+    for expected in ("True", "False"):
+        done = subprocess.run(
+            [sys.executable, "-c", asked],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == expected
+        locks.release(folder)
