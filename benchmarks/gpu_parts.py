@@ -18,7 +18,7 @@ from benchmarks.gpu_kmeans import clusters, mixture, units_of
 from benchmarks.gpu_table import Row
 from benchmarks.speech import length_s
 from pipeline.audio.formats import SAMPLE_RATE_HZ
-from pipeline.embeddings.extraction import Precision
+from pipeline.embeddings.reader import Precision
 from pipeline.encoders import encoder
 from pipeline.units import kmeans, lloyd, nearest
 

@@ -27,7 +27,7 @@ class ExtractParams(Section):
 
     frames: Layers
     means: Layers
-    precision: extraction.Precision
+    precision: reader.Precision
     dtype: Dtype
 
 
@@ -35,7 +35,7 @@ class FramesParams(Section):
     """The layer that is clustered."""
 
     layer: Layer
-    precision: extraction.Precision
+    precision: reader.Precision
     dtype: Dtype
 
 

@@ -10,6 +10,10 @@ from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, read
 
 LOCK = Path("dvc.lock")
+CUT = (
+    f"{LOCK}: damaged, or cut by a kill while DVC wrote it, run `git checkout {LOCK}` and then "
+    "`dvc repro`, which takes what was finished since from DVC's cache"
+)
 
 
 @dataclass
@@ -82,10 +86,7 @@ def read_lock() -> dict[str, Any]:
     except (YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError):
         whole = False
     if not whole:
-        raise PipelineError(
-            f"{LOCK}: damaged, or cut by a kill while DVC wrote it, run `git checkout {LOCK}` and "
-            "then `dvc repro`, which takes what was finished since from DVC's cache"
-        )
+        raise PipelineError(CUT)
     return stages
 
 
@@ -93,8 +94,13 @@ def dvc_status() -> dict[str, Any]:
     """What `dvc status` tells of the stages that changed."""
     from dvc.repo import Repo
 
-    with Repo() as repo:
-        found: dict[str, Any] = repo.status()
+    try:
+        with Repo() as repo:
+            found: dict[str, Any] = repo.status()
+    except Exception as error:
+        if LOCK.name in str(error):  # well-formed YAML, but no lock
+            raise PipelineError(CUT) from None
+        raise
     return found
 
 

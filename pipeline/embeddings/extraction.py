@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from itertools import repeat
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from pipeline.audio.flac import read_clip
 from pipeline.audio.formats import Samples
 from pipeline.corpora.manifest import Clip
 from pipeline.embeddings.batches import GROUP_S, in_order, read_ahead
-from pipeline.embeddings.reader import Embedding, Embeddings, Header, digest
+from pipeline.embeddings.reader import Embedding, Embeddings, Header, Precision, digest
 from pipeline.embeddings.writer import write
 from pipeline.encoders import frontends, layout
 from pipeline.encoders.frontends import Frontend
@@ -35,7 +34,6 @@ from pipeline.work import pool
 SHARD_S = 60.0
 OPEN_SHARDS = 8
 
-Precision = Literal["fp32", "bf16", "fp16"]
 Embed = Callable[[Sequence[Samples]], Sequence[Embedding]]
 Begin = Callable[[Sequence[Samples]], Callable[[], Sequence[Embedding]]]
 

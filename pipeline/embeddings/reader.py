@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -26,6 +26,7 @@ from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 
 Floats = npt.NDArray[np.float32]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 SCHEMA_VERSION = 2
 

@@ -14,8 +14,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 
 from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
-from pipeline.embeddings.extraction import Precision
-from pipeline.embeddings.reader import Embedding
+from pipeline.embeddings.reader import Embedding, Precision
 from pipeline.encoders import layout
 from pipeline.encoders.layers import Layer
 from pipeline.ground.errors import PipelineError

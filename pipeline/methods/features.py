@@ -11,8 +11,7 @@ from typing import Annotated, Literal, cast
 
 from pydantic import Field
 
-from pipeline.embeddings.extraction import Precision
-from pipeline.embeddings.reader import Header
+from pipeline.embeddings.reader import Header, Precision
 from pipeline.encoders import layout
 from pipeline.encoders.layers import Layer
 from pipeline.ground import files

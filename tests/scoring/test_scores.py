@@ -150,5 +150,5 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, old: str, new: str, rule: st
 
 
 def test_a_missing_file_names_itself(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"predictions\.csv: No such file"):
+    with pytest.raises(PipelineError, match=r"predictions\.csv: no such file"):
         scores.read_classifier({0: tmp_path / "predictions.csv"}, CLASSES)
