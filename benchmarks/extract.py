@@ -32,8 +32,8 @@ from benchmarks.speech import as_long_as_iemocap, clip_of, length_s, recordings 
 from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples  # noqa: E402
 from pipeline.corpora.manifest import Clip  # noqa: E402
 from pipeline.embeddings.embedder import Embedder  # noqa: E402
-from pipeline.embeddings.extraction import Job, Kept, Precision  # noqa: E402
-from pipeline.embeddings.reader import Header  # noqa: E402
+from pipeline.embeddings.extraction import Job, Kept  # noqa: E402
+from pipeline.embeddings.reader import Header, Precision  # noqa: E402
 from pipeline.encoders import encoder, layout  # noqa: E402
 from pipeline.work import pool  # noqa: E402
 

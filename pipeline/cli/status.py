@@ -10,10 +10,6 @@ from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, read
 
 LOCK = Path("dvc.lock")
-CUT = (
-    f"{LOCK}: damaged, or cut by a kill while DVC wrote it, run `git checkout {LOCK}` and then "
-    "`dvc repro`, which takes what was finished since from DVC's cache"
-)
 
 
 @dataclass
@@ -86,8 +82,15 @@ def read_lock() -> dict[str, Any]:
     except (YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError):
         whole = False
     if not whole:
-        raise PipelineError(CUT)
+        raise _damaged()
     return stages
+
+
+def _damaged() -> PipelineError:
+    return PipelineError(
+        f"{LOCK}: damaged, or cut by a kill while DVC wrote it, run `git checkout {LOCK}` and then "
+        "`dvc repro`, which takes what was finished since from DVC's cache"
+    )
 
 
 def dvc_status() -> dict[str, Any]:
@@ -99,7 +102,7 @@ def dvc_status() -> dict[str, Any]:
             found: dict[str, Any] = repo.status()
     except Exception as error:
         if LOCK.name in str(error):  # well-formed YAML, but no lock
-            raise PipelineError(CUT) from None
+            raise _damaged() from None
         raise
     return found
 

@@ -40,7 +40,7 @@ def stopped(project: Path, command: str, limit_s: int = 60) -> str:
             (command, "task: {classes: [happy, sad, angry]}", "task.classes has 'angry', but no")
             for command in ("multitask", "finetune --start pre", "finetune_cached", "crnn", "probe")
         ),
-        ("multitask", "multitask: {learning_rate: 100}", "epoch 1: training diverged"),
+        ("multitask", "multitask: {learning_rate: 1e30}", "params.yaml: multitask.learning_rate"),
         ("crnn", "crnn: {model: {gru_width: 65536}}", "crnn: out of memory, lower runtime"),
         ("split", "split: {by: random, count: 17, dev: none}", "17 random folds of 16 utterances"),
         (
