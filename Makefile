@@ -15,9 +15,9 @@ export OMP_WAIT_POLICY ?= passive
 demo: install
 	dvc repro
 	@ser show
-	@git diff --quiet -- dvc.lock results/metrics.json || echo \
-	  "This machine's results differ from the committed ones in dvc.lock or results/metrics.json" \
-	  "(another CPU rounds differently): commit both files to make them your baseline."
+	@git diff --quiet -- dvc.lock results/metrics.json results/provenance.json || echo \
+	  "This machine's results differ from the committed ones in dvc.lock or results/" \
+	  "(another CPU rounds differently): commit dvc.lock and results to make them your baseline."
 
 # GMP-ATL's Tables 3 and 4 on the corpora of params.yaml: two losses, eight layers, with and without
 # pseudo-labels, all folds. Nine experiments; what they share is computed once.
