@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.status import LOCK, Change, changes, dvc_status, read_lock
+from pipeline.cli.status import LOCK, Change, changes, dvc_status, git, read_lock
 from pipeline.ground import code
 from pipeline.ground.errors import PipelineError
 
@@ -77,9 +77,7 @@ def _entries(text: str) -> list[str]:
 
 def _committed(path: Path) -> str:
     """A file as it was when ``dvc.lock`` was last committed."""
-    words = ["git", "log", "-1", "--format=%H", "--", str(LOCK)]
-    commit = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    commit = git("log", "-1", "--format=%H", "--", str(LOCK)).strip()
     if not commit:
         raise PipelineError(f"{LOCK}: was never committed, run `dvc repro` and commit it")
-    words = ["git", "show", f"{commit}:{path}"]
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    return git("show", f"{commit}:{path}")

@@ -178,10 +178,10 @@ def _code(
 
 def _edited(key: str, made: str, closure: Sequence[Path]) -> list[str]:
     """Which files of a closure differ from those of the commit whose code.yaml has a digest."""
-    commits = _git("log", "--format=%H", f"-S{made}", "--", str(code.FILE)).split()
+    commits = git("log", "--format=%H", f"-S{made}", "--", str(code.FILE)).split()
     for commit in commits:
-        if code.recorded(_git("show", f"{commit}:{code.FILE}")).get(key) == made:
-            touched = set(_git("diff", "--name-only", commit, "--", "pipeline", "stages").split())
+        if code.recorded(git("show", f"{commit}:{code.FILE}")).get(key) == made:
+            touched = set(git("diff", "--name-only", commit, "--", "pipeline", "stages").split())
             return [str(f) for f in closure if str(f) in touched and _differs(commit, f)] or [
                 "a file that is there no more"
             ]
@@ -189,11 +189,12 @@ def _edited(key: str, made: str, closure: Sequence[Path]) -> list[str]:
 
 
 def _differs(commit: str, file: Path) -> bool:
-    old = _git("show", f"{commit}:{file}")
+    old = git("show", f"{commit}:{file}")
     return not old or code.bare(old, file) != code.bare((code.ROOT / file).read_text("utf-8"), file)
 
 
-def _git(*words: str) -> str:
+def git(*words: str) -> str:
+    """What a command of Git prints; nothing where it fails."""
     import subprocess
 
     done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
