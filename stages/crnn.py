@@ -35,6 +35,7 @@ class ModelParams(Section):
 class CrnnParams(Section):
     """The ``crnn`` section."""
 
+    tasks: list[str]
     features: list[str]
     layer: Layer
     model: ModelParams
@@ -43,6 +44,7 @@ class CrnnParams(Section):
 
 
 def main(
+    task: Annotated[str, typer.Option(help="What is predicted: a name of `task`.")],
     features: Annotated[str, typer.Option(help="The encoder whose frames are read.")],
     fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")],
 ) -> None:
@@ -55,7 +57,7 @@ def main(
     from pipeline.training.fit import Fit
 
     params = load("crnn", CrnnParams)
-    job = Job.prepare(features, "crnn", fold)
+    job = Job.prepare(task, features, "crnn", fold)
     own = [f"crnn.{name}" for name in ("layer", "model", "augmentation", "training")]
     made = job.provenance(own, paths(features, load("corpora", list[str])))
     seed, train = derive(load("seed", int), "crnn", fold), of_role(job.found, "train")

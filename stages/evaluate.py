@@ -34,8 +34,7 @@ def main() -> None:
     from pipeline.report import corpora_table, page, sections, share_section
     from pipeline.scoring import evaluation, protocols
     from pipeline.scoring.scores import Bootstrap
-    from pipeline.splits import scope
-    from pipeline.splits.task import Task
+    from pipeline.splits import scope, targets
 
     corpora, adapted = load("corpora", list[str]), load("adapted", list[int])
     bootstrap = Bootstrap(load("evaluate", EvaluateParams).bootstrap, load("seed", int))
@@ -46,29 +45,32 @@ def main() -> None:
     read = [*manifest.folders(corpora), folds.FOLDS, *results]
     determined = Provenance.of(RESULTS, SETTINGS, read)
 
-    task, clips, made = load("task", Task), manifest.read(corpora), folds.read_all()
+    clips, made = manifest.read(corpora), folds.read_all()
+    tasks = {name: targets.of(name) for name in active.tasks(params)}
     named = {fold for used in systems.values() for fold in used}
     tests = evaluation.test_utterances(clips, {fold: folds.of(made, fold) for fold in named})
     systems, beside = protocols.separate(systems, clips, made)
-    classifiers = evaluation.score_classifiers(systems, task, bootstrap, tests)
-    shared = evaluation.score_classifiers(beside, task, bootstrap, tests)
+    classifiers = evaluation.score_classifiers(systems, tasks, bootstrap, tests)
+    shared = evaluation.score_classifiers(beside, tasks, bootstrap, tests)
     shares = evaluation.score_shares(regressors, share_fold, bootstrap)
     used = {fold for trained in systems.values() for fold in trained}
     used |= {share_fold} if regressors else set()
     about = evaluation.protocol(clips, sorted(used), made, load("split.by", str), bootstrap)
-    out = scope.left_out(task, scope.labels(clips)) if classifiers else {}
+    held, trained = scope.labels(clips), dict.fromkeys(c.task for c in classifiers)
+    out = {name: scope.left_out(tasks[name], held) for name in trained}
+    out = {name: labels for name, labels in out.items() if labels}
     about |= {"left_out": out} if out else {}
     settings = {key: load(key, object) for key in SETTINGS}
     audits = evaluation.audits(corpora)
     units = evaluation.units(adapted)
     evaluated = evaluation.Run(
-        task, clips, about, classifiers, shares, units, audits, settings, shared
+        tasks, clips, about, classifiers, shares, units, audits, settings, shared
     )
     scores = evaluation.as_json(evaluated)
     with files.publish(RESULTS / "tables") as tables:
         evaluation.write_tables(tables, classifiers)
         share_section.write(tables, shares)
-        corpora_table.write(tables, clips, task)
+        corpora_table.write(tables, clips, evaluated.counted)
     with files.publish(RESULTS / "plots") as plots:
         plots.mkdir()
         shown = page.page(sections.of(evaluated, plots))

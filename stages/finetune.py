@@ -21,6 +21,7 @@ from pipeline.work.seeds import derive
 
 
 def main(
+    task: Annotated[str, typer.Option(help="What is predicted: a name of `task`.")],
     start: Annotated[Start, typer.Option(help="The encoder to start from.")],
     method: Annotated[Trained, typer.Option(help="How the encoder is adapted.")],
     fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")],
@@ -33,7 +34,7 @@ def main(
     from pipeline.training.waves import Waves
 
     params = load("finetune", FinetuneParams)
-    job = Job.prepare(start, method, fold)
+    job = Job.prepare(task, start, method, fold)
     retrained, pretrained = manifest.ARTIFACTS / "retrained" / str(fold), load("pretrained", str)
     base = retrained if start == "retrained" else layout.ENCODERS / pretrained
     sections = [f"finetune.{name}" for name in ("model", "loss", "training", f"methods.{method}")]

@@ -23,6 +23,7 @@ from pipeline.work.seeds import derive
 
 
 def main(
+    task: Annotated[str, typer.Option(help="What is predicted: a name of `task`.")],
     features: Annotated[str, typer.Option(help="The encoder whose embeddings are read.")],
     method: Annotated[Cached, typer.Option(help="What is trained.")],
     fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")],
@@ -30,7 +31,7 @@ def main(
     """Train a classifier of emotions on cached embeddings and predict dev and test."""
     from pipeline.embeddings.reader import opened, paths
 
-    job = Job.prepare(features, method, fold)
+    job = Job.prepare(task, features, method, fold)
     read = paths(features, load("corpora", list[str]))
     made = job.provenance([f"finetune.methods.{method}"], read)
     with opened(features, job.clips) as corpora:

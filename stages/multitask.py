@@ -13,8 +13,8 @@ from pipeline.encoders import layout
 from pipeline.ground.params import load
 from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run, runtime
-from pipeline.splits import folds
-from pipeline.splits.task import Task, digest, examples
+from pipeline.splits import folds, targets
+from pipeline.splits.task import digest, examples
 from pipeline.training.settings import Training
 from pipeline.work.seeds import derive
 
@@ -22,6 +22,7 @@ from pipeline.work.seeds import derive
 class MultitaskParams(Training):
     """The ``multitask`` section."""
 
+    task: str
     emotion_weight: Annotated[float, Field(ge=0, le=1)]
     lstm_width: Annotated[int, Field(ge=1, le=65_536)]
 
@@ -35,12 +36,12 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     from pipeline.training.waves import Waves
 
     params = load("multitask", MultitaskParams)
-    task = load("task", Task)
+    key, task = f"task.{params.task}", targets.of(params.task)
     corpora, base = load("corpora", list[str]), layout.ENCODERS / load("pretrained", str)
-    keys = ("seed", "numerics_version", "corpora", "pretrained", "task", "multitask")
+    keys = ("seed", "numerics_version", "corpora", "pretrained", key, "multitask")
     target = manifest.ARTIFACTS / "multitask" / str(fold)
     made = Provenance.of(target, keys, [*manifest.folders(corpora), folds.FOLDS, base])
-    found = examples(task, manifest.read(corpora), folds.read(fold))
+    found = examples(task, manifest.read(corpora), folds.read(fold), key)
 
     inputs = [digest(found), layout.weights_sha256(base)]
     seed = derive(load("seed", int), "multitask", fold)

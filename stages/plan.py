@@ -19,8 +19,7 @@ from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, load, read
 from pipeline.ground.stage import run
 from pipeline.scoring import active, lists
-from pipeline.splits import scope
-from pipeline.splits.task import Task
+from pipeline.splits import scope, targets
 
 RAW = Path("data/raw")
 # Stands in a pooled folder of which nothing is active: DVC says of each empty dep that it is.
@@ -66,8 +65,8 @@ def _require_classes(corpora: Names) -> None:
 
     Corpora that are not there yet, or that `preprocess` will refuse, are left to `split`.
     """
-    task, held = load("task", Task), Counter[tuple[str, str]]()
-    if not active.classifiers(active.checked()):
+    tasks, held = active.tasks(active.checked()), Counter[tuple[str, str]]()
+    if not tasks:
         return
     for name in corpora:
         parser = load(f"corpus.{name}.parser", str)
@@ -81,9 +80,10 @@ def _require_classes(corpora: Names) -> None:
         if not rows:
             return
         held.update((name, row.emotion) for row in rows if row.emotion)
-    for line in scope.lines(task, held):
-        progress.say(line)
-    scope.require_filled(task, held)
+    for task in tasks:
+        for line in scope.lines(f"task.{task}", targets.of(task), held):
+            progress.say(line)
+        scope.require_filled(f"task.{task}", targets.of(task), held)
 
 
 def _prune(folder: Path, active: Names) -> None:

@@ -22,6 +22,7 @@ from pipeline.splits import folds
 class ProbeParams(Section):
     """The ``probe`` section."""
 
+    tasks: list[str]
     features: list[str]
     c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
     layer: Layer
@@ -29,27 +30,29 @@ class ProbeParams(Section):
 
 
 def main(
+    task: Annotated[str, typer.Option(help="What is predicted: a name of `task`.")],
     features: Annotated[str, typer.Option(help="The encoder whose embeddings are read.")],
 ) -> None:
     """Probe every cached layer of an encoder, and place the clips in two dimensions."""
     from pipeline.embeddings.reader import opened, paths
     from pipeline.scoring import probes
-    from pipeline.splits.task import Task, examples
+    from pipeline.splits import targets
+    from pipeline.splits.task import examples
     from pipeline.work.seeds import derive
 
-    params, task = load("probe", ProbeParams), load("task", Task)
+    params, key, wanted = load("probe", ProbeParams), f"task.{task}", targets.of(task)
     names = load("corpora", list[str])
-    keys = ("seed", "numerics_version", "corpora", "folds", "task")
+    keys = ("seed", "numerics_version", "corpora", "folds", key)
     own = ("probe.c", "probe.layer", "probe.points")
     read = [*manifest.folders(names), folds.FOLDS, *paths(features, names)]
-    target = ARTIFACTS / "probes" / features
+    target = ARTIFACTS / "probes" / task / features
     made = Provenance.of(target, [*keys, *own], read)
     clips = manifest.read(names)
     seed = derive(load("seed", int), "probe")
     with opened(features, clips) as corpora:
         scores = []
         for fold in load("folds", list[int]):
-            found = examples(task, clips, folds.read(fold))
+            found = examples(wanted, clips, folds.read(fold), key)
             scores += probes.by_layer(corpora, found, params.c, fold)
         originals = [clip.clip for clip in clips if not clip.augmented_from]
         places = probes.places(corpora, originals, params.layer, params.points, seed)

@@ -14,8 +14,7 @@ from pipeline.ground.params import Section, load
 from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run
 from pipeline.scoring import active
-from pipeline.splits import folds, partition, scope
-from pipeline.splits.task import Task
+from pipeline.splits import folds, partition, scope, targets
 
 GIVEN = Path("data/folds.csv")
 SHARED_PARTS = 5  # [paper] a test set of 20 %
@@ -76,16 +75,13 @@ def main() -> None:
 
 def _require_classes(clips: Sequence[Clip], made: Sequence[folds.Fold]) -> None:
     """Say what takes no part; stop where a classifier could not learn one of its classes."""
-    task, held = load("task", Task), scope.labels(clips)
-    params = active.checked()
-    used = {fold for numbers in active.classifiers(params).values() for fold in numbers}
-    used |= set(params["folds"]) if params["probe"]["features"] else set()
-    if not used:
-        return
-    for line in scope.lines(task, held):
-        progress.say(line)
-    scope.require_filled(task, held)
-    scope.require_trained(task, clips, {n: folds.of(made, n) for n in sorted(used)})
+    held = scope.labels(clips)
+    for name, used in active.tasks(active.checked()).items():
+        key, task = f"task.{name}", targets.of(name)
+        for line in scope.lines(key, task, held):
+            progress.say(line)
+        scope.require_filled(key, task, held)
+        scope.require_trained(key, task, clips, {n: folds.of(made, n) for n in used})
 
 
 def _divide(params: SplitParams, clips: Sequence[Clip], corpora: list[str]) -> list[folds.Fold]:

@@ -12,11 +12,11 @@ from pipeline.corpora.manifest import CLIPS, EMOTIONS, Clip
 from pipeline.demo.listeners import PERCEPTS
 from pipeline.ground import files
 from pipeline.splits import folds
-from pipeline.splits.task import Task
+from pipeline.splits.targets import Emotion
 from tests import recordings
 
 SHARES = tuple(PERCEPTS)
-TASK = Task(classes=list(EMOTIONS), merge={})
+TASK = Emotion(target="emotion", classes=list(EMOTIONS), merge={})
 LAYERS = ("-1", "last")
 
 
@@ -110,7 +110,7 @@ def counted(scale: int, fold: int) -> dict[str, object]:
 
 def plant_probe(root: Path, study: Study, features: str) -> None:
     """Two layers, of which the upper is better; clips on a circle."""
-    folder = root / "artifacts/probes" / features
+    folder = root / "artifacts/probes/emotion" / features
     layers = [
         [n, d, fold, 0.5 + d / 4, 0.4 + d / 4] for fold in (0, 1) for d, n in enumerate(LAYERS)
     ]
@@ -133,7 +133,7 @@ def plant_classifier(root: Path, study: Study, system: str, skill: float, seed: 
             known = [clip.utterance, clip.corpus, clip.speaker, role, clip.emotion]
             rows.append([*known, *(f"{x:.6g}" for x in logits)])
         header = ["utterance", "corpus", "speaker", "role", "label", *EMOTIONS]
-        folder = root / "artifacts/classifiers" / system / str(fold)
+        folder = root / "artifacts/classifiers/emotion" / system / str(fold)
         _write(folder / "predictions.csv", header, rows)
         curve = [
             [e, f"{2 * 0.8**e:.4f}", f"{2 * 0.85**e:.4f}", f"{e / 9:.4f}"] for e in range(1, 6)

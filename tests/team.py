@@ -20,7 +20,7 @@ folds: [0]
 adapted: []
 methods: {cached: [linear], pretrained: [], retrained: []}
 pretrained: fbank
-task: {classes: [angry, sad], merge: {}}
+task: {emotion: {classes: [angry, sad], merge: {}}}
 synthesize: {speakers: 4, takes: 1}
 split: {by: speaker, count: 2}
 extract: {frames: [last], means: [last]}

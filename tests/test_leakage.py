@@ -37,7 +37,7 @@ from tests.speech import small_encoder, tone_clips
 OVERLAY = """
 corpora: [tones]
 pretrained: tiny
-task: {classes: [angry, sad], merge: {}}
+task: {emotion: {classes: [angry, sad], merge: {}}}
 multitask: {epochs: 2}
 cluster: {scales: [4, 8], sample: 400}
 retrain: {epochs: 1}
@@ -73,14 +73,14 @@ def run_stages() -> None:
     extract.main(fold=0)
     cluster.main(0)
     retrain.main(0)
-    finetune.main("retrained", "full", 0)
-    finetune.main("pretrained", "lora-qkv", 0)
+    finetune.main("emotion", "retrained", "full", 0)
+    finetune.main("emotion", "pretrained", "lora-qkv", 0)
     extract.main(encoder="tiny", corpus="tones")
-    finetune_cached.main("tiny", "linear", 0)
-    finetune_cached.main("tiny", "frozen", 0)
-    probe.main("tiny")
+    finetune_cached.main("emotion", "tiny", "linear", 0)
+    finetune_cached.main("emotion", "tiny", "frozen", 0)
+    probe.main("emotion", "tiny")
     share.main("tiny", "cnn-lstm")
-    crnn.main("tiny", 0)
+    crnn.main("emotion", "tiny", 0)
 
 
 def digests() -> dict[str, str]:
@@ -123,7 +123,7 @@ def test_other_test_clips_change_nothing_that_was_fitted(found: list[Example]) -
     assert digests() == before
     kinds = ("multitask/0/model", "frames/0.h5", "units/0/codebooks", "retrained/0/model")
     heads = ("full/0/model", "lora-qkv/0/adapter_model", "frozen/0/head", "linear/0/model")
-    others = ("crnn/0/model", "share/tiny/cnn-lstm", "probes/tiny/layers.csv")
+    others = ("crnn/0/model", "share/tiny/cnn-lstm", "probes/emotion/tiny/layers.csv")
     for kind in (*kinds, *heads, *others):
         assert any(kind in name for name in before), kind
 

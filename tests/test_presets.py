@@ -27,18 +27,22 @@ STAGES = {
         "multitask@4",
         "cluster@0",
         "retrain@4",
-        "finetune@full-0",
-        "finetune-adapted@full-4",
+        "finetune@emotion-full-0",
+        "finetune-adapted@emotion-full-4",
     },
     "efficient-finetuning": {
-        "finetune@full-4",
-        "finetune@lora-qkv-0",
-        "finetune-cached@hubert-large-lora-classifier-4",
+        "finetune@emotion-full-4",
+        "finetune@emotion-lora-qkv-0",
+        "finetune-cached@emotion-hubert-large-lora-classifier-4",
         "preprocess@tess",
     },
-    "emodb": {"finetune-cached@mfcc-linear-4", "finetune-adapted@full-4"},
+    "emodb": {"finetune-cached@emotion-mfcc-linear-4", "finetune-adapted@emotion-full-4"},
     "acted-shares": {"share@fbank-cnn-lstm", "share@fbank-cnn-lstm-attention"},
-    "ravdess": {"finetune-cached@compare-linear-5", "finetune-adapted@full-5", "crnn@logmel-5"},
+    "ravdess": {
+        "finetune-cached@emotion-compare-linear-5",
+        "finetune-adapted@emotion-full-5",
+        "crnn@emotion-logmel-5",
+    },
     "emotion-share": {"share@fbank-cnn-lstm", "extract@wav2vec2-large-emotion-share"},
 }
 
@@ -115,7 +119,9 @@ def test_an_experiment_changes_one_line_of_params(tmp_path: Path, name: str) -> 
 
 
 def test_numbers_keep_their_notation_and_comments_of_the_overlay_stay_behind() -> None:
-    after = preset.merged(BASE, "multitask: {learning_rate: 1e-5}\ntask:\n  merge:\n    a: b # x\n")
+    after = preset.merged(
+        BASE, "multitask: {learning_rate: 1e-5}\ntask: {emotion: {merge:\n {a: b}}} # x\n"
+    )
     assert re.search(r"^  learning_rate: 1e-5 +# \[paper\]", after, re.M)
     assert "# x" not in after
 
@@ -162,7 +168,7 @@ def test_what_is_the_users_own_stays_and_the_rest_is_shown(
         "    parser: table\n  demo:", "    parser: table\n    language: pl\n  demo:"
     )
     text = text.replace("sha256: ''        # not pinned here", f"sha256: {'a' * 64}", 1)
-    text = text.replace("  merge: {}\n", "  merge:\n    bored: neutral\n")
+    text = text.replace("    merge: {}\n", "    merge:\n      bored: neutral\n")
     text = text.replace("workers: 2 ", "workers: 7 ").replace(
         "learning_rate: 2e-4", "learning_rate: 0.3"
     )
@@ -177,9 +183,9 @@ def test_what_is_the_users_own_stays_and_the_rest_is_shown(
     wanted["runtime"]["workers"] = 7  # type: ignore[index]
     wanted["numerics_version"] = 4
     assert found == wanted
-    assert found["task"]["merge"] == {"excited": "happy"}  # type: ignore[index]
+    assert found["task"]["emotion"]["merge"] == {"excited": "happy"}  # type: ignore[index]
     for line in (
-        "-    bored: neutral",
+        "-      bored: neutral",
         "-  learning_rate: 0.3 # [paper] 1e-4, for a pretrained encoder",
     ):
         assert line in said.splitlines()

@@ -14,7 +14,7 @@ from tests.speech import small_encoder
 OVERLAY = """
 corpora: [toy]
 pretrained: tiny
-task: {classes: [angry, sad, happy], merge: {}}
+task: {emotion: {classes: [angry, sad, happy], merge: {}}}
 preprocess: {max_clip_s: 0.5, trim_db: 40.0}
 split: {by: speaker, count: 3}
 finetune: {model: {layer: last}, training: {epochs: 1}}
@@ -62,7 +62,7 @@ def run_stages(overlay: str = "{}", **style: Any) -> None:
         extract.main(name, "toy")
     for start, method in TRAINED:
         if method == "crnn":
-            crnn.main(start, 0)
+            crnn.main("emotion", start, 0)
             continue
         run = finetune.main if start == "pretrained" else finetune_cached.main
-        run(start, method, 0)  # type: ignore[arg-type]
+        run("emotion", start, method, 0)  # type: ignore[arg-type]

@@ -77,7 +77,7 @@ def _table(
     for name in ("GMPs", "loss", "layer", "UAR", "sd", "WAR", "pooled UAR", "95 %"):
         table.add_column(name, justify="left" if name in ("GMPs", "loss") else "right")
     for start, layer, loss in rows:
-        found = _scores(study[layer, loss], (start, method), resamples)
+        found = _scores(study[layer, loss], start, method, resamples)
         shown = [f"{100 * found[k]:.1f}" if k in found else "-" for k in ("uar_mean", "uar_sd")]
         pair = [f"{100 * found[key]:.1f}" for key in ("uar_low", "uar_high") if key in found]
         pooled = f"{100 * found['uar']:.1f}"
@@ -87,8 +87,8 @@ def _table(
     return table
 
 
-def _scores(experiments: Sequence[Any], system: tuple[str, str], resamples: int) -> dict[str, Any]:
-    """The scores of one system over all folds and seeds."""
+def _scores(experiments: Sequence[Any], start: str, method: str, resamples: int) -> dict[str, Any]:
+    """The scores of one system over all folds and seeds, in the task that multi-task learns."""
     from dataclasses import fields
 
     import numpy as np
@@ -97,6 +97,7 @@ def _scores(experiments: Sequence[Any], system: tuple[str, str], resamples: int)
 
     parts = []
     for one in experiments:
+        system = one.params["multitask"]["task"], start, method
         if system not in one.systems:
             raise PipelineError(f"{one.name}: {' '.join(system)} was not active, see `methods`")
         with tempfile.TemporaryDirectory() as folder:
@@ -105,5 +106,5 @@ def _scores(experiments: Sequence[Any], system: tuple[str, str], resamples: int)
     pooled = Predictions(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
     hits = pooled.guess.argmax(1) == pooled.truth
     wars = [hits[pooled.fold == fold].mean() for fold in np.unique(pooled.fold)]
-    found = classification(pooled, experiments[0].classes, Bootstrap(resamples, 1))
+    found = classification(pooled, experiments[0].classes(system), Bootstrap(resamples, 1))
     return found | {"war_mean": float(np.mean(wars))}

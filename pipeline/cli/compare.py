@@ -38,11 +38,16 @@ def main(
             f"compare: {experiment_a} and {experiment_b} have the same settings but for the seed, "
             "so that --seeds makes one group of both, name two settings or leave it out"
         )
-    if a.classes != b.classes:
-        raise PipelineError("compare: the experiments differ in task.classes, choose others")
     common = [system for system in a.systems if system in b.systems]
     if not common:
-        raise PipelineError("compare: the experiments share no start and method, choose others")
+        raise PipelineError(
+            "compare: the experiments share no task, start and method, choose others"
+        )
+    for system in common:
+        if a.classes(system) != b.classes(system):
+            raise PipelineError(
+                f"compare: the experiments differ in task.{system[0]}.classes, choose others"
+            )
     if seeds:
         for group in (group_a, group_b):
             typer.echo(", ".join(f"{one.name} (seed {one.seed})" for one in group))
@@ -50,11 +55,12 @@ def main(
         tested_a, tested_b = (
             [_predictions(one, system) for one in group] for group in (group_a, group_b)
         )
-        found = compare(tested_a, tested_b, len(a.classes), Bootstrap(resamples, 1))
-        typer.echo(_text(" ".join(system), found, a.classes))
+        classes = a.classes(system)
+        found = compare(tested_a, tested_b, len(classes), Bootstrap(resamples, 1))
+        typer.echo(_text(" ".join(system), found, classes))
 
 
-def _predictions(experiment: Any, system: tuple[str, str]) -> Any:
+def _predictions(experiment: Any, system: tuple[str, str, str]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         return experiment.predictions(system, Path(folder))
 

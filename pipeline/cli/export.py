@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def main(
     folder: Annotated[
-        Path, typer.Argument(help="Such as artifacts/classifiers/pretrained/full/0.")
+        Path, typer.Argument(help="Such as artifacts/classifiers/emotion/pretrained/full/0.")
     ],
     out: Annotated[Path, typer.Argument(help="The folder to write.")],
     onnx: Annotated[
@@ -39,7 +39,8 @@ def main(
     if not (folder / DESIGN).is_file():
         raise PipelineError(
             f"{folder}: no {DESIGN}, expected a classifier with an encoder, such as "
-            "artifacts/classifiers/pretrained/full/0 (linear is scikit-learn's, and has none)"
+            "artifacts/classifiers/emotion/pretrained/full/0 (linear is scikit-learn's, and has "
+            "none)"
         )
     if out.exists():
         raise PipelineError(f"{out}: exists, name another folder or remove it")
@@ -80,24 +81,24 @@ def _require_encoder(folder: Path, design: "Design") -> None:
 def _card(folder: Path, design: "Design", cutting: "Cutting | None") -> str:
     from pipeline.inference import card
 
-    start, method, fold = _origin(folder, design)
-    name = f"{start}/{method}/{fold}".removesuffix("/")
-    measured = _measured(folder, start, method, name)
+    system, fold = _origin(folder, design)
+    name = "/".join(filter(None, [*system, fold]))
+    measured = _measured(folder, system, name)
     return card.text(design, cutting, name, _data(folder, fold), measured)
 
 
-def _origin(folder: Path, design: "Design") -> tuple[str, str, str]:
-    """Start, method and fold as the stage named its output: the folder may have been copied.
+def _origin(folder: Path, design: "Design") -> tuple[tuple[str, str, str], str]:
+    """Task, start, method and fold as the stage named its output: the folder may have been copied.
 
-    Where it names none, that of the encoder and the method, and no fold.
+    Where it names none, that of the encoder and the method, and no task and fold.
     """
     from pipeline.ground import provenance
 
     made = provenance.carried(folder)
     match made.name.split("/") if made else []:
-        case ["classifiers", start, method, fold]:
-            return start, method, fold
-    return Path(design.encoder).name, design.method, ""
+        case ["classifiers", task, start, method, fold]:
+            return (task, start, method), fold
+    return ("", Path(design.encoder).name, design.method), ""
 
 
 def _data(folder: Path, fold: str) -> "Data | None":
@@ -120,7 +121,7 @@ def _data(folder: Path, fold: str) -> "Data | None":
         return None
 
 
-def _measured(folder: Path, start: str, method: str, name: str) -> tuple[Any, Any] | None:
+def _measured(folder: Path, system: tuple[str, str, str], name: str) -> tuple[Any, Any] | None:
     from pipeline.ground import files
     from pipeline.inference import lineage
 
@@ -128,5 +129,7 @@ def _measured(folder: Path, start: str, method: str, name: str) -> tuple[Any, An
     if not (path.is_file() and lineage.is_scored(folder, name, path.parent)):
         return None
     everything = files.read_json(path)
-    found = everything["emotion"].get(start, {}).get(method)
+    found = everything
+    for key in system:
+        found = found.get(key, {})
     return (everything["protocol"], found) if found else None

@@ -27,6 +27,7 @@ to 437,748,968, and neither is HuBERT large: the table above is counted on the m
 
 def main(
     encoder: Annotated[str, typer.Argument(help="An encoder; else `pretrained`.")] = "",
+    task: Annotated[str, typer.Option(help="Whose outputs; else `multitask.task`.")] = "",
 ) -> None:
     """Print the parameters of each method, block by block, as a table; nothing is loaded."""
     from pipeline.ground.params import load
@@ -34,7 +35,7 @@ def main(
 
     name = encoder or load("pretrained", str)
     config = _config(name)
-    for design, freeze_conv in _designs(name, config):
+    for design, freeze_conv in _designs(name, config, task or load("multitask.task", str)):
         rows = summary.rows(*_modules(config, design, freeze_conv))
         typer.echo(_text(f"{name}, {design.method}, one second of audio", rows))
     if name == "hubert-large":
@@ -54,13 +55,13 @@ def _config(name: str) -> dict[str, Any]:
     return config
 
 
-def _designs(name: str, config: dict[str, Any]) -> Any:
-    """Each method's design, and whether the front end is frozen in it."""
+def _designs(name: str, config: dict[str, Any], task: str) -> Any:
+    """Each method's design in a task, and whether the front end is frozen in it."""
     from pipeline.encoders import encoder as encoders
     from pipeline.ground.params import load
     from pipeline.methods.emotion_head import Design
     from pipeline.methods.finetuning import FinetuneParams
-    from pipeline.splits.task import Task
+    from pipeline.splits import targets
 
     params, shape = load("finetune", FinetuneParams), encoders.skeleton(config).config
     methods = params.methods
@@ -78,7 +79,7 @@ def _designs(name: str, config: dict[str, Any]) -> Any:
         design = Design.model_validate(
             {
                 "method": method,
-                "classes": load("task", Task).classes,
+                "classes": targets.of(task).classes,
                 "encoder": name,
                 "encoder_sha256": "",
                 "width": shape.hidden_size,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def main(
     places: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.")],
     classifier: Annotated[
-        Path, typer.Option(help="Such as artifacts/classifiers/pretrained/full/0.")
+        Path, typer.Option(help="Such as artifacts/classifiers/emotion/pretrained/full/0.")
     ],
     segment_s: Annotated[
         float | None, typer.Option(min=0.5, help="Cut longer files; else as in training.")

@@ -22,7 +22,6 @@ from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, load, read
 from pipeline.ground.stage import Runtime
 from pipeline.scoring import lists
-from pipeline.splits.task import Task
 
 PRESETS = Path("presets")
 SHIPPED = PRESETS / "demo.yaml"
@@ -121,7 +120,6 @@ def _require_sound(text: str) -> None:
         for key in ("seed", "numerics_version"):
             load(key, int, path)
         load("runtime", Runtime, path)
-        load("task", Task, path)
         lists.check(path)
 
 

@@ -8,7 +8,8 @@ import typer
 from pipeline.ground.errors import PipelineError
 
 RESULTS = Path("results")
-COLUMNS = {"emotion": ("uar", "war", "f1_macro", "eer"), "share": ("rho",)}
+# The first that a task's scores have is that by which its systems are compared.
+COLUMNS = ("uar", "war", "f1_macro", "eer", "rho")
 
 
 def main(
@@ -39,19 +40,31 @@ def main(
 
 
 def _show(console: Any, metrics: dict[str, Any]) -> None:
-    for task, columns in COLUMNS.items():
+    for task in _tasks(metrics):
         if metrics[task]:
-            console.print(_table(task, columns, metrics[task]))
+            console.print(_table(task, _columns(metrics[task]), metrics[task]))
     protocol = metrics["protocol"]
     independent = "" if protocol["speaker_independent"] else "NOT "
     console.print(f"{independent}speaker-independent, {protocol['folds']} folds")
-    if left_out := protocol.get("left_out"):
+    for task, left_out in protocol.get("left_out", {}).items():
         counts = ", ".join(f"{count} {emotion}" for emotion, count in left_out.items())
-        console.print(f"utterances of no class, left out: {counts}", soft_wrap=True)
+        console.print(f"{task}: utterances of no class, left out: {counts}", soft_wrap=True)
     console.print(f"report: {RESULTS}/report.html, pictures: {RESULTS}/plots", soft_wrap=True)
 
 
-def _table(task: str, columns: tuple[str, ...], systems: dict[str, Any]) -> Any:
+def _tasks(metrics: dict[str, Any]) -> list[str]:
+    from pipeline.scoring import active
+
+    return [*(name for name in metrics if name not in active.BESIDE), "share"]
+
+
+def _columns(systems: dict[str, Any]) -> list[str]:
+    """The scores that a task's systems have."""
+    scores = {name for methods in systems.values() for one in methods.values() for name in one}
+    return [name for name in COLUMNS if name in scores]
+
+
+def _table(task: str, columns: list[str], systems: dict[str, Any]) -> Any:
     table = _new(task, *columns, "95 %")
     for start, methods in systems.items():
         for method, found in methods.items():
@@ -73,7 +86,10 @@ def _show_experiments(console: Any) -> None:
     if not found:
         console.print("no experiments, see `dvc exp run`")
         return
-    for task, (column, *_) in COLUMNS.items():
+    measured = [one.metrics() or {} for group in found for one in group]
+    for task in dict.fromkeys(task for metrics in measured for task in _tasks(metrics)):
+        known = [column for metrics in measured for column in _columns(metrics.get(task, {}))]
+        column = min(known, key=COLUMNS.index, default="")
         table = _new(task, "group", "seeds", f"{column} mean", "sd")
         for number, group in enumerate(found, 1):
             for system, scores in _scores(group, task, column).items():
@@ -100,7 +116,7 @@ def _scores(group: Any, task: str, column: str) -> dict[str, list[float]]:
     """Each system's score with each seed."""
     found: dict[str, list[float]] = {}
     for one in group:
-        for start, methods in one.metrics()[task].items():
+        for start, methods in one.metrics().get(task, {}).items():
             for method, scores in methods.items():
                 if column in scores:
                     found.setdefault(f"{start} {method}", []).append(scores[column])

@@ -31,8 +31,9 @@ KEYS = (
     "folds",
     "adapted",
     "methods",
-    "task",
+    "tasks",
     "runtime",
+    "task",
     "corpus",
     "encoder",
     "synthesize",
@@ -169,22 +170,24 @@ def _explain(path: Path, key: str, kind: Any, value: object, error: ValidationEr
         return f"{path.name}: unknown key {dotted!r}{_nearest(str(keys[-1]), known)}"
     if first["type"] == "missing":
         return f"{path.name}: missing key {dotted!r}, add it (see README)"
+    tag = str(first.get("ctx", {}).get("discriminator", "")).strip("'")
     if first["type"] == "union_tag_not_found":
-        near = difflib.get_close_matches("kind", first["input"], n=1)
+        near = difflib.get_close_matches(tag, first["input"], n=1)
         return f"{path.name}: " + (
-            f"unknown key '{dotted}.{near[0]}', did you mean 'kind'?"
+            f"unknown key '{dotted}.{near[0]}', did you mean {tag!r}?"
             if near
-            else f"missing key '{dotted}.kind', add it (see README)"
+            else f"missing key '{dotted}.{tag}', add it (see README)"
         )
     if first["type"] == "union_tag_invalid":
         kinds, got = first["ctx"]["expected_tags"], _BRIEF.repr(first["ctx"]["tag"])
-        return f"{path.name}: {dotted}.kind must be one of {kinds}, got {got}"
+        return f"{path.name}: {dotted}.{tag} must be one of {kinds}, got {got}"
     # Where a value may be of several types, each has something to say.
     rules = dict.fromkeys(_rule(one) for one in found if _keys(value, one) == keys)
     return f"{path.name}: {dotted} must {' or '.join(rules)}, got {_BRIEF.repr(first['input'])}"
 
 
 _UNKNOWN = "extra_forbidden"
+_TAGS = ("kind", "target")  # what tells a section from others that may stand in its place
 
 
 def _rule(error: ErrorDetails) -> str:
@@ -198,7 +201,10 @@ def _rule(error: ErrorDetails) -> str:
 def _keys(value: object, error: ErrorDetails) -> list[int | str]:
     """Where an error is: pydantic's location without its names for the types of a union."""
     kept: list[int | str] = []
-    for part in error["loc"]:
+    location = error["loc"]
+    if isinstance(value, Mapping) and location[:1] in [(value.get(tag),) for tag in _TAGS]:
+        location = location[1:]
+    for part in location:
         inner = isinstance(value, Mapping) and part in value
         if inner or (isinstance(value, list) and isinstance(part, int)):
             kept.append(part)
@@ -219,9 +225,9 @@ def _names(kind: Any, location: Sequence[int | str]) -> list[str]:
 
 
 def _tags(section: type[Section]) -> tuple[Any, ...]:
-    """What tells a section from others that may stand in its place: its ``kind``."""
-    field = section.model_fields.get("kind")
-    return get_args(field.annotation) if field else ()
+    """The values of a section's tag."""
+    found = [section.model_fields[tag] for tag in _TAGS if tag in section.model_fields]
+    return tuple(value for field in found for value in get_args(field.annotation))
 
 
 def _sections(kind: Any) -> Iterator[type[Section]]:

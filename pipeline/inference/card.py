@@ -61,7 +61,7 @@ def text(
     Args:
         design: Of the classifier.
         cutting: How its clips were cut, where that is known.
-        fold: Its name, such as ``pretrained/full/0``.
+        fold: Its name, such as ``emotion/pretrained/full/0``.
         data: What it learnt from; None where that is not here.
         measured: The protocol and the scores of the classifier's method; None before `evaluate`.
     """

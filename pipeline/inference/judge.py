@@ -82,7 +82,7 @@ def _load(folder: Path) -> Judge:
     if not (folder / DESIGN).is_file():
         raise PipelineError(
             f"{folder}: no {DESIGN}, expected the folder of a classifier, such as "
-            "artifacts/classifiers/pretrained/full/0"
+            "artifacts/classifiers/emotion/pretrained/full/0"
         )
     return _live(folder)
 

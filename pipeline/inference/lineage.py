@@ -32,7 +32,7 @@ def is_scored(folder: Path, name: str, results: Path) -> bool:
     """Whether the scores in ``results`` are of the classifier that lies in ``folder``.
 
     Args:
-        name: Its start, method and fold, such as ``pretrained/full/0``.
+        name: Its task, start, method and fold, such as ``emotion/pretrained/full/0``.
     """
     inputs = _inputs(results)
     told = inputs.get(str(manifest.ARTIFACTS / "classifiers" / name))

@@ -15,8 +15,9 @@ from pipeline.corpora.manifest import Clip
 from pipeline.encoders.layers import Layer
 from pipeline.ground.params import Section, load
 from pipeline.ground.provenance import Provenance
-from pipeline.splits import folds
-from pipeline.splits.task import Example, Task, examples
+from pipeline.splits import folds, targets
+from pipeline.splits.targets import Task
+from pipeline.splits.task import Example, examples
 from pipeline.training.settings import Optimization, Training
 
 Start = Literal["pretrained", "retrained"]
@@ -126,6 +127,7 @@ class FinetuneParams(Section):
 class Job:
     """One classifier: what the command line names, all clips, and the fold's examples."""
 
+    name: str
     start: str
     method: str
     fold: int
@@ -134,21 +136,23 @@ class Job:
     found: Sequence[Example]
 
     @classmethod
-    def prepare(cls, start: str, method: str, fold: int) -> "Job":
-        """Read the task, the clips of every active corpus and the fold's roles."""
-        task, clips = load("task", Task), manifest.read(load("corpora", list[str]))
-        return cls(start, method, fold, task, clips, examples(task, clips, folds.read(fold)))
+    def prepare(cls, name: str, start: str, method: str, fold: int) -> "Job":
+        """Read the task of this name, the clips of every active corpus and the fold's roles."""
+        task, clips = targets.of(name), manifest.read(load("corpora", list[str]))
+        found = examples(task, clips, folds.read(fold), f"task.{name}")
+        return cls(name, start, method, fold, task, clips, found)
 
     def provenance(self, keys: Sequence[str], inputs: Sequence[Path]) -> Provenance:
         """That of the classifier, whose method has these keys and reads these artefacts besides."""
         corpora = manifest.folders(load("corpora", list[str]))
-        shared = ("seed", "numerics_version", "corpora", "task")
+        shared = ("seed", "numerics_version", "corpora", f"task.{self.name}")
         return Provenance.of(self.target, [*shared, *keys], [*corpora, folds.FOLDS, *inputs])
 
     @property
     def target(self) -> Path:
         """The folder to write."""
-        return manifest.ARTIFACTS / "classifiers" / self.start / self.method / str(self.fold)
+        folder = manifest.ARTIFACTS / "classifiers" / self.name
+        return folder / self.start / self.method / str(self.fold)
 
     @property
     def scored(self) -> list[Example]:

@@ -13,12 +13,12 @@ from pipeline.ground import files
 from pipeline.report import plots
 from pipeline.report.page import Section, Table
 from pipeline.scoring.evaluation import Run
-from pipeline.splits.task import Task
+from pipeline.splits.targets import Task
 
 Row = tuple[str, str, int]
 
 
-def rows(clips: Sequence[Clip], task: Task) -> list[Row]:
+def rows(clips: Sequence[Clip], task: Task | None) -> list[Row]:
     """Emotion, corpus and utterances, sorted; augmented copies and unlabelled ones don't count.
 
     An emotion that the task merges counts as its class.
@@ -29,14 +29,14 @@ def rows(clips: Sequence[Clip], task: Task) -> list[Row]:
     return [(*key, counts[key]) for key in sorted(counts)]
 
 
-def write(folder: Path, clips: Sequence[Clip], task: Task) -> None:
+def write(folder: Path, clips: Sequence[Clip], task: Task | None) -> None:
     """Write ``corpora.csv`` into an existing folder."""
     files.write_csv(folder / "corpora.csv", ["emotion", "source", "count"], rows(clips, task))
 
 
 def section(run: Run, _plots: Path) -> Section | None:
     """The table, with a column for each corpus."""
-    counts = {(emotion, corpus): count for emotion, corpus, count in rows(run.clips, run.task)}
+    counts = {(emotion, corpus): count for emotion, corpus, count in rows(run.clips, run.counted)}
     emotions = sorted({emotion for emotion, _ in counts})
     if not emotions:
         return None
@@ -46,8 +46,9 @@ def section(run: Run, _plots: Path) -> Section | None:
     sums = [
         sum(n for n in column if n) for column in zip(*(line[1:] for line in lines), strict=True)
     ]
-    merges = [f"{emotion} as {name}" for emotion, name in sorted(run.task.merge.items())]
-    merged = [f"Counted by class, as task.merge says: {', '.join(merges)}."] if merges else []
+    merge = run.counted.merge if run.counted else {}
+    merges = [f"{emotion} as {name}" for emotion, name in sorted(merge.items())]
+    merged = [f"Counted by class, as merge says: {', '.join(merges)}."] if merges else []
     return Section(
         "Files for each emotion and source", merged, [Table(header, [*lines, ["total", *sums]])]
     )

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from pipeline.corpora.manifest import Clip
 from pipeline.metrics.arrays import Floats
 from pipeline.scoring.scores import Scores
-from pipeline.splits.task import Task
+from pipeline.splits.targets import Task
 from pipeline.units import tally
 
 INK = "#1f4e79"
@@ -207,10 +207,10 @@ def _agreement(axes: Axes, scales: Sequence[Mapping[str, Any]], colours: Iterabl
     axes.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
 
 
-def heard(clip: Clip, task: Task) -> str:
+def heard(clip: Clip, task: Task | None) -> str:
     """The clip's class, or where it has none its emotion, or the one with the largest share."""
-    label = task.index(clip.emotion)
-    if label is not None:
+    label = task.index(clip.emotion) if task else None
+    if task and label is not None:
         return task.classes[label]
     return clip.emotion or max(clip.shares, key=clip.shares.__getitem__, default="masked")
 

@@ -15,18 +15,20 @@ from pipeline.ground import files
 from pipeline.metrics.arrays import Floats
 from pipeline.report import anonymous, plots
 from pipeline.report.page import Section, Table
+from pipeline.scoring import active
 from pipeline.scoring.evaluation import Run
 
+Probe = tuple[str, str]  # task and encoder
 MOST_NAMED = 12  # values that a legend names; more are told apart by colour alone
 
 
 def layers(run: Run, folder: Path) -> Section | None:
     """Each encoder's UAR by layer."""
-    found = {name: curves for name in _features(run) if (curves := _read_layers(name))}
+    found = {name: curves for name in _probes(run) if (curves := _read_layers(name))}
     if not found:
         return None
     rows = [
-        [name, layer, *(float(uar) if np.isfinite(uar) else None for uar in pair)]
+        [*name, layer, *(float(uar) if np.isfinite(uar) else None for uar in pair)]
         for name, curves in found.items()
         for layer, pair in curves.items()
     ]
@@ -37,7 +39,7 @@ def layers(run: Run, folder: Path) -> Section | None:
         "of the folds; its strength is chosen on dev. Choose a layer by dev: chosen by test it "
         "would no longer be a test."
     )
-    header = ["encoder", "layer", "UAR on dev", "UAR on test"]
+    header = ["task", "encoder", "layer", "UAR on dev", "UAR on test"]
     return Section("Layers", [note], [Table(header, rows)], [picture])
 
 
@@ -45,9 +47,10 @@ def places(run: Run, folder: Path) -> Section | None:
     """Each encoder's clips in two dimensions, by emotion, gender and speaker."""
     clips = {clip.clip: clip for clip in run.clips}
     speakers = anonymous.numbered(clip.speaker for clip in run.clips)
-    task, drawn = run.task, []
-    for name in _features(run):
-        rows = files.read_csv(_folder(name) / "places.csv")
+    task, drawn = run.counted, []
+    first = {features: probe for probe in reversed(_probes(run)) for features in probe[1:]}
+    for name in run.settings["probe"]["features"] if first else ():
+        rows = files.read_csv(_folder(first[name]) / "places.csv")
         if rows:
             drawn.append(folder / f"embeddings-{name}.png")
             at = np.array([[float(row["x"]), float(row["y"])] for row in rows])
@@ -66,25 +69,25 @@ def places(run: Run, folder: Path) -> Section | None:
     return Section("Embeddings", [note], pictures=drawn) if drawn else None
 
 
-def _features(run: Run) -> list[str]:
-    names: list[str] = run.settings["probe"]["features"]
-    return names
+def _probes(run: Run) -> list[Probe]:
+    """Each task and encoder that was probed."""
+    return active.probes(run.settings)
 
 
-def _folder(name: str) -> Path:
-    return ARTIFACTS / "probes" / name
+def _folder(probe: Probe) -> Path:
+    return ARTIFACTS.joinpath("probes", *probe)
 
 
-def _read_layers(name: str) -> dict[str, Floats]:
+def _read_layers(probe: Probe) -> dict[str, Floats]:
     """The UAR on dev and on test, (2,), mean of the folds, by layer from bottom to top."""
     found: dict[str, list[list[float]]] = {}
-    for row in files.read_csv(_folder(name) / "layers.csv"):
+    for row in files.read_csv(_folder(probe) / "layers.csv"):
         pair = [float(row[role] or "nan") for role in ("dev_uar", "test_uar")]
         found.setdefault(row["layer"], []).append(pair)
     return {layer: np.mean(pairs, 0) for layer, pairs in found.items()}
 
 
-def _draw_layers(path: Path, found: Mapping[str, Mapping[str, Floats]]) -> None:
+def _draw_layers(path: Path, found: Mapping[Probe, Mapping[str, Floats]]) -> None:
     """A curve over the layers for each encoder, solid on dev and dashed on test.
 
     Named as in the table and in ``params.yaml``, from the top, so that encoders of different depths
@@ -94,10 +97,12 @@ def _draw_layers(path: Path, found: Mapping[str, Mapping[str, Floats]]) -> None:
     with matplotlib.style.context(plots.STYLE):
         figure = Figure((7.2, 3.2), layout="constrained")
         axes = figure.add_subplot()
-        for (encoder, curves), colour in zip(found.items(), plots.colours(len(found)), strict=True):
+        colours = plots.colours(len(found))
+        for (probe, curves), colour in zip(found.items(), colours, strict=True):
+            name = ": ".join(probe)
             both, at = np.array(list(curves.values())).T, [names.index(name) for name in curves]
             for curve, line, role in zip(both, ("o-", "s--"), ("dev", "test"), strict=True):
-                axes.plot(at, curve, line, color=colour, markersize=4, label=f"{encoder}, {role}")
+                axes.plot(at, curve, line, color=colour, markersize=4, label=f"{name}, {role}")
         axes.set(xlabel="layer: -1 is the top block", ylabel="UAR", title="UAR by layer")
         axes.set_ylim(0, 1)
         axes.set_xticks(range(len(names)), names, fontsize=9 if len(names) < MOST_NAMED * 2 else 6)

@@ -15,11 +15,11 @@ def section(run: Run, _plots: object) -> Section | None:
     for c in run.classifiers:
         if c.name in beside:
             ours, theirs = c.scores, beside[c.name]
-            row: list[object] = [f"{c.start} {c.method}"]
+            row: list[object] = [c.shown]
             for key in SCORES.values():
                 row += [ours[key], theirs[key], theirs[key] - ours[key]]
             rows.append([*row, interval(ours, "uar"), interval(theirs, "uar")])
-    header = ["start, method"]
+    header = ["task, start, method"]
     for name in SCORES:
         header += [name, f"{name}, shared", "gap"]
     header += ["95\u00a0% of UAR", "95\u00a0%, shared"]

@@ -2,8 +2,8 @@
 
 A section is a small function: it takes the run that `evaluate` scored and the folder for pictures
 (``results/plots``), draws its own pictures there, and returns a `Section`, or None where the run
-has nothing for it. To add one, write such a function (in a module of its own where it needs more
-than scores) and name it in `SECTIONS`.
+has nothing for it; those of the protocol and of the tasks come first. To add one, write such a
+function (in a module of its own where it needs more than scores) and name it in `SECTIONS`.
 """
 
 import io
@@ -26,9 +26,9 @@ from pipeline.report import (
     units_section,
 )
 from pipeline.report.page import Section, Table, interval, page
-from pipeline.scoring.evaluation import Run
+from pipeline.scoring.evaluation import Classifier, Run
 from pipeline.scoring.scores import Scores
-from pipeline.splits.task import Task
+from pipeline.splits.targets import Task
 
 ENVIRONMENT = "environment.html"
 
@@ -57,12 +57,13 @@ def protocol(run: Run, _plots: Path) -> Section:
     return Section("Protocol", notes)
 
 
-def emotion(run: Run, folder: Path) -> Section | None:
-    """Every classifier: scores, scores by corpus, recalls, confusions, learning curves."""
-    systems = {f"{c.start} {c.method}": c.scores for c in run.classifiers}
+def emotion(name: str, run: Run, folder: Path) -> Section | None:
+    """A task's classifiers: scores, scores by corpus, recalls, confusions, learning curves."""
+    own = [c for c in run.classifiers if c.task == name]
+    systems = {f"{c.start} {c.method}": c.scores for c in own}
     if not systems:
         return None
-    classes = run.classifiers[0].classes
+    classes = own[0].classes
     rows = [[name, *_main(found)] for name, found in systems.items()]
     recalls = [
         [name, *(found["recall"].get(label) for label in classes)]
@@ -74,7 +75,7 @@ def emotion(run: Run, folder: Path) -> Section | None:
         for corpus, scores in found["corpora"].items()
     ]
     return Section(
-        "Emotion",
+        name.capitalize(),
         [
             "UAR: unweighted average recall. WAR: accuracy, also micro F1. EER: equal error rate, "
             "one class against the rest, at the threshold where both errors are equal. EER at "
@@ -86,7 +87,7 @@ def emotion(run: Run, folder: Path) -> Section | None:
             *([Table(["start, method", "corpus", *MAIN], parts, "By corpus")] if parts else []),
             Table(["start, method", *classes], recalls, "Recall by class"),
         ],
-        _draw_emotion(run, systems, folder),
+        _draw_emotion(own, systems, folder),
     )
 
 
@@ -105,15 +106,22 @@ def _main(scores: Scores) -> Sequence[object]:
     ]
 
 
-def _draw_emotion(run: Run, systems: dict[str, Scores], folder: Path) -> list[Path]:
-    drawn = [folder / "comparison.png"]
-    chance = 1 / len(run.classifiers[0].classes)
-    plots.comparison(drawn[0], "emotion: start and method", systems, chance)
-    for c in run.classifiers:
+def _draw_emotion(
+    own: Sequence[Classifier], systems: dict[str, Scores], folder: Path
+) -> list[Path]:
+    task, chance = own[0].task, 1 / len(own[0].classes)
+    drawn = [folder / f"comparison-{task}.png"]
+    plots.comparison(drawn[0], f"{task}: start and method", systems, chance)
+    for c in own:
         drawn.append(folder / f"confusion-{c.name}.png")
         title = f"{c.start} {c.method}: test confusions"
         plots.confusion(drawn[-1], title, np.array(c.scores["confusion"]), c.classes)
-    for c in run.classifiers:
+    return [*drawn, *_draw_learning(own, folder)]
+
+
+def _draw_learning(own: Sequence[Classifier], folder: Path) -> list[Path]:
+    drawn = []
+    for c in own:
         if c.curves:
             drawn.append(folder / f"learning-{c.name}.png")
             plots.learning(drawn[-1], f"{c.start} {c.method}: learning", c.curves)
@@ -141,20 +149,21 @@ def corpora(run: Run, folder: Path) -> Section:
             f"{name}: {audit['kept']} of {audit['found']} files kept, "
             f"{audit['duration_s'] / 60:.1f} minutes"
         )
-        _draw_corpus(drawn[-1], title, [c for c in run.clips if c.corpus == name], run.task)
+        _draw_corpus(drawn[-1], title, [c for c in run.clips if c.corpus == name], run.counted)
     header = ["corpus", "found", "kept", "out of scope", "rejected", "clips", "minutes", "speakers"]
     warnings = [
         f"{name}: {anonymous.without_names(warning, audit['counts'].get('speaker', {}))}"
         for name, audit in run.audits.items()
         for warning in audit["warnings"]
     ]
-    for emotion, where in run.protocol.get("left_out", {}).items():
-        counts = ", ".join(f"{count} {name}" for name, count in where.items())
-        warnings.append(f"of no class, left out: {emotion} ({counts})")
+    for task, labels in run.protocol.get("left_out", {}).items():
+        for emotion, where in labels.items():
+            counts = ", ".join(f"{count} {name}" for name, count in where.items())
+            warnings.append(f"{task}: of no class, left out: {emotion} ({counts})")
     return Section("Corpora", warnings, [Table(header, rows)], drawn)
 
 
-def _draw_corpus(path: Path, title: str, clips: Sequence[Clip], task: Task) -> None:
+def _draw_corpus(path: Path, title: str, clips: Sequence[Clip], task: Task | None) -> None:
     clips = [clip for clip in clips if not clip.augmented_from]
     classes: dict[str, Counter[str]] = {gender: Counter() for gender in plots.GENDERS}
     for clip in {clip.utterance: clip for clip in clips}.values():
@@ -199,8 +208,6 @@ def reproduce(run: Run, _plots: Path) -> Section:
 
 
 SECTIONS: Sequence[Make] = (
-    protocol,
-    emotion,
     protocols_section.section,
     share_section.section,
     probe_section.layers,
@@ -215,5 +222,6 @@ SECTIONS: Sequence[Make] = (
 
 def of(run: Run, folder: Path) -> list[Section]:
     """The sections of a run; their pictures are drawn into ``folder``."""
-    made = [make(run, folder) for make in SECTIONS]
+    tasks = [emotion(name, run, folder) for name in run.tasks]
+    made = [protocol(run, folder), *tasks, *(make(run, folder) for make in SECTIONS)]
     return [section for section in made if section]

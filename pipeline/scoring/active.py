@@ -9,11 +9,16 @@ from typing import Any, TypeAlias
 
 from pipeline.ground.params import PARAMS_FILE, load, read
 
-System: TypeAlias = tuple[str, str]  # start and method, or features and head
+System: TypeAlias = tuple[str, str, str]  # task, start and method
+Regressor: TypeAlias = tuple[str, str]  # features and head of share
 
+# What results/metrics.json holds beside a key for each task: no task has such a name.
+BESIDE = ("protocol", "share", "speaker_shared", "units")
 
-_METHODS = ("methods.cached", "methods.pretrained", "methods.retrained")
-_NAMES = ("features", *_METHODS, "crnn.features", "share.features", "share.heads")
+STARTS = ("cached", "pretrained", "retrained")
+_METHODS = [f"{key}.{start}" for key in ("methods", "tasks") for start in STARTS]
+_OF_STAGES = ("crnn.tasks", "crnn.features", "share.features", "share.heads")
+_NAMES = ("features", *_METHODS, *_OF_STAGES, "probe.tasks", "probe.features")
 
 
 def checked() -> dict[str, Any]:
@@ -30,26 +35,42 @@ def checked() -> dict[str, Any]:
 
 
 def classifiers(params: Mapping[str, Any]) -> dict[System, list[int]]:
-    """The folds of each start and method; empty where a list is."""
-    methods, folds = params["methods"], params["folds"]
-    found = dict.fromkeys(product(params["features"], methods["cached"]), folds)
-    found |= {(features, "crnn"): folds for features in params["crnn"]["features"]}
-    found |= {("pretrained", method): folds for method in methods["pretrained"]}
-    found |= {("retrained", method): params["adapted"] for method in methods["retrained"]}
+    """The folds of each task, start and method; empty where a list is."""
+    methods, tasks, crnn = params["methods"], params["tasks"], params["crnn"]
+    folds, adapted = params["folds"], params["adapted"]
+    found = dict.fromkeys(product(tasks["cached"], params["features"], methods["cached"]), folds)
+    found |= dict.fromkeys(product(crnn["tasks"], crnn["features"], ["crnn"]), folds)
+    for start, used in (("pretrained", folds), ("retrained", adapted)):
+        found |= dict.fromkeys(product(tasks[start], [start], methods[start]), used)
     return {system: list(used) for system, used in found.items() if used}
+
+
+def tasks(params: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The folds in which a classifier or a probe learns each task."""
+    found: dict[str, set[int]] = {}
+    for (task, _, _), folds in classifiers(params).items():
+        found.setdefault(task, set()).update(folds)
+    for task, _ in probes(params):
+        found.setdefault(task, set()).update(params["folds"])
+    return {task: sorted(used) for task, used in found.items() if used}
 
 
 def results(params: Mapping[str, Any]) -> dict[str, list[str]]:
     """The outputs that are scored or drawn: their paths below each folder of ``artifacts``."""
-    systems = classifiers(params)
+    systems = classifiers(params).items()
     return {
-        "classifiers": [f"{s}/{m}/{fold}" for (s, m), folds in systems.items() for fold in folds],
+        "classifiers": ["/".join([*one, str(fold)]) for one, folds in systems for fold in folds],
         "share": [f"{features}/{head}" for features, head in regressors(params)],
-        "probes": list(params["probe"]["features"]),
+        "probes": [f"{task}/{features}" for task, features in probes(params)],
         "units": [str(fold) for fold in params["adapted"]],
     }
 
 
-def regressors(params: Mapping[str, Any]) -> list[System]:
+def regressors(params: Mapping[str, Any]) -> list[Regressor]:
     """Each features and head of share."""
     return list(product(params["share"]["features"], params["share"]["heads"]))
+
+
+def probes(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each task and features of the probe."""
+    return list(product(params["probe"]["tasks"], params["probe"]["features"]))

@@ -16,12 +16,12 @@ from pipeline.corpora.manifest import Clip
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from pipeline.metrics.arrays import Floats
-from pipeline.scoring import scores
+from pipeline.scoring import active, scores
 from pipeline.scoring.active import System
 from pipeline.scoring.scores import Bootstrap, Predictions, Scores
 from pipeline.splits import folds
 from pipeline.splits.folds import Fold
-from pipeline.splits.task import Task
+from pipeline.splits.targets import Task
 from pipeline.units import tally
 
 CLASSIFIERS = manifest.ARTIFACTS / "classifiers"
@@ -39,8 +39,9 @@ PAIRS = {
 
 @dataclass(frozen=True)
 class Classifier:
-    """A classifier over its folds: where it starts, its method, its scores and learning curves."""
+    """A classifier over its folds: its task, where it starts, its method, scores and curves."""
 
+    task: str
     start: str
     method: str
     classes: list[str]
@@ -48,9 +49,14 @@ class Classifier:
     curves: dict[int, dict[str, Floats]]
 
     @property
+    def shown(self) -> str:
+        """As in tables that hold several tasks."""
+        return f"{self.task} {self.start} {self.method}"
+
+    @property
     def name(self) -> str:
         """As in file names."""
-        return f"{self.start}-{self.method}"
+        return f"{self.task}-{self.start}-{self.method}"
 
 
 @dataclass(frozen=True)
@@ -68,12 +74,12 @@ class Regressor:
 class Run:
     """What one `evaluate` has read and scored: what the report's sections are made from.
 
-    ``clips`` are those of the manifests, ``units`` is what `tally.Tally.report` says of the units
-    of each adapted fold, ``shared`` the classifiers of folds with the same speakers on both sides,
-    where others stand beside them.
+    ``tasks`` are the active ones by name, ``clips`` those of the manifests, ``units`` is what
+    `tally.Tally.report` says of the units of each adapted fold, ``shared`` the classifiers of folds
+    with the same speakers on both sides, where others stand beside them.
     """
 
-    task: Task
+    tasks: Mapping[str, Task]
     clips: Sequence[Clip]
     protocol: Scores
     classifiers: Sequence[Classifier]
@@ -84,6 +90,11 @@ class Run:
     shared: Sequence[Classifier] = ()
 
     @property
+    def counted(self) -> Task | None:
+        """The first task: what clips are counted by, where corpora are described."""
+        return next(iter(self.tasks.values()), None)
+
+    @property
     def corpora(self) -> list[str]:
         """The active corpora."""
         return list(self.audits)
@@ -91,21 +102,22 @@ class Run:
 
 def score_classifiers(
     systems: Mapping[System, Sequence[int]],
-    task: Task,
+    tasks: Mapping[str, Task],
     bootstrap: Bootstrap,
     tests: Mapping[int, set[str]],
 ) -> list[Classifier]:
-    """Read and score the classifiers of each (start, method) over its folds.
+    """Read and score the classifiers of each (task, start, method) over its folds.
 
     Raises:
         PipelineError: A file of predictions is missing, damaged, or made under other folds than
             ``tests`` has.
     """
     found = []
-    for (start, method), used in systems.items():
-        folders = {fold: CLASSIFIERS / start / method / str(fold) for fold in used}
+    for (name, start, method), used in systems.items():
+        task, folder = tasks[name], CLASSIFIERS / name / start / method
+        folders = {fold: folder / str(fold) for fold in used}
         paths = {fold: folder / "predictions.csv" for fold, folder in folders.items()}
-        tested = scores.read_classifier(paths, task.classes)
+        tested = scores.read_classifier(paths, task.classes, f"task.{name}")
         _require_tests(paths, tested, tests)
         parts = {
             corpus: scores.classification(part, task.classes, bootstrap)
@@ -114,7 +126,7 @@ def score_classifiers(
         total = {**scores.classification(tested, task.classes, bootstrap), "corpora": parts}
         curves = {k: scores.read_history(f / "history.csv") for k, f in folders.items()}
         curves = {fold: curve for fold, curve in curves.items() if curve}
-        found.append(Classifier(start, method, task.classes, total, curves))
+        found.append(Classifier(name, start, method, task.classes, total, curves))
     return found
 
 
@@ -138,7 +150,9 @@ def _require_tests(
             )
 
 
-def score_shares(systems: Sequence[System], fold: int, bootstrap: Bootstrap) -> list[Regressor]:
+def score_shares(
+    systems: Sequence[active.Regressor], fold: int, bootstrap: Bootstrap
+) -> list[Regressor]:
     """Read and score the share regressors of each (features, head)."""
     found = []
     for features, head in systems:
@@ -167,13 +181,14 @@ def protocol(
 
 def as_json(run: Run) -> Scores:
     """All scores, nested by task, start (features) and method (head)."""
-    nested: Scores = {"protocol": run.protocol, "emotion": {}, "share": {}}
+    nested: Scores = {"protocol": run.protocol, **{name: {} for name in run.tasks}, "share": {}}
     for c in run.classifiers:
-        nested["emotion"].setdefault(c.start, {})[c.method] = c.scores
+        nested[c.task].setdefault(c.start, {})[c.method] = c.scores
     for r in run.shares:
         nested["share"].setdefault(r.features, {})[r.head] = r.scores
     for c in run.shared:
-        nested.setdefault("speaker_shared", {}).setdefault(c.start, {})[c.method] = c.scores
+        beside = nested.setdefault("speaker_shared", {}).setdefault(c.task, {})
+        beside.setdefault(c.start, {})[c.method] = c.scores
     nested["units"] = {str(fold): report for fold, report in run.units.items()}
     return nested
 
@@ -188,9 +203,12 @@ def headline(everything: Scores) -> Scores:
         }
     }
     if "left_out" in about:
-        counts = {emotion: sum(where.values()) for emotion, where in about["left_out"].items()}
-        kept["protocol"]["left_out"] = counts
-    for task in ("emotion", "share"):
+        kept["protocol"]["left_out"] = {
+            task: {emotion: sum(where.values()) for emotion, where in labels.items()}
+            for task, labels in about["left_out"].items()
+        }
+    tasks = [name for name in everything if name not in active.BESIDE]
+    for task in (*tasks, "share"):
         systems = everything[task]
         kept[task] = {s: {m: _headline(f) for m, f in ms.items()} for s, ms in systems.items()}
         tested = [found["speakers"] for methods in systems.values() for found in methods.values()]
@@ -215,7 +233,7 @@ def _headline(found: Scores) -> Scores:
 
 
 def write_tables(folder: Path, classifiers: Sequence[Classifier]) -> None:
-    """One ``confusion-<start>-<method>.csv`` each: counts, and their percentage of the truth."""
+    """One ``confusion-<classifier>.csv`` each: counts, and their percentage of the truth."""
     folder.mkdir()
     for c in classifiers:
         counts = np.array(c.scores["confusion"])

@@ -38,7 +38,7 @@ class Experiment:
             raise PipelineError(f"{name}: {error}, see `dvc exp list`") from None
         self.params: dict[str, Any] = documents.parse(text, f"{name}: params.yaml")
         try:
-            self.classes: list[str] = self.params["task"]["classes"]
+            self.tasks: dict[str, Any] = self.params["task"]
             self.systems = active.classifiers(self.params)
             self.seed = int(self.params["seed"])
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -50,6 +50,11 @@ class Experiment:
     def settings(self) -> dict[str, Any]:
         """All that repetitions have in common, by dotted key."""
         return dict(_flat({k: v for k, v in self.params.items() if k not in REPEATED}))
+
+    def classes(self, system: System) -> list[str]:
+        """Those of a system's task."""
+        classes: list[str] = self.tasks[system[0]]["classes"]
+        return classes
 
     def metrics(self) -> dict[str, Any] | None:
         """What results/metrics.json held; None before `evaluate` has run."""
@@ -69,7 +74,7 @@ class Experiment:
 
         paths = {}
         for fold in self.systems[system]:
-            source = f"artifacts/classifiers/{system[0]}/{system[1]}/{fold}/predictions.csv"
+            source = "/".join(["artifacts/classifiers", *system, str(fold), "predictions.csv"])
             paths[fold] = folder / f"{fold}.csv"
             if self.name == WORKSPACE:  # whose params.yaml may be ahead of its artefacts
                 provenance.require(Path(source).parent)
@@ -79,7 +84,7 @@ class Experiment:
                 raise PipelineError(
                     f"{self.name}: {source}: {error.strerror or error}, run `dvc pull --rev`"
                 ) from None
-        return read_classifier(paths, self.classes)
+        return read_classifier(paths, self.classes(system), f"task.{system[0]}")
 
 
 def every() -> list[Experiment]:

@@ -3,6 +3,7 @@
 `plan` checks them before anything runs, ``ser preset`` before it writes.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +13,20 @@ from pydantic import Field
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, Section, load
 from pipeline.methods.finetuning import Cached, Trained
+from pipeline.scoring import active
+from pipeline.splits import targets
 
+_NAME = re.compile(r"\w[\w-]*")
 Names = list[str]
 Folds = list[Annotated[int, Field(ge=0, le=9999)]]
+
+
+class Tasks(Section):
+    """The ``tasks`` section: the active tasks, by what their classifiers start from."""
+
+    cached: Names
+    pretrained: Names
+    retrained: Names
 
 
 class Methods(Section):
@@ -35,6 +47,7 @@ def check(path: Path = PARAMS_FILE) -> list[str]:
     features = load("features", Names, path)
     folds, adapted = load("folds", Folds, path), load("adapted", Folds, path)
     methods = load("methods", Methods, path)
+    tasks, known = load("tasks", Tasks, path), _tasks(path)
     heads = load("share.model.feed_forward", dict[str, object], path)
     _require("corpora", corpora, "corpus", load("corpus", dict[str, object], path))
     _require("encoders", encoders, "encoder", load("encoder", dict[str, object], path))
@@ -44,11 +57,29 @@ def check(path: Path = PARAMS_FILE) -> list[str]:
     _require("adapted", adapted, "folds", folds)
     for start, names in methods.model_dump().items():
         _require(f"methods.{start}", names, "finetune.methods", names)
+    for start, names in tasks.model_dump().items():
+        _require(f"tasks.{start}", names, "task", known)
+    _require("crnn.tasks", load("crnn.tasks", Names, path), "task", known)
+    _require("probe.tasks", load("probe.tasks", Names, path), "task", known)
+    _require("multitask.task", [load("multitask.task", str, path)], "task", known)
     _require("crnn.features", load("crnn.features", Names, path), "features", features)
     _require("share.features", load("share.features", Names, path), "features", features)
     _require("probe.features", load("probe.features", Names, path), "features", features)
     _require("share.heads", load("share.heads", Names, path), "share.model.feed_forward", heads)
     return corpora
+
+
+def _tasks(path: Path) -> list[str]:
+    """The names that ``task`` defines, each fit for a folder, and each entry sound."""
+    names = list(load("task", dict[str, object], path))
+    for name in names:
+        if not _NAME.fullmatch(name) or name.isdigit() or name in active.BESIDE:
+            raise PipelineError(
+                f"params.yaml: task has {name!r}, expected a name of letters, digits, '-' and '_', "
+                f"not digits alone and none of {', '.join(active.BESIDE)}, rename it"
+            )
+        targets.of(name, path)
+    return names
 
 
 def _require(key: str, names: Sequence[object], where: str, known: Collection[object]) -> None:

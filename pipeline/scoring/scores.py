@@ -66,8 +66,10 @@ class Bootstrap:
         return resampling.resample(speakers, self.resamples, np.random.default_rng(self.seed))
 
 
-def read_classifier(paths: Mapping[int, Path], classes: Sequence[str]) -> Predictions:
-    """The test predictions of one classifier, by fold.
+def read_classifier(
+    paths: Mapping[int, Path], classes: Sequence[str], key: str = "task"
+) -> Predictions:
+    """The test predictions of one classifier, by fold; ``key`` is where its task stands.
 
     Raises:
         PipelineError: A file is missing or damaged, or has other classes than the task.
@@ -78,7 +80,7 @@ def read_classifier(paths: Mapping[int, Path], classes: Sequence[str]) -> Predic
         labels = [row["label"] for row in rows]
         if unknown := sorted(set(labels) - set(classes)):
             raise PipelineError(
-                f"{path}: label {unknown[0]!r} is none of task.classes, run `dvc repro`"
+                f"{path}: label {unknown[0]!r} is none of {key}.classes, run `dvc repro`"
             )
         truth = np.array([classes.index(label) for label in labels], np.int64)
         parts.append(_tested(path, fold, rows, truth, _numbers(path, rows, classes)))

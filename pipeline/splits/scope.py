@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pipeline.corpora.manifest import Clip
 from pipeline.ground.errors import PipelineError
 from pipeline.splits.folds import Fold
-from pipeline.splits.task import Task, folded
+from pipeline.splits.targets import Task, folded
 
 # Utterances by corpus and emotion.
 Labels = Mapping[tuple[str, str], int]
@@ -34,22 +34,25 @@ def left_out(task: Task, held: Labels) -> dict[str, dict[str, int]]:
     return dict(found)
 
 
-def lines(task: Task, held: Labels) -> list[str]:
-    """What a person should know of a task's scope: what takes no part, and idle merges."""
+def lines(key: str, task: Task, held: Labels) -> list[str]:
+    """What a person should know of a task's scope: what takes no part, and idle merges.
+
+    ``key`` is where it stands in ``params.yaml``, here and below.
+    """
     out = left_out(task, held)
     told = [
         f"{emotion!r} takes no part: {_counts(where)} utterances, "
-        f"{_near_class(emotion, task)} (task.classes, task.merge)"
+        f"{_near_class(emotion, task)} ({key}.classes, {key}.merge)"
         for emotion, where in out.items()
     ]
     if len(told) > TOLD:
         rest = sum(sum(where.values()) for where in list(out.values())[TOLD:])
         told[TOLD:] = [f"{len(told) - TOLD} more labels take no part: {rest} utterances"]
-    idle = [f"task.merge has {key!r}, which no active corpus holds" for key in _idle(task, held)]
+    idle = [f"{key}.merge has {name!r}, which no active corpus holds" for name in _idle(task, held)]
     return told + idle
 
 
-def require_filled(task: Task, held: Labels) -> None:
+def require_filled(key: str, task: Task, held: Labels) -> None:
     """Check that each class has utterances, and that no merge misses a label by its spelling.
 
     Raises:
@@ -60,16 +63,16 @@ def require_filled(task: Task, held: Labels) -> None:
     empty = [name for index, name in enumerate(task.classes) if index not in filled]
     out = list(left_out(task, held))
     problems = [f"no utterance has the class {n!r}{_hint(n, out or names)}" for n in empty]
-    misspelt = [key for key in _idle(task, held) if _nearest(key, out)]
-    problems += [f"no utterance has the merged {key!r}{_hint(key, out)}" for key in misspelt]
+    misspelt = [merged for merged in _idle(task, held) if _nearest(merged, out)]
+    problems += [f"no utterance has the merged {name!r}{_hint(name, out)}" for name in misspelt]
     if problems:
         raise PipelineError(
-            f"params.yaml: task does not fit the corpora: {'; '.join(problems)}; mend "
-            "task.classes or task.merge, or add a corpus that has them"
+            f"params.yaml: {key} does not fit the corpora: {'; '.join(problems)}; mend "
+            f"{key}.classes or {key}.merge, or add a corpus that has them"
         )
 
 
-def require_trained(task: Task, clips: Sequence[Clip], made: Mapping[int, Fold]) -> None:
+def require_trained(key: str, task: Task, clips: Sequence[Clip], made: Mapping[int, Fold]) -> None:
     """Check that every class has a training clip in each of the folds, by number.
 
     Raises:
@@ -87,8 +90,8 @@ def require_trained(task: Task, clips: Sequence[Clip], made: Mapping[int, Fold])
     if problems:
         shown = "; ".join(problems[:TOLD]) + ("; ..." if len(problems) > TOLD else "")
         raise PipelineError(
-            f"params.yaml: {shown}; mend it, remove the class from task.classes or the fold from "
-            "folds"
+            f"params.yaml: {shown}; mend it, remove the class from {key}.classes or the fold "
+            "from folds"
         )
 
 

@@ -19,7 +19,7 @@ from tests.results import Study, plant_classifier
 DVC_YAML = """
 stages:
   train:
-    cmd: python -c "import shutil; shutil.copytree('given', 'artifacts/classifiers')"
+    cmd: python -c "import shutil; shutil.copytree('given', 'artifacts/classifiers/emotion')"
     deps: [given]
     outs: [artifacts/classifiers]
 """
@@ -42,7 +42,7 @@ def repository(project: Path) -> Path:
     for tag, skill in (("weak", 0.5), ("strong", 2.0)):
         plant_classifier(project / "planted", Study(), "fbank/linear", skill)
         (project / "given").mkdir(exist_ok=True)
-        shell(project, "cp", "-r", "planted/artifacts/classifiers/fbank", "given")
+        shell(project, "cp", "-r", "planted/artifacts/classifiers/emotion/fbank", "given")
         shell(project, "dvc", "repro", "-q")
         shell(project, "git", "add", ".")
         shell(project, "git", "commit", "-qm", tag)
@@ -80,7 +80,7 @@ def test_compare_reads_both_revisions_from_the_cache(
 ) -> None:
     assert run("compare", "weak", "strong") == 0
     out = capsys.readouterr().out
-    assert "fbank linear: UAR 0.2" in out
+    assert "emotion fbank linear: UAR 0.2" in out
     assert "128 utterances, 8 speakers" in out
     assert "exact sign-flip p 0.0078" in out  # 2 / 2^8
     assert out.count("(+") >= 7
@@ -96,7 +96,7 @@ def test_a_workspace_ahead_of_its_artefacts_is_refused(
 ) -> None:
     shell(repository, "dvc", "checkout", "-q")
     assert run("compare", "weak", "workspace") == 0
-    folder = Path("artifacts/classifiers/fbank/linear/0")
+    folder = Path("artifacts/classifiers/emotion/fbank/linear/0")
     Provenance.of(folder, ["seed"], []).write(folder)
     path = repository / "params.yaml"
     path.write_text(path.read_text("utf-8").replace("\nseed: 1\n", "\nseed: 2\n"), "utf-8")
@@ -111,9 +111,9 @@ stages:
   train:
     cmd: >-
       python -c "import shutil; shutil.copytree('given/${finetune.loss.name}-${seed}/fbank',
-      'artifacts/classifiers/fbank'); shutil.copytree('given/${finetune.loss.name}-${seed}/results',
-      'results')"
-    outs: [artifacts/classifiers/fbank]
+      'artifacts/classifiers/emotion/fbank');
+      shutil.copytree('given/${finetune.loss.name}-${seed}/results', 'results')"
+    outs: [artifacts/classifiers/emotion/fbank]
     metrics: [results/metrics.json: {cache: false}]
 """
 
@@ -132,7 +132,7 @@ def test_experiments_that_differ_in_the_seed_alone_are_pooled(
                 project / "planted", Study(), "fbank/linear", skill, 10 * number + seed
             )
             given = project / "given" / f"{loss}-{seed}"
-            shutil.move(project / "planted/artifacts/classifiers", given)
+            shutil.move(project / "planted/artifacts/classifiers/emotion", given)
             (given / "results").mkdir()
             metrics = {"emotion": {"fbank": {"linear": {"uar": skill / 4 + seed / 100}}}}
             (given / "results/metrics.json").write_text(json.dumps({**metrics, "share": {}}))
@@ -244,7 +244,7 @@ def test_a_flipped_byte_in_the_cache_is_named(
     assert "objects are whole, 2 leftovers may be deleted" in told and "corrupt" not in told
     assert all(str(path) in told for path in left)
     shell(repository, "dvc", "checkout", "-q")
-    name = "artifacts/classifiers/fbank/linear/0/predictions.csv"
+    name = "artifacts/classifiers/emotion/fbank/linear/0/predictions.csv"
     digest = hashlib.md5((repository / name).read_bytes(), usedforsecurity=False).hexdigest()
     cached = repository / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
     content = bytearray(cached.read_bytes())

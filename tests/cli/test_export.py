@@ -48,7 +48,7 @@ def made(
     method: str, style: dict[str, Any] = LARGE, **model: Any
 ) -> tuple[classifier.Classifier, Path]:
     found = trained(small_encoder(Path("artifacts/encoders/tiny"), **style), method, **model)
-    folder = Path("artifacts/classifiers/pretrained") / method / "0"
+    folder = Path("artifacts/classifiers/emotion/pretrained") / method / "0"
     folder.parent.mkdir(parents=True)
     saved(found, folder)
     Provenance.of(folder, [], []).write(folder)
@@ -73,7 +73,7 @@ def test_a_copy_keeps_its_name_wherever_it_lies(toy: Path, place: str) -> None:
     export.main(folder, Path("whole"))
     export.main(Path(place), Path("copy"))
     card = Path("copy/README.md").read_text("utf-8")
-    assert "classifier `pretrained/full/0`" in card
+    assert "classifier `emotion/pretrained/full/0`" in card
     assert card == Path("whole/README.md").read_text("utf-8")
 
 
@@ -216,7 +216,7 @@ def test_onnx_says_the_same(toy: Path, style: dict[str, Any], kind: str) -> None
     model = trained(base, "lora-qkv", layer="weighted")
     model.encoder.do_normalize = bool(style)
     encoders.write_config(model.encoder, base)
-    folder = Path("artifacts/classifiers/pretrained/lora-qkv/0")
+    folder = Path("artifacts/classifiers/emotion/pretrained/lora-qkv/0")
     folder.parent.mkdir(parents=True)
     export.main(saved(model, folder), Path("out"), onnx=True)
     session = onnxruntime.InferenceSession("out/model.onnx")

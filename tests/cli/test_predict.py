@@ -44,7 +44,7 @@ def toy(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def folder_of(start: str, method: str) -> Path:
-    return Path("artifacts/classifiers") / start / method / "0"
+    return Path("artifacts/classifiers/emotion") / start / method / "0"
 
 
 @pytest.mark.parametrize(("start", "method"), TRAINED)

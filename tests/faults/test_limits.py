@@ -19,7 +19,7 @@ from tests.faults.test_kills import WRITING, Prepare, at_write
 
 each_stage = pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 some_stages = pytest.mark.parametrize(
-    "command", ["preprocess", "extract --fold", "finetune --start pre", "evaluate"]
+    "command", ["preprocess", "extract --fold", "finetune --task emotion --start pre", "evaluate"]
 )
 FULL = "File too large, old outputs are untouched: free some space and run it again"
 

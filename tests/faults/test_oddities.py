@@ -37,8 +37,18 @@ def stopped(project: Path, command: str, limit_s: int = 60) -> str:
     ("command", "overlay", "expected"),
     [
         *(
-            (command, "task: {classes: [happy, sad, angry]}", "task.classes has 'angry', but no")
-            for command in ("multitask", "finetune --start pre", "finetune_cached", "crnn", "probe")
+            (
+                f"{command}",
+                "task: {emotion: {classes: [happy, sad, angry]}}",
+                "task.emotion.classes has 'angry', but no",
+            )
+            for command in (
+                "multitask",
+                "finetune --task emotion --start pre",
+                "finetune_cached",
+                "crnn",
+                "probe",
+            )
         ),
         ("multitask", "multitask: {learning_rate: 1e30}", "params.yaml: multitask.learning_rate"),
         ("crnn", "crnn: {model: {gru_width: 65536}}", "crnn: out of memory, lower runtime"),

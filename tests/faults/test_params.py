@@ -21,7 +21,7 @@ BASE = (ROOT / "params.yaml").read_text("utf-8")
 NAMES = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
 KINDS = declared()
 # Below these, keys are names that users choose; whatever uses a name checks it (`plan`).
-CHOSEN = [("corpus",), ("encoder",), ("task", "merge")]
+CHOSEN = [("corpus",), ("encoder",), ("task",), ("task", "emotion", "merge")]
 WRONG_TYPES: dict[type, list[object]] = {
     bool: ["yes", 1, {"a": 1}],
     int: ["1", 1.5, True, [1], {"a": 1}],
@@ -174,8 +174,12 @@ def test_a_misspelt_or_missing_section_is_named(project: Path, key: str) -> None
 def test_a_task_that_means_nothing_is_refused(
     monkeypatch: pytest.MonkeyPatch, classes: list[str], merge: dict[str, str], expected: str
 ) -> None:
-    lines = told({"task": {"classes": classes, "merge": merge}}, ("task",), monkeypatch)
-    assert any(f"params.yaml: task must be {expected}" in line for line in lines), lines
+    lines = told(
+        {"task": {"x": {"target": "emotion", "classes": classes, "merge": merge}}},
+        ("task", "x"),
+        monkeypatch,
+    )
+    assert any(f"params.yaml: task.x must be {expected}" in line for line in lines), lines
 
 
 @pytest.mark.parametrize("revision", ["main", "v1.0", "dba3bb02", "DBA3" * 10])

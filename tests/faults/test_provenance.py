@@ -22,7 +22,11 @@ from tests.faults.chain import Step, step_of
 from tests.graph import STAGES, params_of
 
 CACHED = ("finetune_cached", "crnn", "probe", "share")
-LAST = ("finetune --start pretrained", "finetune --start retrained", *CACHED)
+LAST = (
+    "finetune --task emotion --start pretrained",
+    "finetune --task emotion --start retrained",
+    *CACHED,
+)
 
 # What is changed, the stage that then makes the artefact anew, who reads it, and what is told.
 SWAPPED = [
@@ -31,7 +35,7 @@ SWAPPED = [
     (
         "encoder: {tiny: {feed_forward: 12}}",
         "encoder --name tiny",
-        ("multitask", "retrain", "finetune --start pretrained"),
+        ("multitask", "retrain", "finetune --task emotion --start pretrained"),
         "feed_forward",
     ),
     (
@@ -49,9 +53,24 @@ SWAPPED = [
     ("multitask: {emotion_weight: 0.5}", "multitask", ("extract --fold",), "emotion_weight"),
     ("frames: {layer: -2}", "extract --fold", ("cluster",), "layer"),
     ("cluster: {iterations: 2}", "cluster", ("retrain", "evaluate"), "iterations"),
-    ("retrain: {mask_length: 4}", "retrain", ("finetune --start retrained",), "mask_length"),
-    ("finetune: {loss: {margin: 0.1}}", "finetune --start pretrained", ("evaluate",), "margin"),
-    ("finetune: {loss: {margin: 0.1}}", "finetune --start retrained", ("evaluate",), "margin"),
+    (
+        "retrain: {mask_length: 4}",
+        "retrain",
+        ("finetune --task emotion --start retrained",),
+        "mask_length",
+    ),
+    (
+        "finetune: {loss: {margin: 0.1}}",
+        "finetune --task emotion --start pretrained",
+        ("evaluate",),
+        "margin",
+    ),
+    (
+        "finetune: {loss: {margin: 0.1}}",
+        "finetune --task emotion --start retrained",
+        ("evaluate",),
+        "margin",
+    ),
     ("finetune: {methods: {linear: {c: [2.0]}}}", "finetune_cached", ("evaluate",), "linear.c"),
     ("crnn: {augmentation: {speed: 0.1}}", "crnn", ("evaluate",), "speed"),
     ("probe: {points: 20}", "probe", ("evaluate",), "points"),
@@ -87,7 +106,7 @@ def test_an_artefact_of_other_parameters_is_refused(
     [
         ("split", "artifacts/units/0", "retrain"),
         ("multitask", "artifacts/frames/0.h5", "cluster"),
-        ("cluster", "artifacts/retrained/0", "finetune --start retrained"),
+        ("cluster", "artifacts/retrained/0", "finetune --task emotion --start retrained"),
         ("encoder --name tiny", "artifacts/multitask/0", "extract --fold"),
     ],
 )
@@ -120,10 +139,10 @@ FOLD_1 = {
     "artifacts/multitask/0": "extract --fold",
     "artifacts/frames/0.h5": "cluster",
     "artifacts/units/0": "retrain",
-    "artifacts/retrained/0": "finetune --start retrained",
-    "artifacts/classifiers/retrained/full/0": "evaluate",
-    "artifacts/classifiers/fbank/linear/0": "evaluate",
-    "artifacts/classifiers/fbank/crnn/0": "evaluate",
+    "artifacts/retrained/0": "finetune --task emotion --start retrained",
+    "artifacts/classifiers/emotion/retrained/full/0": "evaluate",
+    "artifacts/classifiers/emotion/fbank/linear/0": "evaluate",
+    "artifacts/classifiers/emotion/fbank/crnn/0": "evaluate",
 }
 
 
@@ -191,8 +210,8 @@ READ = {
     "multitask": "extract --fold",
     "extract --fold": "cluster",
     "cluster": "evaluate",
-    "retrain": "finetune --start retrained",
-    "finetune --start pretrained": "evaluate",
+    "retrain": "finetune --task emotion --start retrained",
+    "finetune --task emotion --start pretrained": "evaluate",
     "finetune_cached": "evaluate",
     "crnn": "evaluate",
     "probe": "evaluate",
@@ -300,7 +319,8 @@ def entry(step: Step) -> str:
 # Parameters of a stage that change no byte of what it writes: how much may be rejected, a seed that
 # nothing is drawn from.
 # `split` only checks that each fold can train what is listed.
-CHECKED = ["task", "features", "folds", "adapted", "methods", "crnn.features", "probe.features"]
+CHECKED = ["task", "tasks", "features", "folds", "adapted", "methods"]
+CHECKED += [f"{stage}.{key}" for stage in ("crnn", "probe") for key in ("tasks", "features")]
 UNUSED = {
     "preprocess": {"preprocess", "seed"},
     "split": {"seed", *CHECKED},

@@ -48,9 +48,9 @@ OF_EACH = "[!l]*.safetensors"  # regressor, its best weights
 STORED = {
     ("multitask", LAST): ("0", 1),
     ("retrain", BEST): ("0", 1),
-    ("finetune --start pre", LAST): (LAST, SECOND),
-    ("finetune --start pre", BEST): (LAST, SECOND),
-    ("finetune --start retrained", BEST): (LAST, SECOND),
+    ("finetune --task emotion --start pre", LAST): (LAST, SECOND),
+    ("finetune --task emotion --start pre", BEST): (LAST, SECOND),
+    ("finetune --task emotion --start retrained", BEST): (LAST, SECOND),
     ("crnn", LAST): (LAST, SECOND),
     ("share", LAST): (LAST, SECOND),
     ("share", OF_EACH): (LAST, SECOND),
@@ -106,7 +106,7 @@ def test_a_flipped_bit_in_unfinished_work_changes_no_result(
 
 def test_what_is_whole_is_resumed(copied: Path) -> None:
     """Else the tests above would show nothing."""
-    step = chain.step_of("finetune --start pre")
+    step = chain.step_of("finetune --task emotion --start pre")
     left_by(copied, step, (LAST, SECOND), LAST)
     _, told = chain.run(copied, step)
     assert "resumed after epoch 1, step 0" in told
@@ -129,7 +129,9 @@ def test_a_folder_that_was_half_deleted_is_not_resumed_from(
 
 @pytest.mark.parametrize("name", [LAST, BEST])
 def test_no_flipped_bit_of_a_checkpoint_passes(copied: Path, name: str) -> None:
-    path = left_by(copied, chain.step_of("finetune --start pre"), (LAST, SECOND), name)
+    path = left_by(
+        copied, chain.step_of("finetune --task emotion --start pre"), (LAST, SECOND), name
+    )
     good = path.read_bytes()
     header, draw = 8 + int.from_bytes(good[:8], "little"), np.random.default_rng(0)
     for bit in [*draw.integers(0, 8 * header, FLIPS), *draw.integers(0, 8 * len(good), FLIPS)]:

@@ -13,7 +13,7 @@ COMMANDS = [
     "extract --fold",
     "multitask",
     "retrain",
-    "finetune --start pre",
+    "finetune --task emotion --start pre",
     "crnn",
     "share",
 ]

@@ -19,8 +19,8 @@ from tests.speech import small_encoder, tone_clips
 from tests.team import Colleague
 from tests.training.test_fit import classifier, fit_of
 
-TARGET = Path("artifacts/classifiers/tiny/full/0")
-NAME = "classifiers-tiny-full-0.csv"
+TARGET = Path("artifacts/classifiers/emotion/tiny/full/0")
+NAME = "classifiers-emotion-tiny-full-0.csv"
 # Minutes of training, in epochs of milliseconds.
 LONG = """
 methods: {cached: [frozen]}
@@ -119,7 +119,7 @@ def wait(condition: Callable[[], bool], process: "subprocess.Popen[bytes]") -> N
 def test_dvc_draws_a_training_that_runs_is_killed_and_goes_on(tmp_path: Path) -> None:
     one = Colleague.found(tmp_path / "project", LONG)
     assert drawn(one) == {}
-    name = "classifiers-fbank-frozen-0.csv"
+    name = "classifiers-emotion-fbank-frozen-0.csv"
     path = one.folder / live.FOLDER / name
 
     def lines() -> int:
@@ -162,4 +162,4 @@ def test_dvc_draws_a_training_that_runs_is_killed_and_goes_on(tmp_path: Path) ->
     one.change("finetune: {methods: {frozen: {training: {epochs: 3}}}}")
     one.repro()
     assert drawn(one) == {}  # now it is a picture
-    assert (one.folder / "results/plots/learning-fbank-frozen.png").is_file()
+    assert (one.folder / "results/plots/learning-emotion-fbank-frozen.png").is_file()

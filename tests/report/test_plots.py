@@ -7,12 +7,12 @@ import pytest
 
 from pipeline.report import anonymous, corpora_table, plots, probe_section, sections
 from pipeline.scoring.evaluation import Run
-from pipeline.splits.task import Task
+from pipeline.splits.targets import Emotion
 from tests.recordings import clip
 from tests.report.pictures import kept, luminance, words
 from tests.results import Study, plant_probe
 
-MERGED = Task(classes=["happy", "sad"], merge={"excited": "happy"})
+MERGED = Emotion(target="emotion", classes=["happy", "sad"], merge={"excited": "happy"})
 NAMES = ("Ada Lovelace", "Bo", "Çelik")
 
 
@@ -65,15 +65,15 @@ def clips() -> list[object]:
 
 
 def run_of(found: list[object]) -> Run:
-    settings = {"probe": {"features": ["fbank"], "layer": "last"}}
-    return Run(MERGED, found, {}, [], [], {}, {}, settings)  # type: ignore[arg-type]
+    settings = {"probe": {"tasks": ["emotion"], "features": ["fbank"], "layer": "last"}}
+    return Run({"emotion": MERGED}, found, {}, [], [], {}, {}, settings)  # type: ignore[arg-type]
 
 
 def test_the_map_has_classes_as_merged_and_no_names_of_people(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "artifacts/probes/fbank"
+    folder = tmp_path / "artifacts/probes/emotion/fbank"
     folder.mkdir(parents=True)
     rows = [f"toy/{n},{n},{n % 5}" for n in range(24)]
     (folder / "places.csv").write_text("clip,x,y\n" + "\n".join(rows) + "\n")
@@ -90,7 +90,7 @@ def test_layers_are_named_alike_in_table_and_picture(
 ) -> None:
     """The shallow encoder's top stands below the deep one's."""
     plant_probe(project, Study(), "fbank")
-    folder = project / "artifacts/probes/deep"
+    folder = project / "artifacts/probes/emotion/deep"
     folder.mkdir()
     names = [*(str(-n) for n in range(13, 0, -1)), "last"]
     rows = [f"{name},{depth},0,0.5,{depth / 20}" for depth, name in enumerate(names)]
@@ -109,7 +109,10 @@ def test_layers_are_named_alike_in_table_and_picture(
         if str(line.get_label()).endswith("test")
         for x, y in np.asarray(line.get_xydata())
     }
-    told = {(row[0], row[1], round(float(str(row[3])), 6)) for row in section.tables[0].rows}
+    told = {
+        (f"{row[0]}: {row[1]}", row[2], round(float(str(row[4])), 6))
+        for row in section.tables[0].rows
+    }
     assert drawn == told
 
 
@@ -142,7 +145,7 @@ def test_warnings_of_the_audit_name_no_one_in_the_report(
         "counts": {"speaker": dict.fromkeys([*NAMES, "03"], 6)},
         "warnings": warnings,
     }
-    run = Run(MERGED, found, {}, [], [], {}, {"toy": audit}, {})  # type: ignore[arg-type]
+    run = Run({"emotion": MERGED}, found, {}, [], [], {}, {"toy": audit}, {})  # type: ignore[arg-type]
     assert list(sections.corpora(run, tmp_path).notes) == [
         "toy: speaker 3: 5 utterances kept, 6 published",
         "toy: the same audio: speaker 2/01, speaker 3_02, Boat, speaker 4-1",

@@ -62,7 +62,7 @@ def planted(root: Path, systems: list[tuple[str, str]], masked: bool = False) ->
         emotions, tested = scores.read_share(path, 0)
         scored = scores.share(tested, emotions, Bootstrap(100, 1))
         found.append(Regressor(features, head, emotions, tested, scored))
-    return Run(TASK, [], {}, [], found, {}, {}, {})
+    return Run({"emotion": TASK}, [], {}, [], found, {}, {}, {})
 
 
 def test_the_section_has_a_figure_of_all_and_a_scatter_of_each(tmp_path: Path) -> None:
@@ -93,7 +93,9 @@ def test_masked_truth_gives_rows_without_scores(tmp_path: Path) -> None:
 
 
 def test_without_regressors_there_is_no_section(tmp_path: Path) -> None:
-    assert share_section.section(Run(TASK, [], {}, [], [], {}, {}, {}), tmp_path) is None
+    assert (
+        share_section.section(Run({"emotion": TASK}, [], {}, [], [], {}, {}, {}), tmp_path) is None
+    )
     share_section.write(tmp_path, [])
     assert not list(tmp_path.iterdir())
 
@@ -104,7 +106,7 @@ def test_the_baseline_is_seen_on_the_bars(tmp_path: Path, monkeypatch: pytest.Mo
     rhos = {"cnn-lstm": (0.9,) * 9, "cnn-lstm-attention": (0.8,) * 9}
     monkeypatch.setattr(plots, "share", lambda *_: None)
     shares = [regressor("hubert", head, values) for head, values in rhos.items()]
-    share_section.section(Run(TASK, [], {}, [], shares, {}, {}, {}), tmp_path)
+    share_section.section(Run({"emotion": TASK}, [], {}, [], shares, {}, {}, {}), tmp_path)
     figure = found["share-architectures.png"]
     shown = luminance(figure)
     (axes,) = figure.axes

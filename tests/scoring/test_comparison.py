@@ -18,7 +18,7 @@ BOOTSTRAP = Bootstrap(resamples=500, seed=1)
 
 def classifier(root: Path, study: Study, skill: float, seed: int) -> Predictions:
     plant_classifier(root, study, "fbank/linear", skill, seed)
-    folder = root / "artifacts/classifiers/fbank/linear"
+    folder = root / "artifacts/classifiers/emotion/fbank/linear"
     paths = {fold: folder / str(fold) / "predictions.csv" for fold in range(study.folds)}
     return scores.read_classifier(paths, list(EMOTIONS))
 

@@ -48,8 +48,8 @@ def both(project: Path) -> Path:
     folds.write(folds.FOLDS, made)
     plant_classifier(project, Study(folds=2), "pretrained/full", 1.0)
     plant_classifier(project, third, "pretrained/other", 3.0)
-    shared = project / "artifacts/classifiers/pretrained/other/2"
-    shared.rename(project / "artifacts/classifiers/pretrained/full/2")
+    shared = project / "artifacts/classifiers/emotion/pretrained/other/2"
+    shared.rename(project / "artifacts/classifiers/emotion/pretrained/full/2")
     activate([0, 1, SHARED])
     return project
 
@@ -57,7 +57,7 @@ def both(project: Path) -> Path:
 def uar(project: Path, numbers: list[int]) -> float:
     truth, guess = [], []
     for number in numbers:
-        path = project / f"artifacts/classifiers/pretrained/full/{number}/predictions.csv"
+        path = project / f"artifacts/classifiers/emotion/pretrained/full/{number}/predictions.csv"
         with path.open() as file:
             for row in csv.DictReader(file):
                 if row["role"] == "test":
@@ -70,7 +70,7 @@ def test_the_report_has_both_and_the_gap(both: Path) -> None:
     evaluate.main()
     found = json.loads((both / "results/scores.json").read_text())
     apart = found["emotion"]["pretrained"]["full"]["uar"]
-    beside = found["speaker_shared"]["pretrained"]["full"]["uar"]
+    beside = found["speaker_shared"]["emotion"]["pretrained"]["full"]["uar"]
     assert found["protocol"]["speaker_independent"]
     assert found["protocol"]["folds"] == [0, 1]
     assert apart == pytest.approx(uar(both, [0, 1]), abs=1e-4)

@@ -19,7 +19,7 @@ CLASSES = list(EMOTIONS)
 
 def classifier(root: Path, study: Study, skill: float = 1.0, seed: int = 0) -> scores.Predictions:
     plant_classifier(root, study, "fbank/linear", skill, seed)
-    folder = root / "artifacts/classifiers/fbank/linear"
+    folder = root / "artifacts/classifiers/emotion/fbank/linear"
     paths = {fold: folder / str(fold) / "predictions.csv" for fold in range(study.folds)}
     return scores.read_classifier(paths, CLASSES)
 
@@ -136,7 +136,7 @@ def test_speaker_independence_is_seen_in_the_folds() -> None:
 )
 def test_a_damaged_file_is_one_line(tmp_path: Path, old: str, new: str, rule: str) -> None:
     classifier(tmp_path, Study(utterances=16, speakers=8))
-    path = tmp_path / "artifacts/classifiers/fbank/linear/0/predictions.csv"
+    path = tmp_path / "artifacts/classifiers/emotion/fbank/linear/0/predictions.csv"
     text = path.read_text()
     assert old in text
     if new.endswith(("x", "nan")):  # instead of the first logit

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from pipeline.ground.errors import PipelineError
 from pipeline.splits import scope
-from pipeline.splits.task import Task, examples
+from pipeline.splits.targets import Emotion
+from pipeline.splits.task import examples
 from tests.splits.test_partition import corpus
 
 # Two corpora with other words for the same emotions.
@@ -19,24 +20,25 @@ HELD = {
 }  # fmt: skip
 
 
-def task(classes: Sequence[str] = ("angry", "happy", "sad"), **merge: str) -> Task:
-    return Task(classes=list(classes), merge=merge)
+def task(classes: Sequence[str] = ("angry", "happy", "sad"), **merge: str) -> Emotion:
+    return Emotion(target="emotion", classes=list(classes), merge=merge)
 
 
 def test_what_no_class_covers_is_counted_by_label_and_corpus_with_the_nearest_class() -> None:
     assert scope.left_out(task(), HELD) == {
         "anger": {"b": 6}, "gioia, rabbia": {"b": 2}, "happiness": {"b": 6}
     }  # fmt: skip
-    told = scope.lines(task(), HELD)
+    told = scope.lines("task.x", task(), HELD)
     assert told == [
-        "'anger' takes no part: 6 b utterances, nearest class 'angry' (task.classes, task.merge)",
+        "'anger' takes no part: 6 b utterances, nearest class 'angry' "
+        "(task.x.classes, task.x.merge)",
         "'gioia, rabbia' takes no part: 2 b utterances, no class is near it "
-        "(task.classes, task.merge)",
+        "(task.x.classes, task.x.merge)",
         "'happiness' takes no part: 6 b utterances, nearest class 'happy' "
-        "(task.classes, task.merge)",
+        "(task.x.classes, task.x.merge)",
     ]
     whole = {"anger": "angry", "happiness": "happy", "Gioia, Rabbia": "sad"}
-    assert scope.lines(task(**whole), HELD) == []
+    assert scope.lines("task.x", task(**whole), HELD) == []
 
 
 @pytest.mark.parametrize("label", ["Angry", "ANGRY", " angry", "añgry"])
@@ -46,28 +48,28 @@ def test_case_and_forms_of_unicode_make_no_other_label(label: str, form: Any) ->
     key = "añgry" if "ñ" in label else "angry"
     assert task([key, "sad"]).index(name) == 0
     assert task(["sad", "rage"], **{name: "Rage"}).index(key) == 1
-    assert scope.lines(task([key, "sad"]), {("a", name): 3, ("a", "sad"): 1}) == []
+    assert scope.lines("task.x", task([key, "sad"]), {("a", name): 3, ("a", "sad"): 1}) == []
 
 
 def test_every_class_and_merge_that_nothing_fills_is_named_at_once() -> None:
     with pytest.raises(PipelineError) as caught:
-        scope.require_filled(task(["angry", "hapy", "sad", "zzz"], angr="sad"), HELD)
+        scope.require_filled("task.x", task(["angry", "hapy", "sad", "zzz"], angr="sad"), HELD)
     said = str(caught.value)
-    assert said.startswith("params.yaml: task does not fit the corpora: ")
+    assert said.startswith("params.yaml: task.x does not fit the corpora: ")
     for part in (
         "class 'hapy' (nearest label 'happy')",
         "'zzz';",
         "'angr' (nearest label 'anger')",
     ):
         assert part in said, said
-    scope.require_filled(task(), HELD)
+    scope.require_filled("task.x", task(), HELD)
 
 
 def test_a_merge_for_another_corpus_is_told_and_is_no_error() -> None:
     fitting = {("a", "angry"): 1, ("a", "happy"): 1, ("a", "sad"): 1}
-    scope.require_filled(task(excited="happy"), fitting)
-    assert scope.lines(task(excited="happy"), fitting) == [
-        "task.merge has 'excited', which no active corpus holds"
+    scope.require_filled("task.x", task(excited="happy"), fitting)
+    assert scope.lines("task.x", task(excited="happy"), fitting) == [
+        "task.x.merge has 'excited', which no active corpus holds"
     ]
 
 
@@ -85,7 +87,7 @@ def test_names_that_only_look_different_are_one(
     classes: list[str], merge: dict[str, str], expected: str
 ) -> None:
     with pytest.raises(ValidationError, match=expected):
-        Task(classes=classes, merge=merge)
+        Emotion(target="emotion", classes=classes, merge=merge)
 
 
 def test_training_says_which_clips_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,9 +103,9 @@ def test_a_class_that_a_fold_cannot_train_is_named_with_the_reason() -> None:
     sad = {c.clip for c in clips if c.emotion == "sad"}
     happy = {c.clip for c in clips if c.emotion == "happy"}
     lost = roles | dict.fromkeys(sad, "dev") | dict.fromkeys(happy, "test")
-    scope.require_trained(task(), clips, {0: roles})
+    scope.require_trained("task.x", task(), clips, {0: roles})
     with pytest.raises(PipelineError) as caught:
-        scope.require_trained(task(), clips, {0: roles, 3: lost})
+        scope.require_trained("task.x", task(), clips, {0: roles, 3: lost})
     said = str(caught.value)
     assert "fold 3 trains no 'happy', all of it is tested (split.by, split.count)" in said
     assert "fold 3 trains no 'sad', split.dev took all of it" in said

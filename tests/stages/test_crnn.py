@@ -13,14 +13,14 @@ from tests.speech import extracted_tones
 
 OVERLAY = """
 corpora: [tones]
-task: {classes: [angry, sad], merge: {}}
+task: {emotion: {classes: [angry, sad], merge: {}}}
 crnn:
   features: [fbank]
   model: {channels: [4, 8], gru_width: 4}
   augmentation: {mask_frames: 4, mixup: 0.2}
   training: {epochs: 6, batch: 4, learning_rate: 1e-2}
 """
-OUT = Path("artifacts/classifiers/fbank/crnn/0")
+OUT = Path("artifacts/classifiers/emotion/fbank/crnn/0")
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def found(project: Path) -> list[Example]:
 def test_it_learns_tones_and_resumes_to_the_same_bytes(
     found: list[Example], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crnn.main("fbank", 0)
+    crnn.main("emotion", "fbank", 0)
     with (OUT / "predictions.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["role"] == "test"]
     right = sum((float(r["angry"]) > float(r["sad"])) == (r["label"] == "angry") for r in rows)
@@ -49,6 +49,6 @@ def test_it_learns_tones_and_resumes_to_the_same_bytes(
     with monkeypatch.context() as patch:
         patch.setattr(Epoch, "run", killed)
         with pytest.raises(KeyboardInterrupt):
-            crnn.main("fbank", 0)
-    crnn.main("fbank", 0)
+            crnn.main("emotion", "fbank", 0)
+    crnn.main("emotion", "fbank", 0)
     assert {path.name: sha256(path) for path in OUT.iterdir()} == whole

@@ -30,7 +30,7 @@ from tests.speech import extracted_tones, small_encoder
 
 OVERLAY = """
 corpora: [tones]
-task: {classes: [angry, sad], merge: {}}
+task: {emotion: {classes: [angry, sad], merge: {}}}
 extract: {dtype: float32}
 finetune:
   methods:
@@ -47,7 +47,7 @@ def found(project: Path) -> list[Example]:
 
 
 def test_linear_is_scikit_learn_on_the_cached_means(found: list[Example]) -> None:
-    finetune_cached.main("fbank", "linear", 0)
+    finetune_cached.main("emotion", "fbank", "linear", 0)
     with h5py.File("artifacts/embeddings/fbank/tones.h5") as file:
         means = dict(zip(file["clip"].asstr()[:], file["mean_last"][:], strict=True))
     inputs = np.stack([means[e.clip.clip] for e in found])
@@ -57,7 +57,7 @@ def test_linear_is_scikit_learn_on_the_cached_means(found: list[Example]) -> Non
     peer = LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000)
     expected = peer.fit(scaled[train], labels[train]).predict_log_proba(scaled)
     at = {e.clip.utterance: row for row, e in enumerate(found)}
-    with Path("artifacts/classifiers/fbank/linear/0/predictions.csv").open() as file:
+    with Path("artifacts/classifiers/emotion/fbank/linear/0/predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == (~train).sum()
     for row in rows:
@@ -67,7 +67,7 @@ def test_linear_is_scikit_learn_on_the_cached_means(found: list[Example]) -> Non
 
 def test_embeddings_that_are_not_there_are_named(found: list[Example]) -> None:
     with pytest.raises(PipelineError, match=r"embeddings/tiny/tones\.h5: no such file"):
-        finetune_cached.main("tiny", "linear", 0)
+        finetune_cached.main("emotion", "tiny", "linear", 0)
 
 
 @pytest.mark.parametrize("method", ["frozen", "lora-classifier"])
@@ -77,8 +77,8 @@ def test_cached_means_train_what_the_encoder_in_the_loop_would(
 ) -> None:
     base = small_encoder(Path("artifacts/encoders/tiny"), **style)
     extract.main("tiny", "tones")
-    finetune_cached.main("tiny", method, 0)  # type: ignore[arg-type]
-    folder = Path(f"artifacts/classifiers/tiny/{method}/0")
+    finetune_cached.main("emotion", "tiny", method, 0)  # type: ignore[arg-type]
+    folder = Path(f"artifacts/classifiers/emotion/tiny/{method}/0")
     design = Design.read(folder)
     body = encoders.load(base)
     settings = getattr(load("finetune", FinetuneParams).methods, method.replace("-", "_")).training
@@ -109,4 +109,4 @@ def test_a_head_that_reads_frames_is_refused_by_name(found: list[Example]) -> No
     Path("params.yaml").write_text(merged(text, FRAMES), "utf-8")
     params.read.cache_clear()
     with pytest.raises(PipelineError, match=r"finetune\.methods\.frozen\.model\.head"):
-        finetune_cached.main("fbank", "frozen", 0)
+        finetune_cached.main("emotion", "fbank", "frozen", 0)

@@ -48,11 +48,12 @@ def test_labels_that_take_no_part_are_told_before_anything_runs(
     edit("corpora:\n- demo\n", "corpora:\n- one\n- two\n")
     plan.main()
     assert capsys.readouterr().err.splitlines() == [
-        "'anger' takes no part: 2 two utterances, nearest class 'angry' (task.classes, task.merge)",
+        "'anger' takes no part: 2 two utterances, nearest class 'angry' "
+        "(task.emotion.classes, task.emotion.merge)",
         "'happiness' takes no part: 1 two utterances, nearest class 'happy' "
-        "(task.classes, task.merge)",
+        "(task.emotion.classes, task.emotion.merge)",
     ]
-    edit("  merge: {}\n", "  merge:\n    ANGER: angry\n    happiness: Happy\n")
+    edit("    merge: {}\n", "    merge:\n      ANGER: angry\n      happiness: Happy\n")
     plan.main()
     assert capsys.readouterr().err == ""
 
@@ -60,7 +61,7 @@ def test_labels_that_take_no_part_are_told_before_anything_runs(
 def test_a_class_and_a_merge_that_no_corpus_fills_stop_at_once(project: Path) -> None:
     label("one", ALL.replace("fear", "fearful") + " anger")
     edit("corpora:\n- demo\n", "corpora:\n- one\n")
-    edit("  merge: {}\n", "  merge:\n    angr: angry\n")
+    edit("    merge: {}\n", "    merge:\n      angr: angry\n")
     with pytest.raises(PipelineError, match=r"'fear' \(nearest label 'fearful'\).*'angr' \(near"):
         plan.main()
     # Without a classifier nothing needs classes.
@@ -78,23 +79,23 @@ def test_a_corpus_that_is_not_there_yet_is_left_to_split(project: Path) -> None:
 ACTIVE = (
     "clips/demo/manifest.csv",
     "embeddings/fbank/demo.h5",
-    "classifiers/fbank/linear/0/predictions.csv",
-    "classifiers/pretrained/full/1/predictions.csv",
-    "classifiers/retrained/full/0/model.safetensors",
+    "classifiers/emotion/fbank/linear/0/predictions.csv",
+    "classifiers/emotion/pretrained/full/1/predictions.csv",
+    "classifiers/emotion/retrained/full/0/model.safetensors",
     "share/fbank/cnn-lstm-attention/predictions.csv",
     "multitask/7/model.safetensors",
-    "probes/tiny/layers.csv",
+    "probes/emotion/tiny/layers.csv",
     "units/1/units.h5",
 )
 STALE = (
     "clips/emodb/manifest.csv",
     "embeddings/fbank/emodb.h5",
     "embeddings/mfcc/demo.h5",
-    "probes/mfcc/layers.csv",
+    "probes/emotion/mfcc/layers.csv",
     "units/7/units.h5",
-    "classifiers/fbank/linear/2/predictions.csv",
-    "classifiers/retrained/lora-qkv/0/predictions.csv",
-    "classifiers/pretrained/stray.csv",
+    "classifiers/emotion/fbank/linear/2/predictions.csv",
+    "classifiers/emotion/retrained/lora-qkv/0/predictions.csv",
+    "classifiers/emotion/pretrained/stray.csv",
     "share/tiny/cnn-lstm/predictions.csv",
 )
 
@@ -125,9 +126,9 @@ def test_raw_data_that_dvc_can_fetch_need_not_be_there(project: Path) -> None:
 
 def test_empty_lists_leave_empty_folders(project: Path) -> None:
     edit("  retrained:\n  - full\n", "  retrained: []\n")
-    touch("classifiers/retrained/full/0/predictions.csv")
+    touch("classifiers/emotion/retrained/full/0/predictions.csv")
     plan.main()
-    assert not Path("artifacts/classifiers/retrained").exists()
+    assert not Path("artifacts/classifiers/emotion/retrained").exists()
     assert Path("artifacts/classifiers").is_dir()
 
 

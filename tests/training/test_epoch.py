@@ -165,7 +165,7 @@ def test_two_processes_train_as_one(
 ) -> None:
     """The last batch has one clip: one of the processes gets none. Nodes share no folder."""
     overlay = (
-        "{pretrained: x, corpora: [tones], task: {classes: [angry, sad], merge: {}}, "
+        "{pretrained: x, corpora: [tones], task: {emotion: {classes: [angry, sad], merge: {}}}, "
         "multitask: {batch: 17, epochs: 2}}"
     )
     Path("params.yaml").write_text(merged(Path("params.yaml").read_text("utf-8"), overlay))
