@@ -7,10 +7,11 @@ wait for the host.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
+from itertools import chain, product
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from pipeline.embeddings import batches
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.progress import Meter, say
+from pipeline.training import concordance
 from pipeline.training.checkpoint import LAST, State
 from pipeline.training.fit import Fit
 from pipeline.work.device import autocast
@@ -98,20 +100,45 @@ class Epoch:
         fit, state = self.fit, self.state
         torch.manual_seed(derive(fit.seed, "step", self.number, self.done))
         sums = torch.zeros(len(self.parts), 2, device=fit.device)
-        for _ in range(micro_batches):
-            with autocast(fit.device, fit.settings.precision):
-                batch = next(reader)
-            clips = [item.clip.clip for item in batch.examples]
-            for row, part in enumerate(self.parts.values()):
-                with autocast(fit.device, fit.settings.precision):
-                    fit.draws.begin(fit.seed, self.number, clips, fit.device)
-                    loss, items = part.loss(batch)
-                loss.backward()
-                sums[row] += torch.stack([loss.detach(), torch.full_like(loss, items)])
+        with self._batches(reader, micro_batches) as found:
+            for batch in found:
+                for row, part in enumerate(self.parts.values()):
+                    loss, items = self._loss(part, batch)
+                    loss.backward()
+                    sums[row] += torch.stack([loss.detach(), torch.full_like(loss, items)])
         self._average_gradients(sums)
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         return sums
+
+    @contextmanager
+    def _batches(self, reader: Iterator[Any], count: int) -> Iterator[Iterable[Any]]:
+        """A step's micro-batches, which pass once before where a loss is of the whole batch."""
+        fit, found = self.fit, (self._read(reader) for _ in range(count))
+        whole = concordance.within(self.parts.values())
+        if not whole or (count == 1 and fit.processes.count == 1):
+            yield found
+            return
+        kept = list(found)
+
+        def passes() -> None:
+            for batch, part in product(kept, self.parts.values()):
+                self._loss(part, batch)
+
+        with concordance.known(whole, passes, fit.device, fit.processes):
+            yield kept
+
+    def _read(self, reader: Iterator[Any]) -> Any:
+        with autocast(self.fit.device, self.fit.settings.precision):
+            return next(reader)
+
+    def _loss(self, part: Any, batch: Any) -> tuple[Tensor, int]:
+        """A part's summed loss and weight of a micro-batch, with the draws of its clips."""
+        fit, clips = self.fit, [item.clip.clip for item in batch.examples]
+        with autocast(fit.device, fit.settings.precision):
+            fit.draws.begin(fit.seed, self.number, clips, fit.device)
+            loss: tuple[Tensor, int] = part.loss(batch)
+        return loss
 
     def _average_gradients(self, sums: Tensor) -> None:
         """Turn sums over this process's clips into gradients of the whole batch's mean losses."""

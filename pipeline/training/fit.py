@@ -23,6 +23,7 @@ from pipeline.ground import stage as stages
 from pipeline.ground.live import Curve
 from pipeline.ground.params import load
 from pipeline.splits.task import Item
+from pipeline.training import concordance
 from pipeline.training.dropout import Draws
 from pipeline.training.settings import Schedule
 from pipeline.work.device import autocast
@@ -114,11 +115,21 @@ class Fit:
         totals = {end: np.zeros(2) for end in parts}
         for part in parts.values():
             part.eval()
-        with torch.inference_mode(), autocast(self.device, self.settings.precision):
+
+        def passes() -> None:
+            totals.update((end, np.zeros(2)) for end in parts)
             for batch in self.batches(found):
                 for end, part in parts.items():
                     loss, items = part.loss(batch)
                     totals[end] += float(loss), items
+
+        whole = concordance.within(parts.values())
+        with (
+            torch.inference_mode(),
+            autocast(self.device, self.settings.precision),
+            concordance.known(whole, passes, self.device, Processes()),
+        ):
+            passes()
         return {end: float(loss / max(items, 1)) for end, (loss, items) in totals.items()}
 
     def outputs(

@@ -45,6 +45,38 @@ def cross_entropy_sum(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), targets, reduction="sum")
 
 
+def soft_cross_entropy_sum(
+    logits: Tensor, targets: Tensor, weights: Tensor | None = None, gamma: float = 0.0
+) -> Tensor:
+    """Cross-entropy with distributions, weighted by class and focal, summed over the items.
+
+    Each class counts ``-weight target (1 - p)^gamma log p``. One-hot targets make it the focal loss
+    (Lin et al., 2017, equation 5), and with a gamma of 0 plain cross-entropy.
+
+    Args:
+        logits: (items, classes).
+        targets: (items, classes), each row a distribution.
+        weights: (classes,), as `pipeline.splits.imbalance.weights` has them; without: 1.
+        gamma: How little counts what is already known.
+    """
+    logs = logits.float().log_softmax(-1)
+    each = -targets * logs
+    if gamma:
+        # 1 - p keeps its digits; at 0 a power below 1 has no gradient.
+        each = each * (-logs.expm1()).clamp(min=1e-12) ** gamma
+    return (each if weights is None else each * weights).sum()
+
+
+def mse_sum(values: Tensor, targets: Tensor) -> Tensor:
+    """Squared errors summed over the known targets; (items, outputs) each, NaN where unknown."""
+    return _errors(values, targets).square().sum()
+
+
+def mae_sum(values: Tensor, targets: Tensor) -> Tensor:
+    """Absolute errors summed over the known targets; arguments as of `mse_sum`."""
+    return _errors(values, targets).abs().sum()
+
+
 def emotion_and_gender_sum(
     emotion_logits: Tensor,
     gender_logits: Tensor,
@@ -58,3 +90,9 @@ def emotion_and_gender_sum(
         gender_logits.float(), genders, reduction="sum", ignore_index=-1
     )
     return emotion_weight * emotion + (1 - emotion_weight) * gender
+
+
+def _errors(values: Tensor, targets: Tensor) -> Tensor:
+    """The differences, 0 where a target is unknown."""
+    known = ~targets.isnan()
+    return torch.where(known, values.float() - targets.nan_to_num(), 0.0)
