@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.corpora import ratings
 from pipeline.corpora.entries import Corpus, Reject, Row
 from pipeline.corpora.prepare import Prepared
 from pipeline.corpora.registry import Parsed
@@ -90,13 +91,14 @@ def report(name: str, corpus: Corpus, outcome: Outcome) -> dict[str, Any]:
         "clips": len(segments),
         "duration_s": round(sum(s.duration_s for s in segments if s.parent is None), 3),
         "counts": counts,
+        **ratings.report([p.row for p in outcome.kept], corpus.ranges),
         "published": {column: dict(values) for column, values in corpus.counts.items()},
         "sample_rates_hz": _tally(str(source.sample_rate_hz) for _, source in sources),
         "channels": _tally(str(source.channels) for _, source in sources),
         "clipped": _clipped(outcome),
         "notes": _notes(outcome),
         "duplicates": outcome.duplicates,
-        "warnings": list(_warnings(corpus.counts, counts, outcome)),
+        "warnings": list(_warnings(corpus, counts, outcome)),
     }
 
 
@@ -186,11 +188,11 @@ def _some(sources: Sequence[str]) -> str:
 
 
 def _warnings(
-    published: Mapping[str, Mapping[str, int]],
+    corpus: Corpus,
     counts: Mapping[str, Mapping[str, int]],
     outcome: Outcome,
 ) -> Iterator[str]:
-    for column, expected in published.items():
+    for column, expected in corpus.counts.items():
         for value, told in sorted(expected.items()):
             if (held := counts[column].get(value, 0)) != told:
                 yield f"{column} {value}: {held} utterances kept, {told} published"
@@ -199,6 +201,7 @@ def _warnings(
     for note, sources in _notes(outcome).items():
         yield f"{note}: {_some(sources)}"
     yield from outcome.parsed.warnings
+    yield from ratings.warnings([p.row for p in outcome.kept], corpus.ranges)
     yield from _two_genders(p.row for p in outcome.kept)
     for group in outcome.duplicates:
         yield f"the same audio: {', '.join(group)}"

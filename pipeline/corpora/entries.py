@@ -19,7 +19,8 @@ class Row:
     ``source`` is relative to the corpus folder. ``end_s`` None is the end of the file. ``role`` is
     the authors' own partition (train, dev or test) where they give one per utterance. ``label``
     says where the row of a label file stands that this is made of, empty where a name says it all;
-    so it does in a `Reject` and in an `OutOfScope`. ``length_s`` is how long its authors say it is,
+    so it does in a `Reject` and in an `OutOfScope`. ``shares``, ``votes`` and ``dimensions`` are as
+    in a `pipeline.corpora.manifest.Clip`. ``length_s`` is how long its authors say it is,
     where clips are known to be cut wrongly.
     """
 
@@ -35,6 +36,8 @@ class Row:
     end_s: float | None = None
     role: str = ""
     shares: Mapping[str, float] = field(default_factory=dict)
+    votes: Mapping[str, float] = field(default_factory=dict)
+    dimensions: Mapping[str, float] = field(default_factory=dict)
     length_s: float | None = None
     label: str = field(default="", compare=False)
 
@@ -67,12 +70,14 @@ class Corpus:
 
     ``counts`` are published numbers of utterances, by manifest column and value, where they were
     verified; ``folds`` the published partitions, each from role to speakers (speakers that are not
-    named are train). ``shared`` says that the authors' own partition shares speakers between its
-    parts: it is no leak then, but no score by it is speaker-independent.
+    named are train). ``ranges`` are the ends of the scale of each dimension. ``shared`` says that
+    the authors' own partition shares speakers between its parts: it is no leak then, but no score
+    by it is speaker-independent.
     """
 
     parse: Callable[[Path], Iterable[Entry]]
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     folds: tuple[Mapping[str, frozenset[str]], ...] = ()
     shared: bool = False
 

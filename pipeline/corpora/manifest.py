@@ -14,7 +14,9 @@ from pipeline.ground.errors import PipelineError
 ARTIFACTS = Path("artifacts")
 CLIPS = ARTIFACTS / "clips"
 EMOTIONS = ("angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise")
-SHARE_PREFIX = "share_"
+SHARE_PREFIX, VOTES_PREFIX, DIMENSION_PREFIX = "share_", "votes_", "dimension_"
+# What raters said, as columns named by the corpus: fields of `Clip`, and what the names begin with.
+RATED = {"shares": SHARE_PREFIX, "votes": VOTES_PREFIX, "dimensions": DIMENSION_PREFIX}
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Clip:
     the last two parts. ``path`` is relative to the manifest, ``source`` to the raw corpus.
     ``speaker`` is ``<corpus>/<speaker>``, empty where unknown; ``gender`` is female, male or
     unknown; ``emotion`` is canonical or the corpus's own, empty where there is none. ``sha256`` is
-    that of the decoded 16-bit samples.
+    that of the decoded 16-bit samples. ``shares`` are fractions of listeners by emotion, ``votes``
+    the raters who chose each emotion, ``dimensions`` mean ratings in the corpus's own range.
     """
 
     clip: str
@@ -44,6 +47,8 @@ class Clip:
     augmented_from: str
     sha256: str
     shares: dict[str, float] = field(default_factory=dict)
+    votes: dict[str, float] = field(default_factory=dict)
+    dimensions: dict[str, float] = field(default_factory=dict)
 
     @property
     def file(self) -> Path:
@@ -52,22 +57,26 @@ class Clip:
 
 
 _NAME = re.compile(r"\w[\w-]*")
-COLUMNS = tuple(f.name for f in fields(Clip) if f.name != "shares")
+COLUMNS = tuple(f.name for f in fields(Clip) if f.name not in RATED)
 _FLOATS = ("duration_s", "start_s")
 
 
 def write(path: Path, clips: Iterable[Clip]) -> None:
     """Write ``manifest.csv`` sorted by clip (not atomic: the caller publishes the folder)."""
     rows = sorted(clips, key=lambda clip: clip.clip)
-    shares = sorted({name for clip in rows for name in clip.shares})
+    rated = [
+        (kind, name)
+        for kind in RATED
+        for name in sorted({name for clip in rows for name in getattr(clip, kind)})
+    ]
     table = [
         [
             *(getattr(clip, name) for name in COLUMNS),
-            *(clip.shares.get(name, "") for name in shares),
+            *(getattr(clip, kind).get(name, "") for kind, name in rated),
         ]
         for clip in rows
     ]
-    files.write_csv(path, [*COLUMNS, *(SHARE_PREFIX + name for name in shares)], table)
+    files.write_csv(path, [*COLUMNS, *(RATED[kind] + name for kind, name in rated)], table)
 
 
 def read(corpora: Sequence[str], root: Path = CLIPS) -> list[Clip]:
@@ -114,12 +123,8 @@ def _parse(path: Path, row: dict[str, str]) -> Clip:
     try:
         known = {name: row[name] for name in COLUMNS if name not in _FLOATS}
         numbers = {name: float(row[name]) for name in _FLOATS}
-        shares = {
-            name.removeprefix(SHARE_PREFIX): float(value)
-            for name, value in row.items()
-            if name.startswith(SHARE_PREFIX) and value
-        }
-        clip = Clip(**known, **numbers, shares=shares)  # type: ignore[arg-type]
+        rated = {kind: _rated(row, prefix) for kind, prefix in RATED.items()}
+        clip = Clip(**known, **numbers, **rated)  # type: ignore[arg-type]
     except (TypeError, ValueError, AttributeError):
         raise PipelineError(
             f"{path}: malformed row of clip {row.get('clip')!r}, run `dvc repro preprocess`"
@@ -136,8 +141,20 @@ def _parse(path: Path, row: dict[str, str]) -> Clip:
     return clip
 
 
+def _rated(row: dict[str, str], prefix: str) -> dict[str, float]:
+    """What the columns of a prefix hold, by the rest of their names."""
+    return {
+        name.removeprefix(prefix): float(value)
+        for name, value in row.items()
+        if name.startswith(prefix) and value
+    }
+
+
 def digest(clips: Iterable[Clip]) -> str:
     """A digest of what the clips hold and say, for provenance and scratch keys."""
     return files.digest(
-        [(c.clip, c.sha256, c.speaker, c.gender, c.emotion, c.shares) for c in clips]
+        [
+            (c.clip, c.sha256, c.speaker, c.gender, c.emotion, c.shares, c.votes, c.dimensions)
+            for c in clips
+        ]
     )

@@ -130,6 +130,8 @@ def _clip(row: Row, segment: Segment, corpus: str, language: str) -> Clip:
         augmented_from="" if segment.parent is None else utterance + segment.parent,
         sha256=segment.sha256,
         shares=dict(row.shares),
+        votes=dict(row.votes),
+        dimensions=dict(row.dimensions),
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import wavfile
 
-from pipeline.corpora.manifest import EMOTIONS, SHARE_PREFIX
+from pipeline.corpora.manifest import EMOTIONS, RATED
 from pipeline.demo import listeners, voice
 from pipeline.demo.voice import FRICATIVES_HZ, NASALS_HZ, RATE_HZ, STOPS_HZ, VOWELS_HZ, Phone, Voice
 from pipeline.ground import files
@@ -82,6 +82,8 @@ class Utterance:
     samples: NDArray[np.int16]
     phones: list[Phone]
     shares: dict[str, float]
+    votes: dict[str, int]
+    dimensions: dict[str, float]
 
     @property
     def path(self) -> str:
@@ -131,7 +133,16 @@ def utter(seed: int, number: int, emotion: str, take: int, panel: int) -> Uttera
     speech = voice.speak(phones, pitch_hz, phonation, rng)
     level = 10 ** ((FULL_SCALE_DB + speaker.gain_db + value["energy"]) / 20)
     samples = _record(level * speech, rng)
-    return Utterance(speaker, emotion, take, samples, phones, listeners.shares(cues, panel, rng))
+    return Utterance(
+        speaker,
+        emotion,
+        take,
+        samples,
+        phones,
+        shares=listeners.shares(cues, panel, rng),
+        votes=listeners.votes(cues, EXPRESSIONS, panel, rng),
+        dimensions=listeners.dimensions(cues, panel, rng),
+    )
 
 
 def make_speaker(seed: int, number: int) -> Speaker:
@@ -214,7 +225,11 @@ def _label(utterance: Utterance) -> dict[str, object]:
         "gender": utterance.speaker.gender,
         "session": utterance.speaker.session,
         "language": "none",
-        **{SHARE_PREFIX + emotion: share for emotion, share in utterance.shares.items()},
+        **{
+            prefix + name: value
+            for kind, prefix in RATED.items()
+            for name, value in getattr(utterance, kind).items()
+        },
     }
 
 

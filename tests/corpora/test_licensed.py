@@ -242,16 +242,19 @@ def test_msp_podcast_in_every_spelling(tmp_path: Path, spelling: str) -> None:
         "0001_0008": ("127", "male", "0001", "neutral", "train", {}),
         "0002_0033": ("", "female", "0002", "contempt", "dev", {}),
         "0003_0001_0001": ("9", "female", "0003", "other", "test", {}),
+        "0003_0002": ("9", "female", "0003", "", "test", {}),  # no agreement, but dimensions
         # Without label: it is kept to be predicted.
         "0009_0001": ("31", "female", "0009", "", "test", {}),
     }  # fmt: skip
     assert reasons(parsed) == {
-        "Audios/MSP-PODCAST_0003_0002.wav": "no emotion that most raters agree on (X)",
         "Audios/jingle.wav": "not named as in MSP-Podcast",
     }
     assert [(r.source, r.code) for r in parsed.rejects] == [
         ("Audios/MSP-PODCAST_1909_1017.wav", "missing")
     ]
+    dimensions = {r.utterance[-9:]: dict(r.dimensions) for r in parsed.rows}
+    assert dimensions["0001_0008"] == {"arousal": 4.2, "valence": 4.0, "dominance": 4.1}
+    assert dimensions["0009_0001"] == {}  # of Test3
     assert parsed.warnings == ["speaker 'Unknown' names no one and is taken as unknown"]
 
 
@@ -300,6 +303,9 @@ def test_msp_podcast_counts_the_raters_of_every_form(tmp_path: Path, head: str, 
         )
         for r in parsed.rows
     }
+    votes = {r.utterance[-9:]: {e: n for e, n in r.votes.items() if n} for r in parsed.rows}
+    assert votes["0001_0008"] == {"neutral": 2, "happy": 1, "other": 1}
+    assert votes["0009_0001"] == {}
     assert found == {
         "0001_0008": ("neutral", {"neutral": 0.5, "happy": 0.25}, 8),
         "0002_0033": ("contempt", {}, 0),

@@ -114,6 +114,40 @@ def test_ravdess_leaves_out_videos_songs_and_nested_copies(tmp_path: Path) -> No
     }
 
 
+TABULATED = """"","A","D","F","H","N","S","fileName","numResponses","agreement"
+"100001",5,1,0,0,2,1,"1001_DFA_ANG_XX",9,0.55
+"200001",0,0,0,9,0,0,"1001_DFA_ANG_XX",9,1
+"""
+RESPONSES = """"","localid","queryType","clipName","respEmo"
+"1","a",1,"1001_DFA_ANG_XX","A"
+"2","a",1,"1001_DFA_ANG_XX","N"
+"3","a",2,"1001_DFA_ANG_XX","H"
+"137526","a",1,"1001_DFA_ANG_XX","A"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "votes"),
+    [
+        (
+            "processedResults/tabulatedVotes.csv",
+            TABULATED,
+            {"angry": 5, "disgust": 1, "neutral": 2, "sad": 1},
+        ),
+        ("finishedResponses.csv", RESPONSES, {"angry": 1, "neutral": 1}),
+    ],
+)
+def test_crema_d_has_the_votes_on_the_voice_alone(
+    tmp_path: Path, name: str, text: str, votes: dict[str, float]
+) -> None:
+    for clip in ("1001_DFA_ANG_XX", "1002_DFA_SAD_XX"):
+        record(tmp_path / f"AudioWAV/{clip}.wav")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(text)
+    found = {row.utterance: row.votes for row in parse("crema-d", tmp_path).rows}
+    assert found == {"1001_DFA_ANG_XX": votes, "1002_DFA_SAD_XX": {}}
+
+
 def test_crema_d_joins_genders_and_takes_old_names(tmp_path: Path) -> None:
     for name in ("1001_DFA_ANG_XX", "1002_IEO_SAD_HI", "1040_ITH_SAD_X", "1091_WSI_NEU_XX"):
         record(tmp_path / f"AudioWAV/{name}.wav")
@@ -170,6 +204,9 @@ IEMOCAP = """% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
 
 [6.2901 - 8.2357]\tSes03M_impro05a_F000\tneu\t[2.5000, 2.5000, 2.5000]
 C-E2:\tNeutral;\t()
+C-E3:\tNeutral; Anger;\t(a bit)
+C-E4:\tOther;\t(tired)
+C-M1:\tHappiness;\t()
 A-E3:\tval 3; act 2; dom  2;\t()
 
 [10.0100 - 11.3925]\tSes03M_impro05a_M001\texc\t[2.5000, 2.5000, 2.5000]
@@ -200,13 +237,24 @@ def test_iemocap_takes_the_speaking_actor_from_the_last_token(tmp_path: Path) ->
     assert found == {
         "F000": ("Ses03F", "female", "3", "neutral"),
         "M001": ("Ses03M", "male", "3", "excited"),
+        "F002": ("Ses03F", "female", "3", ""),  # no agreement, but dimensions
     }
     assert Counter(reasons(parsed).values()) == {
-        "no emotion that most raters agree on (xxx)": 1,
         "not in EmoEvaluation": 1,
         "not a sentence (a whole dialog)": 1,
     }
     assert [reject.code for reject in parsed.rejects] == ["missing", "missing"]
+
+
+def test_iemocap_has_its_raters_and_their_means(tmp_path: Path) -> None:
+    make_iemocap(
+        tmp_path, IEMOCAP.replace("MXX0\txxx", "M010\tfru").replace("2.5000, ", "1.5, ", 1)
+    )
+    rows = {row.utterance[-4:]: row for row in parse("iemocap", tmp_path).rows}
+    # [valence, activation, dominance]; the actor's own C-M1 is no rater.
+    assert rows["F000"].dimensions == {"valence": 1.5, "arousal": 2.5, "dominance": 2.5}
+    assert rows["F000"].votes == {"neutral": 2, "angry": 1, "other": 1}
+    assert rows["M001"].votes == {}
 
 
 def test_iemocap_refuses_ids_that_it_cannot_read(tmp_path: Path) -> None:

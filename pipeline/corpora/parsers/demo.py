@@ -1,5 +1,6 @@
 """The embedded demo corpus, made by the stage `synthesize` and described by a ``labels.csv``."""
 
+from pipeline.corpora.entries import Corpus
 from pipeline.corpora.parsers import table
 
-CORPUS = table.CORPUS
+CORPUS = Corpus(parse=table.parse, ranges=dict.fromkeys(("arousal", "valence"), (1, 7)))

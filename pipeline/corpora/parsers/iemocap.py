@@ -1,9 +1,11 @@
 """IEMOCAP (Busso et al., Language Resources and Evaluation 42, 2008).
 
 Layout: ``SessionK/dialog/EmoEvaluation/<dialog>.txt`` has a line per utterance with the emotion
-that most raters heard; audio at ``SessionK/sentences/wav/<dialog>/<utterance>.wav``. The speaking
-actor is the first letter of the utterance id's last token: the dialog's own letter names whoever
-wore the markers, and is another one for half of the utterances.
+that most raters heard and the means of their ratings of valence, activation (here arousal) and
+dominance, below it what each rater heard; audio at
+``SessionK/sentences/wav/<dialog>/<utterance>.wav``. The speaking actor is the first letter of the
+utterance id's last token: the dialog's own letter names whoever wore the markers, and is another
+one for half of the utterances.
 """
 
 import re
@@ -30,16 +32,25 @@ EMOTIONS = {
 }
 NO_AGREEMENT = "xxx"
 GENDERS = {"F": "female", "M": "male"}
-_LINE = re.compile(r"\[\d+\.\d+ - \d+\.\d+\]\t(\S+)\t(\w+)\t\[")
+_LINE = re.compile(r"\[\d+\.\d+ - \d+\.\d+\]\t(\S+)\t(\w+)\t\[(?:([\d.]+), ([\d.]+), ([\d.]+)\])?")
+# A rater's line, such as C-E2: one or several choices, each before a semicolon. The actors' own
+# (C-F1, C-M1) are no raters'.
+_VOTE = re.compile(r"C-E\d+:\t([^\t]*)")
+VOTED = {"neutral state": "neutral", "neutral": "neutral", "anger": "angry", "sadness": "sad"}
+VOTED |= {"happiness": "happy", "excited": "excited", "frustration": "frustrated"}
+VOTED |= {name: name for name in ("surprise", "fear", "disgust", "other")}
+DIMENSIONS = ("valence", "arousal", "dominance")  # in the order of the line
 _ID = re.compile(r"Ses(\d\d)[FM]_.*_([FM])\d+")
 
 
 class Rating(NamedTuple):
-    """What a line says: an utterance, the code of its emotion, and where it stands."""
+    """What is said of an utterance: the code of its emotion, where, its dimensions and votes."""
 
     name: str
     code: str
     where: str
+    dimensions: dict[str, float]
+    votes: dict[str, float]
 
 
 def parse(folder: Path) -> Iterator[Entry]:
@@ -62,25 +73,36 @@ def parse(folder: Path) -> Iterator[Entry]:
 
 def _ratings(path: Path, where: str) -> Iterator[Rating]:
     # Raters' remarks are in several encodings; what is read here is ASCII.
+    rating = None
     for number, line in enumerate(path.read_text("utf-8-sig", "replace").split("\n"), 1):
         if match := _LINE.match(line):
-            yield Rating(match[1], match[2], f"{where}: line {number}")
+            if rating:
+                yield rating
+            means = [float(value) for value in match.groups()[2:] if value]
+            dimensions = dict(zip(DIMENSIONS, means, strict=False))
+            rating = Rating(match[1], match[2], f"{where}: line {number}", dimensions, {})
+        elif rating and (vote := _VOTE.match(line)):
+            for heard in filter(None, map(str.strip, vote[1].casefold().split(";"))):
+                emotion = VOTED.get(heard, "other")
+                rating.votes[emotion] = rating.votes.get(emotion, 0) + 1
         elif line.startswith("["):
             raise PipelineError(
                 f"{where}: line {number}: not [start - end], name, emotion and ratings between "
                 f"tabs, got {line[:80]!r}, mend it"
             )
+    if rating:
+        yield rating
 
 
 def _entry(rating: Rating, source: str | None) -> Entry:
-    name, code, where = rating
+    name, code, where = rating[:3]
     parts = _ID.fullmatch(name)
     if not parts:
         raise PipelineError(f"{where}: {name!r} is no id such as Ses01F_impro01_M003, mend it")
     if source is None:
         told = f"{name} is rated but its audio is not there"
         return Reject(f"{where}: {name}", "missing", told, where)
-    if code == NO_AGREEMENT:
+    if code == NO_AGREEMENT and not (rating.votes or rating.dimensions):
         return OutOfScope(source, "no emotion that most raters agree on (xxx)", where)
     session, letter = parts.groups()
     return Row(
@@ -89,13 +111,18 @@ def _entry(rating: Rating, source: str | None) -> Entry:
         speaker=f"Ses{session}{letter}",
         gender=GENDERS[letter],
         session=str(int(session)),
-        emotion=lookup(EMOTIONS, code, f"{where}: {name}", "emotion"),
+        emotion=(
+            "" if code == NO_AGREEMENT else lookup(EMOTIONS, code, f"{where}: {name}", "emotion")
+        ),
+        votes=rating.votes,
+        dimensions=rating.dimensions,
         label=where,
     )
 
 
 CORPUS = Corpus(
     parse=parse,
+    ranges=dict.fromkeys(DIMENSIONS, (1, 5)),
     # Of the five emotions that the literature evaluates.
     counts={
         "emotion": {"neutral": 1708, "angry": 1103, "sad": 1084, "happy": 595, "excited": 1041}

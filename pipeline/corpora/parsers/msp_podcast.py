@@ -3,7 +3,8 @@
 Layout: ``Audios/``, and anywhere ``labels_consensus.csv`` (``concensus`` up to 1.9; the same as
 JSON), a row per file with the class that most raters chose, and optionally ``labels_detailed.csv``,
 a row per rater, ``Partitions.txt`` and ``Speaker_ids.txt``. Folders of previous releases are passed
-over. The labels of Test3 are withheld: its files have neither emotion nor shares.
+over. The labels of Test3 are withheld: its files have neither emotion nor ratings. Raters' primary
+choices are votes and shares, the means of EmoAct, EmoVal and EmoDom dimensions from 1 to 7.
 """
 
 import json
@@ -38,7 +39,10 @@ ROLES = {"train": "train", "development": "dev", "validation": "dev"}
 ROLES |= {"test1": "test", "test2": "test", WITHHELD: "test"}
 _NAME = re.compile(r"MSP-PODCAST_(\d+)_\w+")
 
-Shares = Mapping[str, float]
+DIMENSIONS = {"EmoAct": "arousal", "EmoVal": "valence", "EmoDom": "dominance"}
+RANGE = (1.0, 7.0)
+
+Votes = Mapping[str, float]
 
 
 def parse(folder: Path) -> Iterator[Entry]:
@@ -51,22 +55,23 @@ def parse(folder: Path) -> Iterator[Entry]:
             clips.append(found)
         else:
             yield OutOfScope(found, "not named as in MSP-Podcast")
-    shares = _shares(folder)
-    for line, source in joined(_lines(folder, shares), by_stem(clips)):
-        yield _entry(line, source, shares) if line else OutOfScope(source or "", "in no label file")
+    votes = _votes(folder)
+    for line, source in joined(_lines(folder, votes), by_stem(clips)):
+        yield _entry(line, source, votes) if line else OutOfScope(source or "", "in no label file")
 
 
-def _entry(line: Line, source: str | None, shares: Mapping[str, tuple[str, Shares]]) -> Entry:
+def _entry(line: Line, source: str | None, votes: Mapping[str, tuple[str, Votes]]) -> Entry:
     cells, where = line.cells, line.where
     name = stem(cells["FileName"])
     if source is None:
         told = f"{where} names a file that is not there"
         return Reject(f"Audios/{cells['FileName']}", "missing", told, where)
     code, part = cells.get("EmoClass", ""), cells.get("Split_Set", "").lower()
-    heard = {} if part == WITHHELD else shares.get(name, ("", {}))[1]
+    heard = {} if part == WITHHELD else votes.get(name, ("", {}))[1]
+    means = {} if part == WITHHELD else _dimensions(line)
     if part != WITHHELD and not code:
         return Reject(source, "unlabelled", f"{where} gives it no class", where)
-    if code == NO_AGREEMENT and not heard:
+    if code == NO_AGREEMENT and not (heard or means):
         return OutOfScope(source, "no emotion that most raters agree on (X)", where)
     match = _NAME.fullmatch(name)
     return Row(
@@ -77,12 +82,19 @@ def _entry(line: Line, source: str | None, shares: Mapping[str, tuple[str, Share
         session=match[1] if match else "",
         emotion="" if code in ("", NO_AGREEMENT) else lookup(EMOTIONS, code, where, "emotion"),
         role=lookup(ROLES, part, where, "split") if part else "",
-        shares=heard,
+        shares={e: heard[e] / sum(heard.values()) for e in PRIMARY} if heard else {},
+        votes=heard,
+        dimensions=means,
         label=where,
     )
 
 
-def _lines(folder: Path, shares: Mapping[str, tuple[str, Shares]]) -> dict[str, list[Line]]:
+def _dimensions(line: Line) -> dict[str, float]:
+    given = {name: line.number(column, *RANGE) for column, name in DIMENSIONS.items()}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _lines(folder: Path, votes: Mapping[str, tuple[str, Votes]]) -> dict[str, list[Line]]:
     """What is said of each file, by the consensus, else by the partitions, else by raters alone."""
     parts, speakers, genders = _partitions(folder), *_speakers(folder)
     lines: dict[str, list[Line]] = defaultdict(list)
@@ -90,7 +102,7 @@ def _lines(folder: Path, shares: Mapping[str, tuple[str, Shares]]) -> dict[str, 
         lines[stem(line.cells["FileName"])].append(line)
     for name, line in parts.items():
         lines.setdefault(name, [line])
-    for name, (where, _) in shares.items():
+    for name, (where, _) in votes.items():
         lines.setdefault(name, [Line(where, {"FileName": f"{name}.wav"})])
     for name, held in lines.items():
         speaker = speakers.get(name, "")
@@ -139,18 +151,21 @@ def _line(path: Path, name: str, told: Mapping[str, Any]) -> Line:
     return Line(f"{path}: {name}", {**{k: str(v) for k, v in told.items()}, "FileName": name})
 
 
-def _shares(folder: Path) -> dict[str, tuple[str, Shares]]:
-    """Where a file's first rating stands, and the fraction of raters who chose each emotion."""
+def _votes(folder: Path) -> dict[str, tuple[str, Votes]]:
+    """Where a file's first rating stands, and how many raters chose each emotion."""
     votes: dict[str, Counter[str]] = defaultdict(Counter)
     places: dict[str, str] = {}
     for line in _ratings(folder):
         name = stem(line.cells.get("FileName") or line.cells.get("", ""))
         votes[name][_primary(line).lower()] += 1
         places.setdefault(name, line.where)
-    return {
-        name: (places[name], {e: found[e] / found.total() for e in PRIMARY})
-        for name, found in votes.items()
-    }
+    return {name: (places[name], _with_others(found)) for name, found in votes.items()}
+
+
+def _with_others(found: Counter[str]) -> Votes:
+    """The votes for what raters choose from, and those for anything else."""
+    known = {emotion: found[emotion] for emotion in PRIMARY}
+    return {**known, "other": found.total() - sum(known.values())}
 
 
 def _primary(line: Line) -> str:
@@ -201,4 +216,4 @@ def _files(folder: Path, pattern: str) -> list[Path]:
     return [path for path in found if "previous" not in str(path.relative_to(folder)).casefold()]
 
 
-CORPUS = Corpus(parse=parse)
+CORPUS = Corpus(parse=parse, ranges=dict.fromkeys(DIMENSIONS.values(), RANGE))

@@ -3,7 +3,9 @@
 Columns: ``path`` (of the audio, relative to the folder), ``emotion``, ``speaker``; optional
 ``gender`` (female, male), ``session``, ``language``, ``intensity``, ``split`` (train, dev, test),
 ``start`` and ``end`` (seconds, of an utterance within a longer file) and ``share_<emotion>``
-(the fraction of listeners, 0 to 1). Other columns are ignored. The demo is such a corpus.
+(the fraction of listeners, 0 to 1), ``votes_<emotion>`` (how many raters chose it) and
+``dimension_<name>`` (such as arousal: a mean rating). Other columns are ignored. The demo is such a
+corpus.
 """
 
 import difflib
@@ -18,13 +20,15 @@ from pathlib import Path, PurePosixPath
 from pipeline.corpora import links
 from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Reject, Row
 from pipeline.corpora.folder import audio_files, misread, text_file
-from pipeline.corpora.manifest import SHARE_PREFIX
+from pipeline.corpora.manifest import DIMENSION_PREFIX, RATED, SHARE_PREFIX, VOTES_PREFIX
 from pipeline.corpora.tables import GENDERS, Line, read
 from pipeline.ground.errors import PipelineError
 
 LABELS = "labels.csv"
 REQUIRED = ("path", "emotion", "speaker")
-OPTIONAL = ("gender", "session", "language", "intensity", "split", "start", "end", SHARE_PREFIX)
+OPTIONAL = ("gender", "session", "language", "intensity", "split", "start", "end", *RATED.values())
+# What a cell of such a column may hold.
+LIMITS = {SHARE_PREFIX: (0, 1), VOTES_PREFIX: (0, 1e6), DIMENSION_PREFIX: (-1e6, 1e6)}
 HELPED = 3  # missing files for which the nearest one is looked up,
 MANY = 20_000  # among so many
 _ROLES = {"": "", "train": "train", "dev": "dev", "devel": "dev", "test": "test"}
@@ -92,9 +96,10 @@ def _hidden(folder: Path, path: str) -> str | Reject | None:
 
 
 def _entry(line: Line, source: str) -> Row | Reject:
-    cells, shares = line.cells, _shares(line)
+    cells = line.cells
+    rated = {kind: _rated(line, prefix) for kind, prefix in RATED.items()}
     start_s, end_s = line.number("start", 0, 1e6), line.number("end", 0, 1e6)
-    if not cells["emotion"] and not shares:
+    if not cells["emotion"] and not any(rated.values()):
         return Reject(source, "unlabelled", f"{line.where} has no emotion")
     return Row(
         source=source,
@@ -108,8 +113,8 @@ def _entry(line: Line, source: str) -> Row | Reject:
         start_s=start_s or 0.0,
         end_s=end_s,
         role=line.choice("split", _ROLES),
-        shares=shares,
         label=line.where,
+        **rated,
     )
 
 
@@ -145,10 +150,10 @@ def _nearest(path: str, names: Iterable[str]) -> str:
     return f", the nearest that is there: {close[0]}" if close else ""
 
 
-def _shares(line: Line) -> dict[str, float]:
-    names = [name for name in line.cells if name.startswith(SHARE_PREFIX)]
-    given = {name: line.number(name, 0, 1) for name in names}
-    return {n.removeprefix(SHARE_PREFIX): value for n, value in given.items() if value is not None}
+def _rated(line: Line, prefix: str) -> dict[str, float]:
+    names = [name for name in line.cells if name.startswith(prefix)]
+    given = {name: line.number(name, *LIMITS[prefix]) for name in names}
+    return {n.removeprefix(prefix): value for n, value in given.items() if value is not None}
 
 
 CORPUS = Corpus(parse=parse)
