@@ -143,6 +143,7 @@ def _design(method: Method, shape: str) -> Design:
     width, blocks = (1024, 24) if shape == "hubert-large" else (768, 12)
     return Design(
         method=method,
+        target="emotion",
         classes=[f"class {label}" for label in range(CLASSES)],
         encoder="",
         encoder_sha256="",

@@ -68,10 +68,10 @@ def main(
                 "name an encoder of frames, such as fbank"
             )
         frames = Frames(corpora, params.layer)
-        scale, weights = Scale.of(frames, train, True), balanced(train, len(job.task.classes))
+        scale, weights = Scale.of(frames, train, True), balanced(train, len(job.task.names))
         source = Spectrograms(frames, scale, weights, train, params.augmentation, seed)
         design = crnn.Design(
-            classes=job.task.classes, bands=frames.width, **params.model.model_dump()
+            classes=job.task.names, bands=frames.width, **params.model.model_dump()
         )
         settings = [design.model_dump(), params.augmentation.model_dump(), params.layer]
         inputs = [settings, digest(job.found), [asdict(header) for header in frames.headers]]
@@ -80,7 +80,7 @@ def main(
 
         def save(out: Path) -> None:
             crnn.save(model, scale, out)
-            Features.of(corpora[0].header, [params.layer], job.task.classes).write(out)
+            Features.of(corpora[0].header, [params.layer], job.task).write(out)
             preprocessing.carry(out, made)
 
         adaptation.run(job, fit, model, save)

@@ -56,8 +56,8 @@ def main() -> None:
     used = {fold for trained in systems.values() for fold in trained}
     used |= {share_fold} if regressors else set()
     about = evaluation.protocol(clips, sorted(used), made, load("split.by", str), bootstrap)
-    held, trained = scope.labels(clips), dict.fromkeys(c.task for c in classifiers)
-    out = {name: scope.left_out(tasks[name], held) for name in trained}
+    trained = {c.task: tasks[c.task] for c in classifiers}
+    out = {n: scope.left_out(task, scope.labels(task, clips)) for n, task in trained.items()}
     out = {name: labels for name, labels in out.items() if labels}
     about |= {"left_out": out} if out else {}
     settings = {key: load(key, object) for key in SETTINGS}
@@ -77,7 +77,7 @@ def main() -> None:
     files.write_text(RESULTS / "report.html", shown)
     files.write_text(RESULTS / sections.ENVIRONMENT, sections.environment_page(runs.read()))
     files.write_json(RESULTS / "scores.json", scores)
-    files.write_json(RESULTS / "metrics.json", evaluation.headline(scores))
+    files.write_json(RESULTS / "metrics.json", evaluation.headline(scores, tasks))
     determined.write(RESULTS)
     live.clear()
 

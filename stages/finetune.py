@@ -15,8 +15,8 @@ from pipeline.ground import files
 from pipeline.ground.params import load
 from pipeline.ground.stage import run, runtime
 from pipeline.methods import preprocessing
-from pipeline.methods.finetuning import FinetuneParams, Job, Start, Trained
-from pipeline.splits.task import digest
+from pipeline.methods.finetuning import FinetuneParams, Job, Start, Trained, loss_of
+from pipeline.splits.task import digest, scale
 from pipeline.work.seeds import derive
 
 
@@ -41,15 +41,19 @@ def main(
     own = ["pretrained"] if start == "pretrained" else []
     made = job.provenance([*sections, *own], [base])
     config = files.read_json(base / layout.CONFIG)
+    means, deviations = scale(job.task, job.found)
     design = Design(
         method=method,
-        classes=job.task.classes,
+        target=job.task.target,
+        classes=job.task.names,
+        means=means,
+        deviations=deviations,
         encoder=str(base),
         encoder_sha256=layout.weights_sha256(base),
         width=config["hidden_size"],
         blocks=config["num_hidden_layers"],
         model=params.model,
-        loss=params.loss,
+        loss=loss_of(job.task, params.loss),
         lora=params.methods.lora_qkv if method == "lora-qkv" else None,
     )
     seed = derive(load("seed", int), "finetune", fold)

@@ -17,8 +17,8 @@ from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run
 from pipeline.methods import preprocessing
 from pipeline.methods.features import Features
-from pipeline.methods.finetuning import Cached, Job, LinearParams, Methods
-from pipeline.splits.task import digest
+from pipeline.methods.finetuning import Cached, Job, LinearParams, Methods, loss_of
+from pipeline.splits.task import digest, scale
 from pipeline.work.seeds import derive
 
 
@@ -49,14 +49,14 @@ def _linear(params: LinearParams, job: Job, corpora: Any, made: Provenance) -> N
     # Functionals are one frame a clip, and have no deviation.
     deviation = params.pooling == "mean-std" and header.hop_samples > 0
     vectors = linear.vectors(corpora, params.layer, job.found, deviation)
-    model = linear.fit(params.kind, job.found, vectors, params.c)
+    model = linear.fit(params.kind, job.task, job.found, vectors, params.c)
     scored = [row for row, example in enumerate(job.found) if example.role != "train"]
     with files.publish(job.target) as out:
         out.mkdir()
         linear.save(model, out / "model.safetensors")
-        Features.of(header, [params.layer], job.task.classes, deviation).write(out)
+        Features.of(header, [params.layer], job.task, deviation).write(out)
         logits = linear.logits(model, vectors[scored])
-        predictions.write(out, job.task.classes, job.scored, logits)
+        predictions.write(out, job.task, job.scored, logits)
         predictions.write_history(out, [])
         preprocessing.carry(out, made)
 
@@ -70,15 +70,19 @@ def _head(
 
     methods, header = load("finetune.methods", Methods), corpora[0].header
     params = methods.frozen if method == "frozen" else methods.lora_classifier
+    averages, deviations = scale(job.task, job.found)
     design = emotion_head.Design(
         method=method,
-        classes=job.task.classes,
+        target=job.task.target,
+        classes=job.task.names,
+        means=averages,
+        deviations=deviations,
         encoder=str(layout.ENCODERS / job.start),
         encoder_sha256=header.weights_sha256,
         width=header.width,
         blocks=header.blocks,
         model=params.model,
-        loss=params.loss,
+        loss=loss_of(job.task, params.loss),
         lora=None if method == "frozen" else methods.lora_classifier.lora,
     )
     means = Means(corpora, design.layers)
@@ -90,7 +94,7 @@ def _head(
 
     def save(out: Path) -> None:
         emotion_head.save(head, out)
-        Features.of(header, design.layers, design.classes).write(out)
+        Features.of(header, design.layers, job.task).write(out)
         summary.write(out, summary.rows(None, head))
         preprocessing.carry(out, made)
 

@@ -14,7 +14,8 @@ from pipeline.ground.params import load
 from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run, runtime
 from pipeline.splits import folds, targets
-from pipeline.splits.task import digest, examples
+from pipeline.splits.targets import Emotion
+from pipeline.splits.task import digest, examples, scale
 from pipeline.training.settings import Training
 from pipeline.work.seeds import derive
 
@@ -33,6 +34,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     from pipeline.gmp.continued import train_and_publish
     from pipeline.gmp.multitask import Multitask
     from pipeline.training.fit import Fit
+    from pipeline.training.losses import Ratings
     from pipeline.training.waves import Waves
 
     params = load("multitask", MultitaskParams)
@@ -47,7 +49,9 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     seed = derive(load("seed", int), "multitask", fold)
     encoder = encoders.load(base, params.freeze_conv, runtime().gradient_checkpointing)
     fit = Fit.prepare("multitask", params, seed, inputs, Waves(encoder))
-    model = Multitask(encoder, len(task.classes), params.lstm_width, params.emotion_weight)
+    own = None if isinstance(task, Emotion) else Ratings(task.loss, *scale(task, found))
+    outputs = len(task.names)
+    model = Multitask(encoder, outputs, params.lstm_width, params.emotion_weight, own)
     model.to(fit.device)
     train_and_publish(fit, model, found, target, made)
 

@@ -65,25 +65,34 @@ def _require_classes(corpora: Names) -> None:
 
     Corpora that are not there yet, or that `preprocess` will refuse, are left to `split`.
     """
-    tasks, held = active.tasks(active.checked()), Counter[tuple[str, str]]()
-    if not tasks:
+    tasks = active.tasks(active.checked())
+    rows = _rows(corpora) if tasks else None
+    if rows is None:
         return
+    for name in tasks:
+        key, task = f"task.{name}", targets.of(name)
+        held = Counter((corpus, label) for corpus, row in rows for label in task.held(row))
+        for line in scope.lines(key, task, held):
+            progress.say(line)
+        scope.require_filled(key, task, held)
+
+
+def _rows(corpora: Names) -> list[tuple[str, Row]] | None:
+    """What the parsers read of each corpus; None where one can't be read yet."""
+    found = []
     for name in corpora:
         parser = load(f"corpus.{name}.parser", str)
         if parser not in get_args(registry.Parser):
-            return
+            return None
         try:
             entries = registry.corpus_of(parser).parse(RAW / name)
-            rows = [entry for entry in entries if isinstance(entry, Row)]
+            rows = [(name, entry) for entry in entries if isinstance(entry, Row)]
         except (PipelineError, OSError):
             rows = []
         if not rows:
-            return
-        held.update((name, row.emotion) for row in rows if row.emotion)
-    for task in tasks:
-        for line in scope.lines(f"task.{task}", targets.of(task), held):
-            progress.say(line)
-        scope.require_filled(f"task.{task}", targets.of(task), held)
+            return None
+        found += rows
+    return found
 
 
 def _prune(folder: Path, active: Names) -> None:

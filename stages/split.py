@@ -75,9 +75,9 @@ def main() -> None:
 
 def _require_classes(clips: Sequence[Clip], made: Sequence[folds.Fold]) -> None:
     """Say what takes no part; stop where a classifier could not learn one of its classes."""
-    held = scope.labels(clips)
     for name, used in active.tasks(active.checked()).items():
         key, task = f"task.{name}", targets.of(name)
+        held = scope.labels(task, clips)
         for line in scope.lines(key, task, held):
             progress.say(line)
         scope.require_filled(key, task, held)

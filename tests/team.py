@@ -21,6 +21,7 @@ adapted: []
 methods: {cached: [linear], pretrained: [], retrained: []}
 pretrained: fbank
 task: {emotion: {classes: [angry, sad], merge: {}}}
+tasks: {cached: [emotion]}
 synthesize: {speakers: 4, takes: 1}
 split: {by: speaker, count: 2}
 extract: {frames: [last], means: [last]}

@@ -43,6 +43,10 @@ STAGES = {
         "finetune-adapted@emotion-full-5",
         "crnn@emotion-logmel-5",
     },
+    "iemocap-dimensions": {"finetune-cached@affect-hubert-base-linear-4", "finetune@affect-full-0"},
+    "crema-d-votes": {"finetune-cached@heard-hubert-base-frozen-4", "finetune@heard-full-0"},
+    "msp-podcast": {"finetune-cached@heard-wavlm-large-linear-0", "finetune@emotion-full-0"},
+    "msp-podcast-dimensions": {"finetune@affect-full-0", "extract@wavlm-large-msp-podcast"},
     "emotion-share": {"share@fbank-cnn-lstm", "extract@wav2vec2-large-emotion-share"},
 }
 

@@ -106,5 +106,10 @@ def _scores(experiments: Sequence[Any], start: str, method: str, resamples: int)
     pooled = Predictions(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
     hits = pooled.guess.argmax(1) == pooled.truth
     wars = [hits[pooled.fold == fold].mean() for fold in np.unique(pooled.fold)]
-    found = classification(pooled, experiments[0].classes(system), Bootstrap(resamples, 1))
+    if experiments[0].target(system) != "emotion":
+        raise PipelineError(
+            f"ablation: multitask.task is {system[0]!r}, whose target is no emotion; the tables "
+            "are of emotion"
+        )
+    found = classification(pooled, experiments[0].names(system), Bootstrap(resamples, 1))
     return found | {"war_mean": float(np.mean(wars))}

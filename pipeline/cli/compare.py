@@ -20,10 +20,11 @@ def main(
     """Test whether one experiment is better than another, on the same test utterances.
 
     For each classifier that both have: the UAR of A and of B, the difference B - A with a 95 %
-    interval from a bootstrap over speakers and a sign-flip p over speakers, recalls by class.
+    interval from a bootstrap over speakers and a sign-flip p over speakers, recalls by class. Of
+    dimensions it is the mean CCC, and that of each.
     Predictions come from DVC's cache (`dvc pull` first, if they lie elsewhere).
     """
-    from pipeline.scoring.comparison import compare
+    from pipeline.scoring.comparison import compare, compare_dimensions
     from pipeline.scoring.experiments import Experiment, repetitions
     from pipeline.scoring.scores import Bootstrap
 
@@ -44,9 +45,9 @@ def main(
             "compare: the experiments share no task, start and method, choose others"
         )
     for system in common:
-        if a.classes(system) != b.classes(system):
+        if a.names(system) != b.names(system) or a.target(system) != b.target(system):
             raise PipelineError(
-                f"compare: the experiments differ in task.{system[0]}.classes, choose others"
+                f"compare: the experiments differ in what task.{system[0]} predicts, choose others"
             )
     if seeds:
         for group in (group_a, group_b):
@@ -55,9 +56,16 @@ def main(
         tested_a, tested_b = (
             [_predictions(one, system) for one in group] for group in (group_a, group_b)
         )
-        classes = a.classes(system)
-        found = compare(tested_a, tested_b, len(classes), Bootstrap(resamples, 1))
-        typer.echo(_text(" ".join(system), found, classes))
+        names, drawn = a.names(system), Bootstrap(resamples, 1)
+        if a.target(system) == "dimensions":
+            values = compare_dimensions(tested_a, tested_b, drawn)
+            typer.echo(_of_dimensions(" ".join(system), values, names))
+        else:
+            decided_a, decided_b = (
+                [one.of(one.truth >= 0) for one in group] for group in (tested_a, tested_b)
+            )
+            found = compare(decided_a, decided_b, len(names), drawn)
+            typer.echo(_text(" ".join(system), found, names))
 
 
 def _predictions(experiment: Any, system: tuple[str, str, str]) -> Any:
@@ -77,12 +85,27 @@ def _text(name: str, found: Any, classes: list[str]) -> str:
             for uars in (found.seeds_a, found.seeds_b)
         )
         lines.append(f"  {spread}")
-    if found.p is None:
-        lines.append("  no interval or test below 5 speakers")
-    else:
-        low, high = found.interval
-        how = "exact" if found.exact else "sampled"
-        lines.append(f"  95 % {low:+.3f} to {high:+.3f}, {how} sign-flip p {found.p:.4f}")
+    lines.append(_test(found, "sign-flip"))
     for label, a, b in zip(classes, found.recall_a, found.recall_b, strict=True):
         lines.append(f"  {label:12} {a:.3f} -> {b:.3f} ({b - a:+.3f})")
     return "\n".join(lines)
+
+
+def _of_dimensions(name: str, found: Any, names: list[str]) -> str:
+    change = found.ccc_b - found.ccc_a
+    lines = [
+        f"{name}: CCC {found.ccc_a:.3f} -> {found.ccc_b:.3f}, difference {change:+.3f} "
+        f"({found.utterances} utterances, {found.speakers} speakers)",
+        _test(found, "speaker-swap"),
+    ]
+    for label, a, b in zip(names, found.each_a, found.each_b, strict=True):
+        lines.append(f"  {label:12} {a:.3f} -> {b:.3f} ({b - a:+.3f})")
+    return "\n".join(lines)
+
+
+def _test(found: Any, kind: str) -> str:
+    if found.p is None:
+        return "  no interval or test below 5 speakers"
+    low, high = found.interval
+    how = "exact" if found.exact else "sampled"
+    return f"  95 % {low:+.3f} to {high:+.3f}, {how} {kind} p {found.p:.4f}"

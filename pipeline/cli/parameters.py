@@ -60,11 +60,12 @@ def _designs(name: str, config: dict[str, Any], task: str) -> Any:
     from pipeline.encoders import encoder as encoders
     from pipeline.ground.params import load
     from pipeline.methods.emotion_head import Design
-    from pipeline.methods.finetuning import FinetuneParams
+    from pipeline.methods.finetuning import FinetuneParams, loss_of
     from pipeline.splits import targets
 
     params, shape = load("finetune", FinetuneParams), encoders.skeleton(config).config
-    methods = params.methods
+    methods, wanted = params.methods, targets.of(task)
+    values = len(wanted.names) if wanted.target == "dimensions" else 0
     about = {
         "full": (params.model, params.loss, None),
         "lora-qkv": (params.model, params.loss, methods.lora_qkv),
@@ -79,13 +80,16 @@ def _designs(name: str, config: dict[str, Any], task: str) -> Any:
         design = Design.model_validate(
             {
                 "method": method,
-                "classes": targets.of(task).classes,
+                "target": wanted.target,
+                "classes": wanted.names,
+                "means": [0.0] * values,
+                "deviations": [1.0] * values,
                 "encoder": name,
                 "encoder_sha256": "",
                 "width": shape.hidden_size,
                 "blocks": shape.num_hidden_layers,
                 "model": model,
-                "loss": loss,
+                "loss": loss_of(wanted, loss),
                 "lora": adapters,
             }
         )

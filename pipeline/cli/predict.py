@@ -1,4 +1,4 @@
-"""``ser predict FILE...``: the emotion of audio files, as a table or as JSON."""
+"""``ser predict FILE...``: the emotion or dimensions of audio files, as a table or as JSON."""
 
 import json
 import sys
@@ -26,6 +26,8 @@ def main(
 ) -> None:
     """Tell the emotion of audio files, and where they are long, how it changes over time.
 
+    A classifier of dimensions tells their values, in the range of the ratings it learnt from.
+
     Files are trimmed and cut as those that the classifier learnt from; where `params.yaml` has
     other settings by now, a line on stderr says so. A file that cannot be read is one line on
     stderr; the others are judged, and the exit status is 1.
@@ -43,7 +45,8 @@ def main(
     if segment_s:
         cutting = cutting.model_copy(update={"max_clip_s": segment_s})
     if not as_json:
-        typer.echo("\t".join(["file", "start_s", "end_s", "emotion", *opinion.classes]))
+        label = [] if opinion.target == "dimensions" else ["emotion"]
+        typer.echo("\t".join(["file", "start_s", "end_s", *label, *opinion.classes]))
     failed = False
     for file in files:
         try:
@@ -64,12 +67,10 @@ def _printable(text: str) -> str:
 
 def _json(heard: "Heard") -> str:
     def plain(opinion: "Opinion") -> dict[str, object]:
-        return {
-            "start_s": opinion.start_s,
-            "end_s": opinion.end_s,
-            "emotion": opinion.label,
-            "probabilities": opinion.probabilities,
-        }
+        where = {"start_s": opinion.start_s, "end_s": opinion.end_s}
+        if opinion.values:
+            return {**where, "values": opinion.values}
+        return {**where, "emotion": opinion.label, "probabilities": opinion.probabilities}
 
     return json.dumps(
         {
@@ -88,7 +89,8 @@ def _rows(heard: "Heard", classes: Sequence[str]) -> str:
     named = _printable(str(heard.file)).translate({9: "\\t", 10: "\\n", 13: "\\r"})
     rows = []
     for name, opinion in [(named, heard.whole), *(("", clip) for clip in over_time)]:
-        shown = [f"{opinion.probabilities[c]:.3f}" for c in classes]
+        shown = [f"{opinion.told[c]:.3f}" for c in classes]
         where = [f"{opinion.start_s:.2f}", f"{opinion.end_s:.2f}"]
-        rows.append("\t".join([name, *where, opinion.label, *shown]))
+        label = [opinion.label] if opinion.probabilities else []
+        rows.append("\t".join([name, *where, *label, *shown]))
     return "\n".join(rows)

@@ -9,7 +9,7 @@ from pipeline.ground.errors import PipelineError
 
 RESULTS = Path("results")
 # The first that a task's scores have is that by which its systems are compared.
-COLUMNS = ("uar", "war", "f1_macro", "eer", "rho")
+COLUMNS = ("uar", "ccc", "rho", "war", "f1_macro", "eer", "js", "pearson", "mae")
 
 
 def main(

@@ -37,6 +37,10 @@ SCORES = {
     "F1 macro": "f1_macro",
     "F1 weighted": "f1_weighted",
     "EER": "eer",
+    "Jensen-Shannon divergence of the votes": "js",
+    "CCC": "ccc",
+    "Pearson": "pearson",
+    "mean absolute error": "mae",
 }
 
 
@@ -163,7 +167,8 @@ def _scores(measured: tuple[Mapping[str, Any], Mapping[str, Any]] | None) -> lis
         "|---|---|",
         *(f"| {name} | {found[key]:.3f} |" for name, key in SCORES.items() if key in found),
     ]
-    if "uar_low" in found:
-        low, high = found["uar_low"], found["uar_high"]
-        lines.append(f"| UAR, 95 % by bootstrap over speakers | {low:.3f} to {high:.3f} |")
+    for name, key in {"UAR": "uar", "CCC": "ccc"}.items():
+        if f"{key}_low" in found:
+            low, high = found[f"{key}_low"], found[f"{key}_high"]
+            lines.append(f"| {name}, 95 % by bootstrap over speakers | {low:.3f} to {high:.3f} |")
     return [*lines, ""]

@@ -21,6 +21,7 @@ from pipeline.ground.errors import PipelineError
 from pipeline.methods import features as cached
 from pipeline.methods.emotion_head import DESIGN
 from pipeline.methods.features import Features
+from pipeline.methods.finetuning import Target
 from pipeline.methods.networks import crnn
 
 Floats = npt.NDArray[np.float32]
@@ -30,8 +31,12 @@ OnVectors = Callable[[Floats], Floats]
 
 @dataclass(frozen=True)
 class Judge:
-    """The classes, and the function from clips, (samples,) each, to logits (clips, classes)."""
+    """The classes, and the function from clips, (samples,) each, to logits (clips, classes).
 
+    Of the target dimensions these are its names, and its values.
+    """
+
+    target: Target
     classes: list[str]
     logits: Logits
 
@@ -78,7 +83,7 @@ def _load(folder: Path) -> Judge:
             return _crnn(folder, features)
         on_vectors = _head(folder) if (folder / DESIGN).is_file() else _linear(folder)
         embed = _embedder(folder, features)
-        return Judge(features.classes, lambda waves: on_vectors(embed(waves)))
+        return Judge(features.target, features.classes, lambda waves: on_vectors(embed(waves)))
     if not (folder / DESIGN).is_file():
         raise PipelineError(
             f"{folder}: no {DESIGN}, expected the folder of a classifier, such as "
@@ -108,7 +113,7 @@ def of(model: Any) -> Judge:
         result: Floats = torch.cat(made).cpu().numpy()
         return result
 
-    return Judge(model.design.classes, logits)
+    return Judge(model.design.target, model.design.classes, logits)
 
 
 def _crnn(folder: Path, features: Features) -> Judge:
@@ -127,7 +132,7 @@ def _crnn(folder: Path, features: Features) -> Judge:
         result: Floats = torch.cat(made).numpy()
         return result
 
-    return Judge(features.classes, logits)
+    return Judge(features.target, features.classes, logits)
 
 
 def _embed(

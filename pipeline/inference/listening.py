@@ -4,7 +4,7 @@ Between `pipeline.inference.judge` and the command `ser predict`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +23,25 @@ from pipeline.methods import preprocessing
 
 @dataclass(frozen=True)
 class Opinion:
-    """Where it begins and ends in the file, in seconds, and each class's probability."""
+    """Where it begins and ends in the file, in seconds, and each class's probability.
+
+    Of the target dimensions there are values in the place of probabilities, and no label.
+    """
 
     start_s: float
     end_s: float
     probabilities: Mapping[str, float]
+    values: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """The most probable class."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
+
+    @property
+    def told(self) -> Mapping[str, float]:
+        """The probabilities, or the values."""
+        return self.probabilities or self.values
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,9 @@ def _samples(file: Path) -> Samples:
 
 
 def _opinion(judge: Judge, start: int, stop: int, logits: npt.NDArray[np.float32]) -> Opinion:
-    exact = logits.astype(np.float64)
+    exact, where = logits.astype(np.float64), (start / SAMPLE_RATE_HZ, stop / SAMPLE_RATE_HZ)
+    if judge.target == "dimensions":
+        return Opinion(*where, {}, dict(zip(judge.classes, exact.tolist(), strict=True)))
     probabilities = np.exp(exact - np.logaddexp.reduce(exact))
     named = dict(zip(judge.classes, probabilities.tolist(), strict=True))
-    return Opinion(start / SAMPLE_RATE_HZ, stop / SAMPLE_RATE_HZ, named)
+    return Opinion(*where, named)

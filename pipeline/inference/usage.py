@@ -9,6 +9,7 @@ from pipeline.audio.formats import MIN_SAMPLES, SAMPLE_RATE_HZ
 from pipeline.audio.segments import FRAME_SAMPLES, HOP_SAMPLES, Cutting
 from pipeline.encoders.layers import index
 from pipeline.methods.emotion_head import Design
+from pipeline.methods.finetuning import LossParams
 
 
 def program(design: Design, cutting: Cutting | None) -> str:
@@ -48,10 +49,21 @@ def program(design: Design, cutting: Cutting | None) -> str:
         *(_cut(cutting) if cutting and limit else ["clips = [wave]"]),
         "with torch.inference_mode():",
         "    mean = torch.stack([logits(clip) for clip in clips]).mean(0)",
+        *_told(design),
+    ]
+    return "\n".join(lines)
+
+
+def _told(design: Design) -> list[str]:
+    if design.target == "dimensions":
+        return [
+            "for name, value in zip(classes, mean.tolist()):",
+            '    print(f"{name} {value:.3f}")',
+        ]
+    return [
         "for name, probability in zip(classes, mean.softmax(0).tolist()):",
         '    print(f"{name} {probability:.3f}")',
     ]
-    return "\n".join(lines)
 
 
 def _trim(trim_db: float) -> str:
@@ -105,7 +117,11 @@ def _logits(design: Design) -> list[str]:
             '    x = (x - head["norm.running_mean"]) / (head["norm.running_var"] + 1e-5).sqrt()',
             '    x = x * head["norm.weight"] + head["norm.bias"]',
         ]
-    if design.loss.name == "ce":
+    if design.target == "dimensions":
+        scale = f"torch.tensor({design.deviations}) + torch.tensor({design.means})"
+        lines += ['    x = head["classifier.weight"] @ x + head["classifier.bias"]']
+        return [*lines, f"    return x * {scale}"]
+    if not isinstance(design.loss, LossParams) or design.loss.name == "ce":
         return [*lines, '    return head["classifier.weight"] @ x + head["classifier.bias"]']
     return [
         *lines,

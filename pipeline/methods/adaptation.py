@@ -15,7 +15,8 @@ import torch
 from pipeline.ground import files
 from pipeline.ground.progress import say
 from pipeline.methods.finetuning import Job
-from pipeline.metrics import recalls
+from pipeline.metrics import agreement, recalls
+from pipeline.splits.targets import UNDECIDED, Emotion, Task
 from pipeline.splits.task import Example, of_role
 from pipeline.training import loop, losses, predictions
 from pipeline.training.fit import Fit
@@ -27,17 +28,20 @@ def run(job: Job, fit: Fit, model: Any, save: Callable[[Path], None]) -> None:
     Raises:
         PipelineError: As `Fit.run`.
     """
-    say(f"a new, untrained head for {len(job.task.classes)} classes")
+    outputs = "dimensions" if job.task.target == "dimensions" else "classes"
+    say(f"a new, untrained head for {len(job.task.names)} {outputs}")
     train, dev = of_role(job.found, "train"), of_role(job.found, "dev")
-    history = loop.train(fit, model, train, dev, lambda: score(fit, model, dev), job.target)
+    history = loop.train(
+        fit, model, train, dev, lambda: score(fit, model, dev, job.task), job.target
+    )
     if not fit.processes.main:
         return
     scored = logits(fit, model, job.scored)
     with files.publish(job.target) as out:
         out.mkdir()
         save(out)
-        predictions.write(out, job.task.classes, job.scored, scored)
-        predictions.write_history(out, history)
+        predictions.write(out, job.task, job.scored, scored)
+        predictions.write_history(out, history, predictions.history_of(job.task))
     fit.discard()
 
 
@@ -47,10 +51,31 @@ def logits(fit: Fit, model: Any, found: Sequence[Example]) -> npt.NDArray[np.flo
     return fit.outputs(model.logits, found)
 
 
-def score(fit: Fit, model: Any, dev: Sequence[Example]) -> dict[str, float]:
-    """Loss per clip (no margin) and unweighted average recall over clips."""
+def score(fit: Fit, model: Any, dev: Sequence[Example], task: Task) -> dict[str, float]:
+    """Loss per clip (no margin), and the unweighted average recall over clips.
+
+    Votes have the recall of those clips that are decided, dimensions their mean concordance.
+    """
+    if not isinstance(task, Emotion):
+        loss = fit.mean_loss(model, dev)
+        return {"dev_loss": loss, **_own_score(task, logits(fit, model, dev), dev)}
     scored = logits(fit, model, dev)
     targets = np.array([example.label for example in dev])
     loss = losses.cross_entropy_sum(torch.from_numpy(scored), torch.from_numpy(targets))
     counts = recalls.confusion(targets, scored.argmax(-1), scored.shape[1])
     return {"dev_loss": float(loss) / len(dev), "dev_uar": float(recalls.uar(counts))}
+
+
+def _own_score(
+    task: Task, scored: npt.NDArray[np.float32], dev: Sequence[Example]
+) -> dict[str, float]:
+    if task.target == "dimensions":
+        pairs = zip(np.array([e.values for e in dev]).T, scored.astype(np.float64).T, strict=True)
+        found = [agreement.concordance(truth, guess) for truth, guess in pairs]
+        return {"dev_ccc": float(np.nan_to_num(found).mean())}
+    labels = np.array([example.label for example in dev])
+    known = labels != UNDECIDED
+    if not known.any():
+        return {}
+    counts = recalls.confusion(labels[known], scored.argmax(-1)[known], scored.shape[1])
+    return {"dev_uar": float(recalls.uar(counts))}

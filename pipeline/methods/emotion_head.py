@@ -1,4 +1,4 @@
-"""The head that makes class logits of an encoder's frames or of their cached means.
+"""The head that makes logits, or values of dimensions, of an encoder's frames or cached means.
 
 `pipeline.methods.classifier` puts it on an encoder; `pipeline.methods.cached_head` trains it alone.
 Its parameters have the names of transformers' audio classifiers (``projector``, ``classifier``,
@@ -17,7 +17,15 @@ from pipeline.encoders.layers import Layer
 from pipeline.ground import files
 from pipeline.ground.params import Section, parse
 from pipeline.methods import lora
-from pipeline.methods.finetuning import Classes, LoraParams, LossParams, ModelParams
+from pipeline.methods.finetuning import (
+    SCHEMA,
+    Classes,
+    LoraParams,
+    LossParams,
+    ModelParams,
+    OwnLoss,
+    Target,
+)
 from pipeline.splits.task import Example
 from pipeline.training import checkpoint, heads, losses
 from pipeline.work.device import send
@@ -30,17 +38,22 @@ class Design(Section):
     """Everything that fixes a classifier's architecture; stored as its ``classifier.json``.
 
     ``encoder`` is the folder of the encoder that it was trained on, ``width`` and ``blocks`` that
-    encoder's hidden size and number of transformer blocks.
+    encoder's hidden size and number of transformer blocks. ``classes`` names the outputs: of the
+    target dimensions, these, with their ``means`` and ``deviations`` over the training clips.
     """
 
+    version: SCHEMA = 2
     method: Literal["full", "lora-qkv", "frozen", "lora-classifier"]
+    target: Target
     classes: Classes
+    means: list[float] = Field(default_factory=list)
+    deviations: list[float] = Field(default_factory=list)
     encoder: str
     encoder_sha256: str
     width: Annotated[int, Field(ge=1, le=1_000_000)]
     blocks: Annotated[int, Field(ge=0, le=1000)]
     model: ModelParams
-    loss: LossParams
+    loss: LossParams | OwnLoss
     lora: LoraParams | None = None
 
     @property
@@ -54,7 +67,8 @@ class Design(Section):
     def is_transformers(self) -> bool:
         """Whether ``AutoModelForAudioClassification`` has this architecture."""
         model = self.model
-        plain = model.head == "pool" and not model.batch_norm and self.loss.name == "ce"
+        plain = model.head == "pool" and not model.batch_norm and self.target != "dimensions"
+        plain = plain and self.loss.name != "am-softmax"
         return plain and model.layer in ("last", "weighted")
 
     @classmethod
@@ -103,10 +117,16 @@ class EmotionHead(nn.Module):
         self.norm = BatchNorm(model.projection) if model.batch_norm else nn.Identity()
         self.dropout = nn.Dropout(model.dropout)
         self.classifier = (
-            nn.Linear(model.projection, count)
-            if design.loss.name == "ce"
-            else losses.Cosine(model.projection, count, design.loss.scale)
+            losses.Cosine(model.projection, count, design.loss.scale)
+            if isinstance(design.loss, LossParams) and design.loss.name == "am-softmax"
+            else nn.Linear(model.projection, count)
         )
+        if isinstance(design.loss, OwnLoss):
+            self.ratings = losses.Ratings(design.loss.name, design.means, design.deviations)
+        if design.target == "dimensions":
+            # Training starts at the mean ratings: far from them the concordance has no slope.
+            for parameter in self.classifier.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, layers: Sequence[Tensor], lengths: Tensor) -> Tensor:
         """Map the frames of each of `Design.layers` to logits (clips, classes) in fp32.
@@ -130,6 +150,9 @@ class EmotionHead(nn.Module):
     def loss(self, logits: Tensor, found: Sequence[Example]) -> tuple[Tensor, int]:
         """The loss summed over the clips, and their number; the margin is for training alone."""
         settings = self.design.loss
+        if isinstance(settings, OwnLoss):
+            values = send(torch.tensor([example.values for example in found]), logits.device)
+            return self.ratings(logits, values), len(found)
         targets = send(torch.tensor([example.label for example in found]), logits.device)
         if self.training and settings.name == "am-softmax":
             logits = losses.with_margin(logits, targets, settings.scale * settings.margin)
@@ -143,8 +166,8 @@ class EmotionHead(nn.Module):
         return torch.stack([weight * layer for weight, layer in pairs]).sum(0)
 
     def _classified(self, vectors: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.dropout(self.norm(vectors)))
-        return logits.float()
+        logits: Tensor = self.classifier(self.dropout(self.norm(vectors))).float()
+        return logits if self.design.target == "emotion" else self.ratings.scaled(logits)
 
 
 def build(design: Design) -> EmotionHead:

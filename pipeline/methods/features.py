@@ -16,14 +16,18 @@ from pipeline.encoders import layout
 from pipeline.encoders.layers import Layer
 from pipeline.ground import files
 from pipeline.ground.params import parse
-from pipeline.methods.finetuning import Classes
+from pipeline.methods.finetuning import SCHEMA, Classes, Target
+from pipeline.splits.targets import Task
 
 FILE = "features.json"
 
 
 @dataclass(frozen=True)
 class Features:
-    """The encoder, and what is taken of it; with ``deviation`` also that over the frames."""
+    """The encoder, and what is taken of it; with ``deviation`` also that over the frames.
+
+    ``classes`` names the outputs: of the target dimensions, these.
+    """
 
     encoder: str
     weights_sha256: str
@@ -31,14 +35,16 @@ class Features:
     deviation: bool
     precision: Precision
     dtype: Literal["float16", "float32"]
+    target: Target
     classes: Classes
+    version: SCHEMA = 2
 
     @classmethod
     def of(
         cls,
         header: Header,
         layers: Sequence[Layer],
-        classes: Sequence[str],
+        task: Task,
         deviation: bool = False,
     ) -> "Features":
         """The part of ``header`` that a model on these layers needs."""
@@ -49,7 +55,8 @@ class Features:
             deviation,
             cast(Precision, header.precision),
             "float16" if header.dtype == "float16" else "float32",
-            list(classes),
+            task.target,
+            list(task.names),
         )
 
     @classmethod

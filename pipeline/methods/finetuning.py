@@ -16,7 +16,7 @@ from pipeline.encoders.layers import Layer
 from pipeline.ground.params import Section, load
 from pipeline.ground.provenance import Provenance
 from pipeline.splits import folds, targets
-from pipeline.splits.targets import Task
+from pipeline.splits.targets import Emotion, Task
 from pipeline.splits.task import Example, examples
 from pipeline.training.settings import Optimization, Training
 
@@ -26,7 +26,10 @@ Cached = Literal["linear", "frozen", "lora-classifier"]
 Count = Annotated[int, Field(ge=1, le=65_536)]
 # In what a classifier says of itself: it may be a stranger's, and is shown on terminals.
 Class = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Classes = Annotated[list[Class], Field(min_length=2, max_length=1000)]
+Classes = Annotated[list[Class], Field(min_length=1, max_length=1000)]
+Target = Literal["emotion", "votes", "dimensions"]
+# Of what a classifier's folder says of itself. 1 said nothing of tasks, and not its version.
+SCHEMA = Literal[2]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -47,6 +50,12 @@ class LossParams(Section):
     name: Literal["ce", "am-softmax"]
     scale: Annotated[float, Field(gt=0, le=10_000)]
     margin: Annotated[float, Field(ge=0, le=2)]
+
+
+class OwnLoss(Section):
+    """The loss of a task that is not learnt by ``LossParams``; ``ccc`` is over a batch."""
+
+    name: Literal["soft-ce", "ccc", "mse", "mae"]
 
 
 class LoraParams(Section):
@@ -121,6 +130,11 @@ class FinetuneParams(Section):
     loss: LossParams
     training: Training
     methods: Methods
+
+
+def loss_of(task: Task, of_method: LossParams) -> LossParams | OwnLoss:
+    """The task's own loss, where it has one, else that of the method."""
+    return of_method if isinstance(task, Emotion) else OwnLoss(name=task.loss)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The linear method: logistic regression or a linear SVM on vectors pooled from cached embeddings.
 
+Of dimensions it is ridge regression, of votes logistic regression on the shares of each class.
+
 The baseline that any encoder has to beat: no gradient passes the encoder, and it fits in a second.
 """
 
@@ -10,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -20,6 +22,8 @@ from pipeline.embeddings.reader import Embeddings
 from pipeline.encoders.layers import Layer
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
+from pipeline.metrics import agreement
+from pipeline.splits.targets import Dimensions, Task, Votes
 from pipeline.splits.task import Example
 
 Vectors = npt.NDArray[np.float32]
@@ -55,30 +59,77 @@ def vectors(
 
 
 def fit(
-    kind: Kind, found: Sequence[Example], inputs: Vectors, strengths: Sequence[float]
+    kind: Kind, task: Task, found: Sequence[Example], inputs: Vectors, strengths: Sequence[float]
 ) -> Pipeline:
-    """Fit on train; the inverse regularisation strength with the best UAR on dev is kept.
+    """Fit on train; the inverse regularisation strength with the best score on dev is kept.
 
-    Of equals the first. Statistics for standardisation come from train alone. Without dev examples
-    the first strength is taken. Classes weigh the same, whatever their size.
+    The score is UAR, of votes the cross-entropy, of dimensions the mean concordance. Of equals the
+    first. Statistics for standardisation come from train alone. Without dev examples the first
+    strength is taken. Classes weigh the same, whatever their size; of votes each clip does.
+
+    Raises:
+        PipelineError: An SVM is to learn votes.
     """
-    labels = np.array([example.label for example in found])
     roles = np.array([example.role for example in found])
     train, dev = roles == "train", roles == "dev"
+    learn, rate = _ways(kind, task, found)
 
     def fitted(strength: float) -> Pipeline:
-        model = make_pipeline(StandardScaler(), _classifier(kind, strength))
-        return model.fit(inputs[train], labels[train])
+        scaler = StandardScaler().fit(inputs[train])
+        return make_pipeline(scaler, learn(strength, scaler.transform(inputs[train]), train))
 
     if not dev.any():
         return fitted(strengths[0])
     models = [fitted(strength) for strength in strengths]
-    return max(models, key=lambda m: balanced_accuracy_score(labels[dev], m.predict(inputs[dev])))
+    return max(models, key=lambda model: rate(model, inputs[dev], dev))
+
+
+Rows = npt.NDArray[np.bool_]
+Learn = Callable[[float, Vectors, Rows], Any]
+Rate = Callable[[Any, Vectors, Rows], float]
+
+
+def _ways(kind: Kind, task: Task, found: Sequence[Example]) -> tuple[Learn, Rate]:
+    """How a target is learnt with a strength from rows of vectors, and how that is rated."""
+    labels, values = np.array([e.label for e in found]), np.array([e.values for e in found])
+    if isinstance(task, Dimensions):
+        return (
+            lambda strength, x, rows: Ridge(1 / strength).fit(x, values[rows]),
+            lambda model, x, rows: _concordance(values[rows], model.predict(x)),
+        )
+    if isinstance(task, Votes):
+        if kind == "svm":
+            raise PipelineError(
+                "params.yaml: finetune.methods.linear.kind svm learns classes alone, not votes, "
+                "use logistic"
+            )
+        return (
+            lambda strength, x, rows: _of_shares(strength, x, values[rows]),
+            lambda model, x, rows: float((values[rows] * model.predict_log_proba(x)).sum()),
+        )
+    return (
+        lambda strength, x, rows: _classifier(kind, strength).fit(x, labels[rows]),
+        lambda model, x, rows: float(balanced_accuracy_score(labels[rows], model.predict(x))),
+    )
+
+
+def _of_shares(strength: float, inputs: Vectors, shares: npt.NDArray[Any]) -> LogisticRegression:
+    """Cross-entropy with shares (clips, classes) is that of each class by its share as weight."""
+    clips, classes = shares.nonzero()
+    model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)
+    return model.fit(inputs[clips], classes, sample_weight=shares[clips, classes])
+
+
+def _concordance(truth: npt.NDArray[Any], guess: npt.NDArray[Any]) -> float:
+    pairs = zip(truth.T, guess.reshape(truth.shape).T, strict=True)
+    return float(np.nan_to_num([agreement.concordance(*pair) for pair in pairs]).mean())
 
 
 def logits(model: Any, inputs: Vectors) -> Vectors:
-    """(examples, classes): log probabilities, or signed distances from an SVM's planes."""
-    if hasattr(model, "predict_log_proba"):
+    """(examples, outputs): log probabilities, signed distances from an SVM's planes, or values."""
+    if isinstance(model[-1], Ridge):
+        values = model.predict(inputs).reshape(len(inputs), -1)
+    elif hasattr(model, "predict_log_proba"):
         values = model.predict_log_proba(inputs)
     else:
         values = model.decision_function(inputs)
@@ -94,17 +145,18 @@ def save(model: Pipeline, path: Path) -> None:
     tensors = {
         "mean": scaler.mean_,
         "scale": scaler.scale_,
-        "weight": planes.coef_,
-        "bias": planes.intercept_,
-        "classes": planes.classes_,
+        "weight": np.atleast_2d(planes.coef_),
+        "bias": np.atleast_1d(planes.intercept_),
     }
+    if not isinstance(planes, Ridge):
+        tensors["classes"] = planes.classes_
     save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
 
 
 def load(path: Path) -> Callable[[Vectors], Vectors]:
     """What `save` wrote as a function from vectors (examples, width) to logits (examples, classes).
 
-    Their softmax is that of `logits`.
+    Their softmax is that of `logits`; of dimensions they are the values.
 
     Raises:
         PipelineError: The file is missing, damaged, or its parts do not fit each other.
@@ -122,7 +174,7 @@ def load(path: Path) -> Callable[[Vectors], Vectors]:
 
     def planes(inputs: Vectors) -> Vectors:
         values = (inputs - mean) / scale @ weight.T + bias
-        if values.shape[1] == 1:  # two classes share one plane
+        if values.shape[1] == 1 and "classes" in found:  # two classes share one plane
             values = np.concatenate([-values / 2, values / 2], 1)
         result: Vectors = values.astype(np.float32)
         return result

@@ -13,12 +13,12 @@ from pipeline.ground import files
 from pipeline.report import plots
 from pipeline.report.page import Section, Table
 from pipeline.scoring.evaluation import Run
-from pipeline.splits.targets import Task
+from pipeline.splits.targets import Emotion
 
 Row = tuple[str, str, int]
 
 
-def rows(clips: Sequence[Clip], task: Task | None) -> list[Row]:
+def rows(clips: Sequence[Clip], task: Emotion | None) -> list[Row]:
     """Emotion, corpus and utterances, sorted; augmented copies and unlabelled ones don't count.
 
     An emotion that the task merges counts as its class.
@@ -29,7 +29,7 @@ def rows(clips: Sequence[Clip], task: Task | None) -> list[Row]:
     return [(*key, counts[key]) for key in sorted(counts)]
 
 
-def write(folder: Path, clips: Sequence[Clip], task: Task | None) -> None:
+def write(folder: Path, clips: Sequence[Clip], task: Emotion | None) -> None:
     """Write ``corpora.csv`` into an existing folder."""
     files.write_csv(folder / "corpora.csv", ["emotion", "source", "count"], rows(clips, task))
 

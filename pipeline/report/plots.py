@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 
 from pipeline.corpora.manifest import Clip
 from pipeline.metrics.arrays import Floats
+from pipeline.scoring.evaluation import Classifier
 from pipeline.scoring.scores import Scores
-from pipeline.splits.targets import Task
+from pipeline.splits.targets import Emotion
 from pipeline.units import tally
 
 INK = "#1f4e79"
@@ -93,7 +94,11 @@ def colours(count: int) -> list[Any]:
 
 
 def learning(path: Path, title: str, curves: Curves) -> None:
-    """Draw the losses and the dev UAR over epochs: a colour for each fold, dots for each epoch."""
+    """Draw the losses and the dev score over epochs: a colour for each fold, dots for each epoch.
+
+    The score is UAR, of dimensions the concordance.
+    """
+    score = "dev_ccc" if any("dev_ccc" in curve for curve in curves.values()) else "dev_uar"
     with matplotlib.style.context(STYLE):
         figure = Figure((7.2, 2.9), layout="constrained")
         losses, scores = figure.subplots(1, 2)
@@ -101,12 +106,14 @@ def learning(path: Path, title: str, curves: Curves) -> None:
             for axes, column, line in (
                 (losses, "train_loss", ".-"),
                 (losses, "dev_loss", ".--"),
-                (scores, "dev_uar", ".--"),
+                (scores, score, ".--"),
             ):
                 label = f"fold {fold}, {column.split('_')[0]}"
                 axes.plot(curve["epoch"], curve[column], line, color=colour, label=label)
         losses.set(xlabel="epoch", ylabel="loss")
-        scores.set(xlabel="epoch", ylabel="UAR on dev", ylim=(0, 1))
+        low = min(0, *(np.nanmin(c[score], initial=0) for c in curves.values()), 0)
+        label = f"{score.removeprefix('dev_').upper()} on dev"
+        scores.set(xlabel="epoch", ylabel=label, ylim=(low, 1))
         for axes in (losses, scores):
             axes.xaxis.get_major_locator().set_params(integer=True)
             columns = 1 + len(curves) // MOST_IN_COLUMN
@@ -115,23 +122,53 @@ def learning(path: Path, title: str, curves: Curves) -> None:
         save(figure, path)
 
 
+def learnt(own: Sequence[Classifier], folder: Path) -> list[Path]:
+    """Draw the learning curves of those that have any; their pictures."""
+    drawn = []
+    for c in own:
+        if c.curves:
+            drawn.append(folder / f"learning-{c.name}.png")
+            learning(drawn[-1], f"{c.start} {c.method}: learning", c.curves)
+    return drawn
+
+
 def share(path: Path, title: str, truth: Floats, guess: Floats, rhos: Mapping[str, float]) -> None:
     """Draw predicted against true shares (utterances, emotions), a panel for each emotion."""
-    columns = 3
-    rows = -(-len(rhos) // columns)
+    titles = [f"{emotion}, ρ {rho:.2f}" for emotion, rho in rhos.items()]
+    scatter(path, title, (truth, guess), titles, limits=(0.0, 1.0))
+
+
+def scatter(
+    path: Path,
+    title: str,
+    values: tuple[Floats, Floats],
+    titles: Sequence[str],
+    limits: tuple[float, float] | None = None,
+) -> None:
+    """Draw predicted against true values (utterances, columns), a panel for each column.
+
+    ``values`` are the true ones, then those predicted: ratings, or within ``limits`` shares. The
+    dashed line is where both are equal.
+    """
+    truth, guess = values
+    low, high = limits or (float(truth.min()), float(truth.max()))
+    what = "share" if limits else "rating"
+    columns = min(3, len(titles))
+    rows = -(-len(titles) // columns)
     with matplotlib.style.context(STYLE):
         figure = Figure((7.2, 2.3 * rows + 0.4), layout="constrained")
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-        for axes in grid.flat[len(rhos) :]:
+        for axes in grid.flat[len(titles) :]:
             axes.set_visible(False)
-        for column, (axes, (emotion, rho)) in enumerate(zip(grid.flat, rhos.items(), strict=False)):
+        for column, (axes, name) in enumerate(zip(grid.flat, titles, strict=False)):
             alpha = max(0.08, min(0.7, 60 / len(truth)))
-            axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle="--")
+            axes.plot([low, high], [low, high], color=FAINT, linewidth=0.8, linestyle="--")
             axes.scatter(truth[:, column], guess[:, column], s=9, color=INK, alpha=alpha, lw=0)
-            axes.set_xlim(-0.03, 1.03)
-            axes.set_title(f"{emotion}, ρ {rho:.2f}", fontsize=9)
-        figure.supxlabel("true share", fontsize=9)
-        figure.supylabel("predicted share", fontsize=9)
+            margin = 0.03 * (high - low)
+            axes.set_xlim(low - margin, high + margin)
+            axes.set_title(name, fontsize=9)
+        figure.supxlabel(f"true {what}", fontsize=9)
+        figure.supylabel(f"predicted {what}", fontsize=9)
         figure.suptitle(title)
         save(figure, path)
 
@@ -207,12 +244,13 @@ def _agreement(axes: Axes, scales: Sequence[Mapping[str, Any]], colours: Iterabl
     axes.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
 
 
-def heard(clip: Clip, task: Task | None) -> str:
+def heard(clip: Clip, task: Emotion | None) -> str:
     """The clip's class, or where it has none its emotion, or the one with the largest share."""
     label = task.index(clip.emotion) if task else None
     if task and label is not None:
         return task.classes[label]
-    return clip.emotion or max(clip.shares, key=clip.shares.__getitem__, default="masked")
+    heard = clip.shares or clip.votes
+    return clip.emotion or max(heard, key=heard.__getitem__, default="unlabelled")
 
 
 def save(figure: Figure, path: Path) -> None:

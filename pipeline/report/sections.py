@@ -19,6 +19,7 @@ from pipeline.corpora.manifest import Clip
 from pipeline.report import (
     anonymous,
     corpora_table,
+    dimensions_section,
     plots,
     probe_section,
     protocols_section,
@@ -28,7 +29,7 @@ from pipeline.report import (
 from pipeline.report.page import Section, Table, interval, page
 from pipeline.scoring.evaluation import Classifier, Run
 from pipeline.scoring.scores import Scores
-from pipeline.splits.targets import Task
+from pipeline.splits.targets import Dimensions, Emotion
 
 ENVIRONMENT = "environment.html"
 
@@ -57,17 +58,26 @@ def protocol(run: Run, _plots: Path) -> Section:
     return Section("Protocol", notes)
 
 
-def emotion(name: str, run: Run, folder: Path) -> Section | None:
-    """A task's classifiers: scores, scores by corpus, recalls, confusions, learning curves."""
-    own = [c for c in run.classifiers if c.task == name]
+def task(name: str, run: Run, folder: Path) -> Section | None:
+    """The section of a task, by its target."""
+    if isinstance(run.tasks[name], Dimensions):
+        return dimensions_section.section(name, run, folder)
+    return classes(name, run, folder)
+
+
+def classes(name: str, run: Run, folder: Path) -> Section | None:
+    """A task's classifiers: scores, scores by corpus, recalls, confusions, learning curves.
+
+    Votes are scored on the classes of those utterances that are decided, and as distributions.
+    """
+    own = [c for c in run.classifiers if c.task == name and "uar" in c.scores]
     systems = {f"{c.start} {c.method}": c.scores for c in own}
     if not systems:
         return None
-    classes = own[0].classes
+    names = own[0].classes
     rows = [[name, *_main(found)] for name, found in systems.items()]
     recalls = [
-        [name, *(found["recall"].get(label) for label in classes)]
-        for name, found in systems.items()
+        [name, *(found["recall"].get(label) for label in names)] for name, found in systems.items()
     ]
     parts = [
         [name, corpus, *_main(scores)]
@@ -85,10 +95,30 @@ def emotion(name: str, run: Run, folder: Path) -> Section | None:
         [
             Table(["start, method", *MAIN], rows),
             *([Table(["start, method", "corpus", *MAIN], parts, "By corpus")] if parts else []),
-            Table(["start, method", *classes], recalls, "Recall by class"),
+            *_distributions(systems),
+            Table(["start, method", *names], recalls, "Recall by class"),
         ],
         _draw_emotion(own, systems, folder),
     )
+
+
+def _distributions(systems: Mapping[str, Scores]) -> list[Table]:
+    """How near the votes' own distributions are; none where nobody voted."""
+    rows = [
+        [
+            name,
+            found["js"],
+            interval(found, "js"),
+            found["cross_entropy"],
+            found["utterances"],
+            found["undecided"],
+        ]
+        for name, found in systems.items()
+        if "js" in found
+    ]
+    header = ["start, method", "Jensen-Shannon, bits", "95\u00a0%", "cross-entropy, nats"]
+    caption = "Against the distribution of the votes; undecided utterances have no class above"
+    return [Table([*header, "utterances", "undecided"], rows, caption)] if rows else []
 
 
 MAIN = ["UAR", "95\u00a0%", "fold mean", "fold sd", "WAR", "F1 macro", "F1 weighted", "EER"]
@@ -116,16 +146,7 @@ def _draw_emotion(
         drawn.append(folder / f"confusion-{c.name}.png")
         title = f"{c.start} {c.method}: test confusions"
         plots.confusion(drawn[-1], title, np.array(c.scores["confusion"]), c.classes)
-    return [*drawn, *_draw_learning(own, folder)]
-
-
-def _draw_learning(own: Sequence[Classifier], folder: Path) -> list[Path]:
-    drawn = []
-    for c in own:
-        if c.curves:
-            drawn.append(folder / f"learning-{c.name}.png")
-            plots.learning(drawn[-1], f"{c.start} {c.method}: learning", c.curves)
-    return drawn
+    return [*drawn, *plots.learnt(own, folder)]
 
 
 def corpora(run: Run, folder: Path) -> Section:
@@ -163,7 +184,7 @@ def corpora(run: Run, folder: Path) -> Section:
     return Section("Corpora", warnings, [Table(header, rows)], drawn)
 
 
-def _draw_corpus(path: Path, title: str, clips: Sequence[Clip], task: Task | None) -> None:
+def _draw_corpus(path: Path, title: str, clips: Sequence[Clip], task: Emotion | None) -> None:
     clips = [clip for clip in clips if not clip.augmented_from]
     classes: dict[str, Counter[str]] = {gender: Counter() for gender in plots.GENDERS}
     for clip in {clip.utterance: clip for clip in clips}.values():
@@ -222,6 +243,6 @@ SECTIONS: Sequence[Make] = (
 
 def of(run: Run, folder: Path) -> list[Section]:
     """The sections of a run; their pictures are drawn into ``folder``."""
-    tasks = [emotion(name, run, folder) for name in run.tasks]
+    tasks = [task(name, run, folder) for name in run.tasks]
     made = [protocol(run, folder), *tasks, *(make(run, folder) for make in SECTIONS)]
     return [section for section in made if section]

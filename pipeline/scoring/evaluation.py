@@ -4,24 +4,25 @@ Each system is read and scored once (`pipeline.scoring.scores`); the tables, the
 JSON files are views of it. Systems are named by the caller: no folder is ever listed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.corpora import manifest
 from pipeline.corpora.manifest import Clip
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from pipeline.metrics.arrays import Floats
-from pipeline.scoring import active, scores
+from pipeline.scoring import active, ratings, scores
 from pipeline.scoring.active import System
 from pipeline.scoring.scores import Bootstrap, Predictions, Scores
 from pipeline.splits import folds
 from pipeline.splits.folds import Fold
-from pipeline.splits.targets import Task
+from pipeline.splits.targets import Dimensions, Emotion, Task, Votes
 from pipeline.units import tally
 
 CLASSIFIERS = manifest.ARTIFACTS / "classifiers"
@@ -29,22 +30,33 @@ SHARE = manifest.ARTIFACTS / "share"
 UNITS = manifest.ARTIFACTS / "units"
 
 # Columns of `dvc exp show`; DVC makes none of a list, so pairs stand beside them without crowding.
-COLUMNS = ("uar", "war", "f1_macro", "eer", "rho")
+COLUMNS = {
+    "emotion": ("uar", "war", "f1_macro", "eer"),
+    "votes": ("uar", "war", "f1_macro", "js"),
+    "dimensions": ("ccc", "pearson", "mae"),
+    "share": ("rho",),
+}
 PAIRS = {
     "uar_95": ("uar_low", "uar_high"),
     "uar_mean_sd": ("uar_mean", "uar_sd"),
+    "ccc_95": ("ccc_low", "ccc_high"),
+    "ccc_mean_sd": ("ccc_mean", "ccc_sd"),
     "rho_95": ("rho_low", "rho_high"),
 }
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A classifier over its folds: its task, where it starts, its method, scores and curves."""
+    """A classifier over its folds: its task, start and method, predictions, scores and curves.
+
+    ``classes`` names its outputs: of dimensions, these.
+    """
 
     task: str
     start: str
     method: str
     classes: list[str]
+    tested: Predictions
     scores: Scores
     curves: dict[int, dict[str, Floats]]
 
@@ -90,9 +102,9 @@ class Run:
     shared: Sequence[Classifier] = ()
 
     @property
-    def counted(self) -> Task | None:
-        """The first task: what clips are counted by, where corpora are described."""
-        return next(iter(self.tasks.values()), None)
+    def counted(self) -> Emotion | None:
+        """The first task of emotion: what clips are counted by, where corpora are described."""
+        return next((task for task in self.tasks.values() if isinstance(task, Emotion)), None)
 
     @property
     def corpora(self) -> list[str]:
@@ -117,17 +129,36 @@ def score_classifiers(
         task, folder = tasks[name], CLASSIFIERS / name / start / method
         folders = {fold: folder / str(fold) for fold in used}
         paths = {fold: folder / "predictions.csv" for fold, folder in folders.items()}
-        tested = scores.read_classifier(paths, task.classes, f"task.{name}")
+        tested = read(paths, task.target, task.names, name)
+        measure = _measured(paths, tested, task, bootstrap)
         _require_tests(paths, tested, tests)
-        parts = {
-            corpus: scores.classification(part, task.classes, bootstrap)
-            for corpus, part in scores.by_corpus(tested).items()
-        }
-        total = {**scores.classification(tested, task.classes, bootstrap), "corpora": parts}
+        parts = {c: measure(rows) for c, rows in scores.by_corpus(tested).items()}
+        total = {**measure(np.ones(len(tested.truth), bool)), "corpora": parts}
         curves = {k: scores.read_history(f / "history.csv") for k, f in folders.items()}
         curves = {fold: curve for fold, curve in curves.items() if curve}
-        found.append(Classifier(name, start, method, task.classes, total, curves))
+        found.append(Classifier(name, start, method, task.names, tested, total, curves))
     return found
+
+
+def read(paths: Mapping[int, Path], target: str, names: Sequence[str], task: str) -> Predictions:
+    """The test predictions of one system of a task, by fold; of votes, on the consensus."""
+    if target == "dimensions":
+        return ratings.read_dimensions(paths, names)
+    if target == "votes":
+        return ratings.read_votes(paths, names)[0]
+    return scores.read_classifier(paths, names, f"task.{task}")
+
+
+def _measured(
+    paths: Mapping[int, Path], tested: Predictions, task: Task, bootstrap: Bootstrap
+) -> Callable[[npt.NDArray[np.bool_]], Scores]:
+    """A function that scores some of the rows."""
+    if isinstance(task, Dimensions):
+        return lambda rows: ratings.dimensions(tested.of(rows), task.names, bootstrap)
+    if isinstance(task, Votes):
+        shares = ratings.read_votes(paths, task.names)[1]
+        return lambda rows: ratings.votes(tested.of(rows), shares[rows], task.names, bootstrap)
+    return lambda rows: scores.classification(tested.of(rows), task.names, bootstrap)
 
 
 def test_utterances(clips: Sequence[Clip], made: Mapping[int, Fold]) -> dict[int, set[str]]:
@@ -193,7 +224,7 @@ def as_json(run: Run) -> Scores:
     return nested
 
 
-def headline(everything: Scores) -> Scores:
+def headline(everything: Scores, tasks: Mapping[str, Task]) -> Scores:
     """The few figures that experiments are compared by, beside the protocol they come from."""
     about = everything["protocol"]
     kept: Scores = {
@@ -207,10 +238,13 @@ def headline(everything: Scores) -> Scores:
             task: {emotion: sum(where.values()) for emotion, where in labels.items()}
             for task, labels in about["left_out"].items()
         }
-    tasks = [name for name in everything if name not in active.BESIDE]
     for task in (*tasks, "share"):
         systems = everything[task]
-        kept[task] = {s: {m: _headline(f) for m, f in ms.items()} for s, ms in systems.items()}
+        columns = COLUMNS[tasks[task].target if task in tasks else task]
+        kept[task] = {
+            start: {method: _headline(found, columns) for method, found in methods.items()}
+            for start, methods in systems.items()
+        }
         tested = [found["speakers"] for methods in systems.values() for found in methods.values()]
         if tested:
             kept["protocol"][f"{task}_speakers"] = max(tested)
@@ -226,16 +260,20 @@ def _headline_units(train: Scores) -> Scores:
     return {name: round(value, 4) for name, value in {"inertia": train["inertia"], **told}.items()}
 
 
-def _headline(found: Scores) -> Scores:
-    columns = {name: found[name] for name in COLUMNS if name in found}
-    pairs = {name: [found[n] for n in both] for name, both in PAIRS.items() if both[1] in found}
-    return columns | pairs
+def _headline(found: Scores, columns: Sequence[str]) -> Scores:
+    kept = {name: found[name] for name in columns if name in found}
+    pairs = {
+        name: [found[n] for n in both]
+        for name, both in PAIRS.items()
+        if both[1] in found and name.partition("_")[0] in columns
+    }
+    return kept | pairs
 
 
 def write_tables(folder: Path, classifiers: Sequence[Classifier]) -> None:
     """One ``confusion-<classifier>.csv`` each: counts, and their percentage of the truth."""
     folder.mkdir()
-    for c in classifiers:
+    for c in (c for c in classifiers if "confusion" in c.scores):
         counts = np.array(c.scores["confusion"])
         totals = np.maximum(counts.sum(1), 1)
         rows = [

@@ -15,6 +15,7 @@ from pipeline.scoring import active
 from pipeline.scoring.active import System
 
 WORKSPACE = "workspace"
+NAMES = {"emotion": "classes", "votes": "classes", "dimensions": "dimensions"}
 REPEATED = ("seed", "runtime")  # in what repetitions may differ
 
 
@@ -51,10 +52,15 @@ class Experiment:
         """All that repetitions have in common, by dotted key."""
         return dict(_flat({k: v for k, v in self.params.items() if k not in REPEATED}))
 
-    def classes(self, system: System) -> list[str]:
-        """Those of a system's task."""
-        classes: list[str] = self.tasks[system[0]]["classes"]
-        return classes
+    def names(self, system: System) -> list[str]:
+        """The outputs of a system's task: classes, or dimensions."""
+        task = self.tasks[system[0]]
+        names: list[str] = task[NAMES[task["target"]]]
+        return names
+
+    def target(self, system: System) -> str:
+        """What a system's task predicts."""
+        return str(self.tasks[system[0]]["target"])
 
     def metrics(self) -> dict[str, Any] | None:
         """What results/metrics.json held; None before `evaluate` has run."""
@@ -70,7 +76,7 @@ class Experiment:
 
     def predictions(self, system: System, folder: Path) -> Any:
         """The test predictions of one classifier over its folds, by way of an empty ``folder``."""
-        from pipeline.scoring.scores import read_classifier
+        from pipeline.scoring import evaluation
 
         paths = {}
         for fold in self.systems[system]:
@@ -84,7 +90,7 @@ class Experiment:
                 raise PipelineError(
                     f"{self.name}: {source}: {error.strerror or error}, run `dvc pull --rev`"
                 ) from None
-        return read_classifier(paths, self.classes(system), f"task.{system[0]}")
+        return evaluation.read(paths, self.target(system), self.names(system), system[0])
 
 
 def every() -> list[Experiment]:

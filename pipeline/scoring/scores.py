@@ -76,17 +76,15 @@ def read_classifier(
     """
     parts = []
     for fold, path in paths.items():
-        rows = _test_rows(path, [*UNNAMED, *classes])
+        rows = test_rows(path, [*UNNAMED, *classes])
         labels = [row["label"] for row in rows]
         if unknown := sorted(set(labels) - set(classes)):
             raise PipelineError(
                 f"{path}: label {unknown[0]!r} is none of {key}.classes, run `dvc repro`"
             )
         truth = np.array([classes.index(label) for label in labels], np.int64)
-        parts.append(_tested(path, fold, rows, truth, _numbers(path, rows, classes)))
-    return Predictions(
-        *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Predictions))
-    )
+        parts.append(of_rows(path, fold, rows, truth, numbers(path, rows, classes)))
+    return joined(parts)
 
 
 def read_share(path: Path, fold: int) -> tuple[list[str], Predictions]:
@@ -95,18 +93,25 @@ def read_share(path: Path, fold: int) -> tuple[list[str], Predictions]:
     Raises:
         PipelineError: The file is missing or damaged.
     """
-    rows = _test_rows(path, UNNAMED[:4])
+    rows = test_rows(path, UNNAMED[:4])
     emotions = [n.removeprefix("true_") for n in rows[0] if n.startswith("true_")] if rows else []
-    truth = _numbers(path, rows, [f"true_{emotion}" for emotion in emotions])
-    guess = _numbers(path, rows, [f"predicted_{emotion}" for emotion in emotions])
-    return emotions, _tested(path, fold, rows, truth, guess)
+    truth = numbers(path, rows, [f"true_{emotion}" for emotion in emotions])
+    guess = numbers(path, rows, [f"predicted_{emotion}" for emotion in emotions])
+    return emotions, of_rows(path, fold, rows, truth, guess)
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """The utterances of all parts."""
+    return Predictions(
+        *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Predictions))
+    )
 
 
 def read_history(path: Path) -> dict[str, Floats]:
     """A learning curve, (epochs,) for each column; empty where nothing was trained by epochs."""
     columns = _rows(path, ["epoch"])
     names = list(columns[0]) if columns else []
-    return dict(zip(names, _numbers(path, columns, names).T, strict=True))
+    return dict(zip(names, numbers(path, columns, names).T, strict=True))
 
 
 def classification(tested: Predictions, classes: Sequence[str], bootstrap: Bootstrap) -> Scores:
@@ -135,7 +140,7 @@ def classification(tested: Predictions, classes: Sequence[str], bootstrap: Boots
     }
     sizes = {"utterances": len(tested.truth), "speakers": count, "folds": len(by_fold)}
     recall = dict(zip(classes, recalls.recalls(pooled).tolist(), strict=True))
-    return {**_rounded(found), **sizes, "recall": _rounded(recall), "confusion": pooled.tolist()}
+    return {**rounded(found), **sizes, "recall": rounded(recall), "confusion": pooled.tolist()}
 
 
 def share(tested: Predictions, emotions: Sequence[str], bootstrap: Bootstrap) -> Scores:
@@ -158,15 +163,15 @@ def share(tested: Predictions, emotions: Sequence[str], bootstrap: Bootstrap) ->
         found["rho_low"], found["rho_high"] = resampling.interval(np.nan_to_num(drawn).mean(0))
         drawn = [correlation.r_squared_resamples(*pair, who, weights) for pair in pairs]
         found["r2_low"], found["r2_high"] = resampling.interval(np.nan_to_num(drawn).mean(0))
-    rho_of = _rounded(dict(zip(emotions, rhos.tolist(), strict=True)))
-    r2_of = _rounded(dict(zip(emotions, squares.tolist(), strict=True)))
-    return {**_rounded(found), **scores, "rho_of": rho_of, "r2_of": r2_of}
+    rho_of = rounded(dict(zip(emotions, rhos.tolist(), strict=True)))
+    r2_of = rounded(dict(zip(emotions, squares.tolist(), strict=True)))
+    return {**rounded(found), **scores, "rho_of": rho_of, "r2_of": r2_of}
 
 
-def by_corpus(tested: Predictions) -> dict[str, Predictions]:
-    """The same system on each corpus; empty where there is only one."""
+def by_corpus(tested: Predictions) -> dict[str, npt.NDArray[np.bool_]]:
+    """The utterances of each corpus; empty where there is only one."""
     names = sorted(set(tested.corpus.tolist()))
-    return {n: tested.of(tested.corpus == n) for n in names} if len(names) > 1 else {}
+    return {name: tested.corpus == name for name in names} if len(names) > 1 else {}
 
 
 def speaker_independent(clips: Iterable[Clip], folds: Iterable[Mapping[str, str]]) -> bool:
@@ -189,7 +194,8 @@ def _confusion(
     return recalls.confusion(tested.truth[keep], guess[keep], len(classes))
 
 
-def _test_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+def test_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a file of predictions whose role is test; each has these columns."""
     return [row for row in _rows(path, columns) if row["role"] == "test"]
 
 
@@ -201,7 +207,7 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return rows
 
 
-def _numbers(path: Path, rows: Sequence[dict[str, str]], columns: Sequence[str]) -> Floats:
+def numbers(path: Path, rows: Sequence[dict[str, str]], columns: Sequence[str]) -> Floats:
     """The columns as (rows, columns); an empty field is NaN."""
     try:
         values = [[float(row[name] or "nan") for name in columns] for row in rows]
@@ -210,9 +216,14 @@ def _numbers(path: Path, rows: Sequence[dict[str, str]], columns: Sequence[str])
     return np.array(values, np.float64).reshape(len(rows), len(columns))
 
 
-def _tested(
+def of_rows(
     path: Path, fold: int, rows: Sequence[dict[str, str]], truth: npt.NDArray[Any], guess: Floats
 ) -> Predictions:
+    """The test predictions of one fold.
+
+    Raises:
+        PipelineError: There are none, or one is not a number.
+    """
     if not rows:
         raise PipelineError(f"{path}: no test utterance, mend split or task in params.yaml")
     if np.isnan(guess).any():
@@ -227,5 +238,6 @@ def _tested(
     )
 
 
-def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+def rounded(values: Mapping[str, float]) -> dict[str, float]:
+    """As published: what is undefined is left out."""
     return {name: round(v, DIGITS) for name, v in values.items() if not np.isnan(v)}

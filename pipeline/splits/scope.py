@@ -1,5 +1,7 @@
 """Which labels of the corpora a task covers: a label that no class covers takes no part.
 
+Of votes the labels are the emotions that were voted for, of dimensions their names.
+
 `plan` looks before anything is computed, `split` once the clips are known. Both say what is left
 out, and stop over classes and merges that no corpus can fill.
 """
@@ -15,19 +17,22 @@ from pipeline.splits.targets import Task, folded
 
 # Utterances by corpus and emotion.
 Labels = Mapping[tuple[str, str], int]
+_WHAT = {"emotion": "the class", "votes": "a vote for", "dimensions": "the dimension"}
 NEAR = 0.5  # anger and angry: 0.8, happiness and happy: 0.57, sad and bored: 0.25
 TOLD = 10
 
 
-def labels(clips: Iterable[Clip]) -> Labels:
-    """How many utterances of each emotion each corpus holds."""
-    held = {c.utterance: (c.corpus, c.emotion) for c in clips if c.emotion and not c.augmented_from}
-    return Counter(held.values())
+def labels(task: Task, clips: Iterable[Clip]) -> Labels:
+    """How many utterances of each label each corpus holds."""
+    held = {c.utterance: (c.corpus, task.held(c)) for c in clips if not c.augmented_from}
+    return Counter((corpus, name) for corpus, names in held.values() for name in names)
 
 
 def left_out(task: Task, held: Labels) -> dict[str, dict[str, int]]:
-    """Utterances that no class covers, by emotion and corpus."""
+    """Utterances that no class covers, by emotion and corpus; dimensions may be left aside."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
+    if task.target == "dimensions":
+        return {}
     for (corpus, emotion), count in sorted(held.items()):
         if task.index(emotion) is None:
             found[emotion][corpus] = count
@@ -60,15 +65,15 @@ def require_filled(key: str, task: Task, held: Labels) -> None:
     """
     names = [emotion for _, emotion in held]
     filled = {task.index(name) for name in names}
-    empty = [name for index, name in enumerate(task.classes) if index not in filled]
-    out = list(left_out(task, held))
-    problems = [f"no utterance has the class {n!r}{_hint(n, out or names)}" for n in empty]
+    empty = [name for index, name in enumerate(task.names) if index not in filled]
+    out, what = list(left_out(task, held)), _WHAT[task.target]
+    problems = [f"no utterance has {what} {n!r}{_hint(n, out or names)}" for n in empty]
     misspelt = [merged for merged in _idle(task, held) if _nearest(merged, out)]
     problems += [f"no utterance has the merged {name!r}{_hint(name, out)}" for name in misspelt]
     if problems:
         raise PipelineError(
-            f"params.yaml: {key} does not fit the corpora: {'; '.join(problems)}; mend "
-            f"{key}.classes or {key}.merge, or add a corpus that has them"
+            f"params.yaml: {key} does not fit the corpora: {'; '.join(problems)}; "
+            "mend it, or add a corpus that has them"
         )
 
 
@@ -78,20 +83,20 @@ def require_trained(key: str, task: Task, clips: Sequence[Clip], made: Mapping[i
     Raises:
         PipelineError: One has none; folds and classes are named, and where their clips went.
     """
-    index = {clip.clip: task.index(clip.emotion) for clip in clips}
+    held = {c.clip: {task.index(name) for name in task.held(c)} for c in clips}
     problems = []
     for number, fold in made.items():
         roles = defaultdict(set)
         for clip, role in fold.items():
-            roles[index[clip]].add(role)
-        for label, name in enumerate(task.classes):
+            for label in held[clip]:
+                roles[label].add(role)
+        for label, name in enumerate(task.names):
             if "train" not in roles[label]:
                 problems.append(f"fold {number} trains no {name!r}, {_why(roles[label])}")
     if problems:
         shown = "; ".join(problems[:TOLD]) + ("; ..." if len(problems) > TOLD else "")
         raise PipelineError(
-            f"params.yaml: {shown}; mend it, remove the class from {key}.classes or the fold "
-            "from folds"
+            f"params.yaml: {shown}; mend it, remove it from {key} or the fold from folds"
         )
 
 
@@ -111,7 +116,7 @@ def _counts(where: Mapping[str, int]) -> str:
 
 
 def _near_class(emotion: str, task: Task) -> str:
-    near = _nearest(emotion, task.classes)
+    near = _nearest(emotion, task.names)
     return f"nearest class {near!r}" if near else "no class is near it"
 
 

@@ -1,14 +1,38 @@
-"""What a task predicts: the sections below ``task`` in ``params.yaml``, by the task's name."""
+"""What a task predicts: the sections below ``task`` in ``params.yaml``, by the task's name.
+
+A target says which utterances take part, and with what aim: a class's index, and values.
+"""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Protocol, TypeAlias
 
 from pydantic import Field, model_validator
 
+from pipeline.corpora import ratings
 from pipeline.ground.params import PARAMS_FILE, Section, load
+
+Values: TypeAlias = tuple[float, ...]
+Aim: TypeAlias = tuple[int, Values]
+UNDECIDED = -1  # the index of a class where there is none
+
+
+class Rated(Protocol):
+    """What is said of an utterance: a `Clip`, or the `Row` of a parser."""
+
+    @property
+    def emotion(self) -> str:
+        """Empty where there is none."""
+
+    @property
+    def votes(self) -> Mapping[str, float]:
+        """Raters who chose each emotion."""
+
+    @property
+    def dimensions(self) -> Mapping[str, float]:
+        """Mean ratings."""
 
 
 def folded(name: str) -> str:
@@ -16,18 +40,17 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
 
 
-class Emotion(Section):
-    """One class per utterance, in the order of the model's outputs.
+class Classes(Section):
+    """Classes in the order of the model's outputs; ``merge`` maps an emotion to a class.
 
-    ``merge`` maps an emotion to a class. Names are compared as `folded`.
+    Names are compared as `folded`.
     """
 
-    target: Literal["emotion"]
     classes: Annotated[list[str], Field(min_length=2)]
     merge: dict[str, str]
 
     @model_validator(mode="after")
-    def _is_sound(self) -> "Emotion":
+    def _is_sound(self) -> "Classes":
         classes, wrong = {folded(name) for name in self.classes}, []
         if len(classes) < len(self.classes):
             wrong.append("classes that differ, each once")
@@ -43,6 +66,11 @@ class Emotion(Section):
             raise ValueError(" and ".join(wrong))
         return self
 
+    @property
+    def names(self) -> list[str]:
+        """Of the model's outputs."""
+        return self.classes
+
     @cached_property
     def _indices(self) -> dict[str, int]:
         classes = {folded(name): index for index, name in enumerate(self.classes)}
@@ -53,7 +81,111 @@ class Emotion(Section):
         return self._indices.get(folded(emotion))
 
 
-Task: TypeAlias = Emotion
+class Emotion(Classes):
+    """One class per utterance: the emotion that its corpus gives it."""
+
+    target: Literal["emotion"]
+
+    def held(self, rated: Rated) -> list[str]:
+        """What an utterance tells of, by the corpus's names."""
+        return [rated.emotion] if rated.emotion else []
+
+    def aim(self, rated: Rated) -> Aim | None:
+        """The index of an utterance's class; None where it is out of scope."""
+        label = self.index(rated.emotion)
+        return None if label is None else (label, ())
+
+    def why_not(self, rated: Rated) -> str:
+        """Why an utterance takes no part, in a word or two."""
+        return rated.emotion or "unlabelled"
+
+
+class Votes(Classes):
+    """How raters' votes are distributed over the classes.
+
+    Votes for other emotions don't count. ``undecided`` utterances, on whose class most raters do
+    not agree, are kept or dropped; kept ones are scored as distributions alone.
+    """
+
+    target: Literal["votes"]
+    undecided: Literal["keep", "drop"]
+
+    @property
+    def loss(self) -> Literal["soft-ce"]:
+        """Cross-entropy with the shares of the votes."""
+        return "soft-ce"
+
+    def held(self, rated: Rated) -> list[str]:
+        """As of `Emotion`."""
+        return [emotion for emotion, count in rated.votes.items() if count]
+
+    def aim(self, rated: Rated) -> Aim | None:
+        """The class with most votes, `UNDECIDED` where several have, and each class's share."""
+        counts = self.counts(rated)
+        if not sum(counts) or (self.undecided == "drop" and not _is_decided(counts)):
+            return None
+        label = counts.index(max(counts)) if _is_decided(counts) else UNDECIDED
+        return label, tuple(count / sum(counts) for count in counts)
+
+    def why_not(self, rated: Rated) -> str:
+        """As of `Emotion`."""
+        return "undecided" if sum(self.counts(rated)) else "no votes"
+
+    def counts(self, rated: Rated) -> list[float]:
+        """The votes for each class, merged ones among them."""
+        counts = [0.0] * len(self.classes)
+        for emotion, count in rated.votes.items():
+            index = self.index(emotion)
+            if index is not None:
+                counts[index] += count
+        return counts
+
+
+class Dimensions(Section):
+    """Mean ratings such as arousal and valence, in their corpus's own range."""
+
+    target: Literal["dimensions"]
+    dimensions: Annotated[list[str], Field(min_length=1)]
+    loss: Literal["ccc", "mse", "mae"]
+
+    @model_validator(mode="after")
+    def _are_distinct(self) -> "Dimensions":
+        if len(set(self.dimensions)) < len(self.dimensions) or not all(self.dimensions):
+            raise ValueError("of dimensions that differ, none of them empty")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """Of the model's outputs."""
+        return self.dimensions
+
+    @property
+    def merge(self) -> dict[str, str]:
+        """Nothing is merged."""
+        return {}
+
+    def index(self, name: str) -> int | None:
+        """Which output a dimension is; None where it is none."""
+        return self.dimensions.index(name) if name in self.dimensions else None
+
+    def held(self, rated: Rated) -> list[str]:
+        """As of `Emotion`."""
+        return list(rated.dimensions)
+
+    def aim(self, rated: Rated) -> Aim | None:
+        """The ratings; None where one is missing."""
+        found = [rated.dimensions.get(name) for name in self.dimensions]
+        known = tuple(value for value in found if value is not None)
+        return (UNDECIDED, known) if len(known) == len(found) else None
+
+    def why_not(self, rated: Rated) -> str:
+        """As of `Emotion`."""
+        missing = [name for name in self.dimensions if name not in rated.dimensions]
+        return f"without {missing[0]}"
+
+
+Task: TypeAlias = Emotion | Votes | Dimensions
+_TAGGED = Annotated[Task, Field(discriminator="target")]
 
 
 def of(name: str, path: Path = PARAMS_FILE) -> Task:
@@ -62,7 +194,12 @@ def of(name: str, path: Path = PARAMS_FILE) -> Task:
     Raises:
         PipelineError: There is none, or it is not sound.
     """
-    return load(f"task.{name}", Task, path)
+    found: Task = load(f"task.{name}", _TAGGED, path)  # type: ignore[arg-type]
+    return found
+
+
+def _is_decided(counts: list[float]) -> bool:
+    return ratings.is_decided(dict(enumerate(counts)))
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """Which clips take part in a task (`pipeline.splits.targets`), and what they teach."""
 
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Protocol
 from pipeline.corpora.manifest import Clip
 from pipeline.ground import files, progress
 from pipeline.ground.errors import PipelineError
-from pipeline.splits.targets import Task
+from pipeline.splits.targets import Task, Values
 
 GENDERS = ("female", "male")
 
@@ -23,12 +24,16 @@ class Item(Protocol):
 
 @dataclass(frozen=True)
 class Example:
-    """A clip that takes part in a fold: its role there and its targets."""
+    """A clip that takes part in a fold: its role there and its aims.
+
+    ``label`` is its class, -1 where it has none; ``values`` are shares of votes or dimensions.
+    """
 
     clip: Clip
     role: str
     label: int
     gender: int | None
+    values: Values = ()
 
 
 def examples(
@@ -39,20 +44,20 @@ def examples(
     ``key`` is where the task stands in ``params.yaml``.
 
     Raises:
-        PipelineError: A class has no training clip.
+        PipelineError: A class has no training clip, or no training clip is rated.
     """
     found, out = [], Counter[str]()
-    for clip in clips:
-        label = task.index(clip.emotion)
-        if label is None and clip.clip in roles:
-            out[clip.emotion or "unlabelled"] += 1
-        elif label is not None and clip.clip in roles:
+    for clip in (clip for clip in clips if clip.clip in roles):
+        aim = task.aim(clip)
+        if aim is None:
+            out[task.why_not(clip)] += 1
+        else:
             gender = GENDERS.index(clip.gender) if clip.gender in GENDERS else None
-            found.append(Example(clip, roles[clip.clip], label, gender))
+            found.append(Example(clip, roles[clip.clip], aim[0], gender, aim[1]))
     if out:
-        told = ", ".join(f"{count} {emotion}" for emotion, count in out.most_common())
-        progress.say(f"{out.total()} of {len(roles)} clips are of no class, left out: {told}")
-    _require_every_class(task, found, key)
+        told = ", ".join(f"{count} {reason}" for reason, count in out.most_common())
+        progress.say(f"{key}: {out.total()} of {len(roles)} clips take no part: {told}")
+    _require_trained(task, found, key)
     return found
 
 
@@ -66,16 +71,29 @@ def of_role(found: Iterable[Example], role: str) -> list[Example]:
     return [example for example in found if example.role == role]
 
 
+def scale(task: Task, found: Iterable[Example]) -> tuple[list[float], list[float]]:
+    """Mean and deviation of each dimension over the training clips; of classes nothing."""
+    if task.target != "dimensions":
+        return [], []
+    values = list(zip(*(e.values for e in of_role(found, "train")), strict=True))
+    deviations = [statistics.pstdev(own) or 1.0 for own in values]
+    return [statistics.fmean(own) for own in values], deviations
+
+
 def digest(found: Iterable[Example]) -> str:
-    """A digest of the examples: their audio, roles and targets."""
-    return files.digest([(e.clip.clip, e.clip.sha256, e.role, e.label, e.gender) for e in found])
+    """A digest of the examples: their audio, roles and aims."""
+    rows = [(e.clip.clip, e.clip.sha256, e.role, e.label, e.gender, e.values) for e in found]
+    return files.digest(rows)
 
 
-def _require_every_class(task: Task, found: Sequence[Example], key: str) -> None:
-    trained = {example.label for example in found if example.role == "train"}
-    for label, name in enumerate(task.classes):
-        if label not in trained:
+def _require_trained(task: Task, found: Sequence[Example], key: str) -> None:
+    trained = of_role(found, "train")
+    taught = {example.label for example in trained}
+    taught |= {index for e in trained for index, value in enumerate(e.values) if value}
+    for index, name in enumerate(task.names):
+        if index not in taught:
+            what = "dimensions" if task.target == "dimensions" else "classes"
             raise PipelineError(
-                f"params.yaml: {key}.classes has {name!r}, but no training clip of this fold has "
-                "that emotion, remove the class or add a corpus that has it"
+                f"params.yaml: {key}.{what} has {name!r}, but no training clip of this fold tells "
+                "of it, remove it or add a corpus that has it"
             )

@@ -3,9 +3,14 @@
 A sum and its weight are exact under any split of a batch into micro-batches; a mean is not.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from pipeline.training.concordance import Concordance
+from pipeline.work.device import send
 
 
 class Cosine(nn.Module):
@@ -77,15 +82,49 @@ def mae_sum(values: Tensor, targets: Tensor) -> Tensor:
     return _errors(values, targets).abs().sum()
 
 
-def emotion_and_gender_sum(
-    emotion_logits: Tensor,
-    gender_logits: Tensor,
-    emotions: Tensor,
-    genders: Tensor,
-    emotion_weight: float,
+class Ratings(nn.Module):
+    """The losses of what raters said: votes ``soft-ce``; dimensions ``ccc``, ``mse`` or ``mae``.
+
+    Dimensions are compared in units of their deviations over the training clips, so that each
+    weighs the same; `scaled` brings a network's outputs into the range of the ratings.
+    """
+
+    def __init__(self, name: str, means: Sequence[float], deviations: Sequence[float]) -> None:
+        super().__init__()
+        self.name, self.means, self.deviations = name, list(means), list(deviations)
+        if name == "ccc":
+            self.concordance = Concordance(len(means))
+
+    def scaled(self, outputs: Tensor) -> Tensor:
+        """Standardised outputs (items, dimensions) as ratings; logits of votes as they are."""
+        if not self.means:
+            return outputs
+        means, deviations = self._scale(outputs)
+        return outputs * deviations + means
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss summed over the items: logits or ratings, and shares or ratings."""
+        if self.name == "soft-ce":
+            return soft_cross_entropy_sum(outputs, targets)
+        means, deviations = self._scale(outputs)
+        values, targets = ((one - means) / deviations for one in (outputs, targets))
+        if self.name == "ccc":
+            loss: Tensor = self.concordance(values, targets)
+            return loss
+        return mse_sum(values, targets) if self.name == "mse" else mae_sum(values, targets)
+
+    def _scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        scale = send(torch.tensor([self.means, self.deviations]), outputs.device)
+        return scale[0], scale[1]
+
+
+def with_gender_sum(
+    emotion: Tensor, gender_logits: Tensor, genders: Tensor, emotion_weight: float
 ) -> Tensor:
-    """GMP-ATL, equation 1, summed over the clips; an unknown gender (-1) adds nothing."""
-    emotion = cross_entropy_sum(emotion_logits, emotions)
+    """GMP-ATL, equation 1, summed over the clips; an unknown gender (-1) adds nothing.
+
+    ``emotion`` is the summed loss of emotion: in the paper its cross-entropy.
+    """
     gender = functional.cross_entropy(
         gender_logits.float(), genders, reduction="sum", ignore_index=-1
     )

@@ -7,24 +7,35 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.ground import files
+from pipeline.splits.targets import UNDECIDED, Dimensions, Task, Votes
 from pipeline.splits.task import Example
 
 HISTORY = ("epoch", "train_loss", "dev_loss", "dev_uar")  # of a single model that classifies
+KNOWN = ("utterance", "corpus", "speaker", "role")
+
+
+def history_of(task: Task) -> tuple[str, ...]:
+    """The columns of a learning curve."""
+    return (*HISTORY[:3], "dev_ccc") if task.target == "dimensions" else HISTORY
 
 
 def write(
     folder: Path,
-    classes: Sequence[str],
+    task: Task,
     found: Sequence[Example],
-    logits: npt.NDArray[np.floating],
+    outputs: npt.NDArray[np.floating],
 ) -> None:
-    """Write ``predictions.csv``; an utterance's logits are the mean of its clips'.
+    """Write ``predictions.csv``; an utterance's outputs are the mean of its clips'.
+
+    Classes have a label and the logits of each class, votes between them their true shares
+    (``true_<class>``) and no label where they are undecided. Dimensions have of each
+    ``true_<name>`` and ``predicted_<name>``.
 
     Args:
         folder: The classifier's (not atomic: the caller publishes it).
-        classes: The task's classes, which name the last columns.
+        task: Names the last columns.
         found: The examples of dev and test.
-        logits: (examples, classes), in the order of ``found``.
+        outputs: (examples, outputs), in the order of ``found``.
     """
     rows: dict[str, list[int]] = {}
     for row, example in enumerate(found):
@@ -32,12 +43,22 @@ def write(
     table = []
     for utterance in sorted(rows):
         first = found[rows[utterance][0]]
-        means = [f"{value:.6g}" for value in logits[rows[utterance]].mean(0)]
-        clip = first.clip
-        known = [utterance, clip.corpus, clip.speaker, first.role, classes[first.label]]
-        table.append([*known, *means])
-    header = ["utterance", "corpus", "speaker", "role", "label", *classes]
-    files.write_csv(folder / "predictions.csv", header, table)
+        means = [f"{value:.6g}" for value in outputs[rows[utterance]].mean(0)]
+        clip, truth = first.clip, [f"{value:.6g}" for value in first.values]
+        if isinstance(task, Dimensions):
+            told = [text for pair in zip(truth, means, strict=True) for text in pair]
+        else:
+            label = "" if first.label == UNDECIDED else task.classes[first.label]
+            told = [label, *truth, *means]
+        table.append([utterance, clip.corpus, clip.speaker, first.role, *told])
+    files.write_csv(folder / "predictions.csv", _header(task), table)
+
+
+def _header(task: Task) -> list[str]:
+    if isinstance(task, Dimensions):
+        return [*KNOWN, *(f"{kind}_{n}" for n in task.names for kind in ("true", "predicted"))]
+    truth = [f"true_{name}" for name in task.names] if isinstance(task, Votes) else []
+    return [*KNOWN, "label", *truth, *task.names]
 
 
 def write_history(

@@ -28,6 +28,7 @@ features: [fbank]
 folds: [0]
 adapted: [0]
 task: {emotion: {classes: [happy, sad], merge: {}}}
+tasks: {cached: [emotion]}
 methods: {cached: [linear], pretrained: [lora-qkv], retrained: [full]}
 runtime: {workers: 1, device: cpu}
 encoder:

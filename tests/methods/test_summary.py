@@ -23,6 +23,7 @@ def large(project: Path) -> Any:
     shape = parameters.SHAPES["hubert-large"]
     design = design_of(project, "full").model_copy(
         update={
+            "target": "emotion",
             "classes": list("abcdefgh"),
             "width": 1024,
             "blocks": 24,

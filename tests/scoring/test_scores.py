@@ -85,9 +85,9 @@ def test_corpora_are_scored_apart(tmp_path: Path) -> None:
     study = Study(corpora=("a", "b"), utterances=64)
     tested = classifier(tmp_path, study)
     parts = scores.by_corpus(tested)
-    assert {name: len(part.truth) for name, part in parts.items()} == {"a": 64, "b": 64}
-    assert parts["a"].speakers()[0] == 8 and tested.speakers()[0] == 16
-    assert scores.by_corpus(parts["a"]) == {}
+    assert {name: rows.sum() for name, rows in parts.items()} == {"a": 64, "b": 64}
+    assert tested.of(parts["a"]).speakers()[0] == 8 and tested.speakers()[0] == 16
+    assert scores.by_corpus(tested.of(parts["a"])) == {}
 
 
 def test_rho_is_the_mean_over_emotions_and_a_constant_counts_as_zero(tmp_path: Path) -> None:

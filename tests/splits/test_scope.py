@@ -94,7 +94,7 @@ def test_training_says_which_clips_it_leaves_out(capsys: pytest.CaptureFixture[s
     clips = corpus(speakers=2, takes=1)
     roles = {c.clip: "train" for c in clips}
     assert len(examples(task(["angry", "sad"]), clips, roles)) == 4
-    assert capsys.readouterr().err == "2 of 6 clips are of no class, left out: 2 happy\n"
+    assert capsys.readouterr().err == "task: 2 of 6 clips take no part: 2 happy\n"
 
 
 def test_a_class_that_a_fold_cannot_train_is_named_with_the_reason() -> None:

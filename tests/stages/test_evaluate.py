@@ -71,6 +71,7 @@ def configure(project: Path, **methods: list[str]) -> None:
     params = yaml.load(path.read_text("utf-8"))
     params |= {"corpora": ["demo"], "features": ["fbank"], "methods": methods}
     params |= {"folds": [0, 1], "adapted": [0, 1]}
+    params["tasks"]["cached"] = ["emotion"]
     params["probe"]["features"] = ["fbank"]
     params["share"] |= {"features": ["fbank"], "heads": ["cnn-lstm-attention"], "fold": 0}
     with path.open("w", encoding="utf-8") as file:

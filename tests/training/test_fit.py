@@ -28,6 +28,7 @@ MODEL = ModelParams(
 )
 DESIGN = Design(
     method="full",
+    target="emotion",
     classes=["angry", "sad"],
     encoder="encoder",
     encoder_sha256="",

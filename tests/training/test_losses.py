@@ -70,7 +70,9 @@ def test_emotion_and_gender_is_equation_1() -> None:
         + (0.1 * functional.cross_entropy(gender[i], genders[i]) if genders[i] >= 0 else 0)
         for i in range(4)
     )
-    actual = losses.emotion_and_gender_sum(emotion, gender, emotions, genders, 0.9)
+    actual = losses.with_gender_sum(
+        losses.cross_entropy_sum(emotion, emotions), gender, genders, 0.9
+    )
     torch.testing.assert_close(actual, torch.as_tensor(expected))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.splits.targets import Emotion
 from pipeline.training import predictions
 from tests.speech import tone_clips
 
@@ -21,8 +22,9 @@ def test_an_utterance_is_the_mean_of_its_clips(project: Path) -> None:
         ),
         replace(third, role="dev"),
     ]
+    task = Emotion(target="emotion", classes=["angry", "sad"], merge={})
     logits = np.array([[1.0, 3.0], [2.0, -1.0], [0.25, 0.5]])
-    predictions.write(project, ["angry", "sad"], segments, logits)
+    predictions.write(project, task, segments, logits)
     rows = list(csv.DictReader((project / "predictions.csv").open()))
     assert [row["utterance"] for row in rows] == ["tones/002", "tones/u"]
     assert (float(rows[1]["angry"]), float(rows[1]["sad"])) == (1.5, 1.0)

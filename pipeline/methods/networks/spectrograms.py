@@ -83,12 +83,19 @@ class Spectrograms:
         return frames
 
     def _target(self, example: Example) -> Floats:
+        if example.values:  # the shares of votes
+            return np.array(example.values, np.float32)
         target: Floats = np.diag(self.weights)[example.label]
         return target
 
 
 def balanced(train: Sequence[Example], classes: int) -> Floats:
-    """Weights (classes,) that make the classes count the same in the loss, 1 a clip on average."""
+    """Weights (classes,) that make the classes count the same in the loss, 1 a clip on average.
+
+    Votes have none.
+    """
+    if train[0].values:
+        return np.ones(classes, np.float32)
     counts = np.bincount([example.label for example in train], minlength=classes)
     weights: Floats = (len(train) / (classes * counts)).astype(np.float32)
     return weights
