@@ -19,6 +19,7 @@ from pipeline.methods import preprocessing
 from pipeline.methods.features import Features
 from pipeline.methods.finetuning import Job
 from pipeline.methods.networks.specaugment import Augmentation
+from pipeline.splits import targets
 from pipeline.splits.task import digest, of_role
 from pipeline.training.settings import Annealed
 from pipeline.work.seeds import derive
@@ -56,6 +57,7 @@ def main(
     from pipeline.methods.networks.spectrograms import Spectrograms, balanced
     from pipeline.training.fit import Fit
 
+    targets.require_fitting("crnn.tasks", task)
     params = load("crnn", CrnnParams)
     job = Job.prepare(task, features, "crnn", fold)
     own = [f"crnn.{name}" for name in ("layer", "model", "augmentation", "training")]

@@ -40,6 +40,7 @@ def main(
     from pipeline.splits.task import examples
     from pipeline.work.seeds import derive
 
+    targets.require_fitting("probe.tasks", task)
     params, key, wanted = load("probe", ProbeParams), f"task.{task}", targets.of(task)
     names = load("corpora", list[str])
     keys = ("seed", "numerics_version", "corpora", "folds", key)

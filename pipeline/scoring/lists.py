@@ -21,13 +21,6 @@ Names = list[str]
 Folds = list[Annotated[int, Field(ge=0, le=9999)]]
 
 
-# The targets of the tasks of a key, and why no others.
-FITTING = {
-    "crnn.tasks": (("emotion", "votes"), "its network tells classes apart"),
-    "probe.tasks": (("emotion",), "a probe measures recalls of classes"),
-}
-
-
 class Tasks(Section):
     """The ``tasks`` section: the active tasks, by what their classifiers start from."""
 
@@ -69,24 +62,14 @@ def check(path: Path = PARAMS_FILE) -> list[str]:
     _require("crnn.tasks", load("crnn.tasks", Names, path), "task", known)
     _require("probe.tasks", load("probe.tasks", Names, path), "task", known)
     _require("multitask.task", [load("multitask.task", str, path)], "task", known)
-    _require_fitting(path)
+    for key in targets.FITTING:
+        for name in load(key, Names, path):
+            targets.require_fitting(key, name, path)
     _require("crnn.features", load("crnn.features", Names, path), "features", features)
     _require("share.features", load("share.features", Names, path), "features", features)
     _require("probe.features", load("probe.features", Names, path), "features", features)
     _require("share.heads", load("share.heads", Names, path), "share.model.feed_forward", heads)
     return corpora
-
-
-def _require_fitting(path: Path) -> None:
-    """Refuse tasks that a stage can't learn (docs/tasks.md has the table)."""
-    for key, (known, why) in FITTING.items():
-        for name in load(key, Names, path):
-            target = targets.of(name, path).target
-            if target not in known:
-                raise PipelineError(
-                    f"params.yaml: {key} has {name!r}, whose target is {target}, but {why}, "
-                    "remove it there"
-                )
 
 
 def _tasks(path: Path) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Protocol, TypeAlias
 from pydantic import Field, model_validator
 
 from pipeline.corpora import ratings
+from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, Section, load
 
 Values: TypeAlias = tuple[float, ...]
@@ -196,6 +197,26 @@ def of(name: str, path: Path = PARAMS_FILE) -> Task:
     """
     found: Task = load(f"task.{name}", _TAGGED, path)  # type: ignore[arg-type]
     return found
+
+
+# Of stages that don't learn every target: which they learn, and why no others (docs/tasks.md).
+FITTING = {
+    "crnn.tasks": (("emotion", "votes"), "its network tells classes apart"),
+    "probe.tasks": (("emotion",), "a probe measures recalls of classes"),
+}
+
+
+def require_fitting(key: str, name: str, path: Path = PARAMS_FILE) -> None:
+    """Refuse a task that the stage of a key of ``params.yaml`` can't learn.
+
+    Raises:
+        PipelineError: It can't.
+    """
+    (known, why), target = FITTING[key], of(name, path).target
+    if target not in known:
+        raise PipelineError(
+            f"params.yaml: {key} has {name!r}, whose target is {target}, but {why}, remove it there"
+        )
 
 
 def _is_decided(counts: list[float]) -> bool:

@@ -36,7 +36,7 @@ def test_votes_become_shares_and_the_class_with_most_of_them(
 ) -> None:
     assert VOTES.aim(replace(CLIP, votes=votes)) == aim
     dropping = VOTES.model_copy(update={"undecided": "drop"})
-    expected = None if aim and aim[0] == UNDECIDED else aim  # type: ignore[index]
+    expected = None if aim and aim[0] == UNDECIDED else aim
     assert dropping.aim(replace(CLIP, votes=votes)) == expected
 
 
@@ -48,7 +48,14 @@ def test_a_dimension_that_is_missing_leaves_the_utterance_out() -> None:
 
 def test_what_takes_no_part_is_counted_by_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
     clips = corpus(speakers=2, takes=1)
-    said = [{"angry": 2}, {"angry": 1, "happy": 1}, {"sad": 1}, {}, {"happy": 2}, {"happy": 1}]
+    said: list[dict[str, float]] = [
+        {"angry": 2},
+        {"angry": 1, "happy": 1},
+        {"sad": 1},
+        {},
+        {"happy": 2},
+        {"happy": 1},
+    ]
     clips = [replace(clip, votes=votes) for clip, votes in zip(clips, said, strict=True)]
     roles = {clip.clip: "train" for clip in clips}
     dropping = VOTES.model_copy(update={"undecided": "drop"})

@@ -97,9 +97,9 @@ def _hidden(folder: Path, path: str) -> str | Reject | None:
 
 def _entry(line: Line, source: str) -> Row | Reject:
     cells = line.cells
-    rated = {kind: _rated(line, prefix) for kind, prefix in RATED.items()}
+    shares, votes, dimensions = (_rated(line, prefix) for prefix in RATED.values())
     start_s, end_s = line.number("start", 0, 1e6), line.number("end", 0, 1e6)
-    if not cells["emotion"] and not any(rated.values()):
+    if not cells["emotion"] and not (shares or votes or dimensions):
         return Reject(source, "unlabelled", f"{line.where} has no emotion")
     return Row(
         source=source,
@@ -113,8 +113,10 @@ def _entry(line: Line, source: str) -> Row | Reject:
         start_s=start_s or 0.0,
         end_s=end_s,
         role=line.choice("split", _ROLES),
+        shares=shares,
+        votes=votes,
+        dimensions=dimensions,
         label=line.where,
-        **rated,
     )
 
 
