@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Generator
+import signal
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -34,6 +35,22 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
             report.outcome = "failed"
             report.longrepr = f"skipped for a reason that tests/skips.py does not allow: {reason}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """No test changes how this process, and with it the tests that follow, answers to signals."""
+    before, held = _handlers(), signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    after, still_held = _handlers(), signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    changed = {number: handler for number, handler in after.items() if handler != before[number]}
+    for number in changed:
+        signal.signal(number, before[number])
+    assert (changed, still_held) == ({}, held)
+
+
+def _handlers() -> dict[int, Any]:
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}
 
 
 @pytest.fixture

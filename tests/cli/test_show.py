@@ -94,8 +94,8 @@ def test_artefacts_that_were_made_anew_are_told(
 def test_a_stage_that_failed_since_is_told(
     evaluated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Not in the process of the tests.
-    monkeypatch.setattr("pipeline.ground.ending.ignore_signals", lambda: None)
+    for name in ("take_signals", "ignore_signals"):  # not in the process of the tests
+        monkeypatch.setattr(f"pipeline.ground.ending.{name}", lambda: None)
 
     def preprocess(corpus: Annotated[str, typer.Option()]) -> None:
         if corpus == "bad":
