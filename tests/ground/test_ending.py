@@ -155,6 +155,8 @@ def test_a_stage_answers_from_its_first_import_on(
     done = subprocess.run(
         [sys.executable, "-m", "stages.plan"],
         env=os.environ | {"PYTHONPATH": f"{project}:{ROOT}"},
+        # A shell's background jobs ignore Ctrl-C, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         capture_output=True,
         text=True,
         check=False,

@@ -218,9 +218,11 @@ def test_an_interrupt_that_raises_leaves_no_process() -> None:
     """As in a notebook, which has no handlers of ours."""
     results = pool.forked(str, range(1000), 2)
     next(results)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt):
         for _ in results:
             signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
     del results
     assert multiprocessing.active_children() == []
 
