@@ -30,15 +30,22 @@ def shell(project: Path, *words: str) -> None:
     subprocess.run(words, cwd=project, check=True, env=environment, capture_output=True)
 
 
-@pytest.fixture
-def repository(project: Path) -> Path:
-    """Two commits, `weak` and `strong`, whose predictions lie in DVC's cache alone."""
-    (project / "dvc.yaml").write_text(DVC_YAML)
-    (project / ".gitignore").write_text("/artifacts/\n")
+def repository_of(project: Path, pipeline: str, *ignored: str) -> None:
+    """A pipeline in a repository of Git, with this project's own settings of DVC."""
+    (project / "dvc.yaml").write_text(pipeline)
+    (project / ".gitignore").write_text("/artifacts/\n" + "\n".join(ignored))
+    (project / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / name, project / ".dvc")
     shell(project, "git", "init", "-q")
     shell(project, "git", "config", "user.email", "someone@example.org")
     shell(project, "git", "config", "user.name", "Someone")
-    shell(project, "dvc", "init", "-q")
+
+
+@pytest.fixture
+def repository(project: Path) -> Path:
+    """Two commits, `weak` and `strong`, whose predictions lie in DVC's cache alone."""
+    repository_of(project, DVC_YAML)
     for tag, skill in (("weak", 0.5), ("strong", 2.0)):
         plant_classifier(project / "planted", Study(), "fbank/linear", skill)
         (project / "given").mkdir(exist_ok=True)
@@ -123,8 +130,6 @@ def test_experiments_that_differ_in_the_seed_alone_are_pooled(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Three real experiments: two seeds of one loss, one of another."""
-    (project / "dvc.yaml").write_text(REPEATED)
-    (project / ".gitignore").write_text("/artifacts/\n/given/\n/planted/\n")
     skills = {"ce": 0.5, "am-softmax": 2.0}
     for number, (loss, skill) in enumerate(skills.items()):
         for seed in (1, 2):
@@ -136,10 +141,8 @@ def test_experiments_that_differ_in_the_seed_alone_are_pooled(
             (given / "results").mkdir()
             metrics = {"emotion": {"fbank": {"linear": {"uar": skill / 4 + seed / 100}}}}
             (given / "results/metrics.json").write_text(json.dumps({**metrics, "share": {}}))
-    for words in (("git", "init", "-q"), ("dvc", "init", "-q"), ("git", "add", ".")):
-        shell(project, *words)
-    shell(project, "git", "config", "user.email", "someone@example.org")
-    shell(project, "git", "config", "user.name", "Someone")
+    repository_of(project, REPEATED, "/given/", "/planted/")
+    shell(project, "git", "add", ".")
     shell(project, "git", "commit", "-qm", "start")
     for loss, seed in (("ce", 1), ("ce", 2), ("am-softmax", 1)):
         options = ("-S", f"finetune.loss.name={loss}", "-S", f"seed={seed}")
@@ -189,8 +192,6 @@ def test_experiments_become_the_tables_of_the_ablation_study(
     params |= {"folds": [0, 1], "adapted": [0, 1], "methods": methods}
     with (project / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(params, file)
-    (project / "dvc.yaml").write_text(ABLATED)
-    (project / ".gitignore").write_text("/artifacts/\n/given/\n")
     skills = {"ce-3": (0.0, 2.0), "am-softmax-3": (1.0, 9.0), "am-softmax-12": (1.0, 3.0)}
     for cell, (without, with_units) in skills.items():
         given = project / "given" / cell
@@ -201,10 +202,8 @@ def test_experiments_become_the_tables_of_the_ablation_study(
         shutil.rmtree(given / "artifacts")
     assert run("ablation") == 1
     assert "is in no DVC repository" in capsys.readouterr().err
-    for words in (("git", "init", "-q"), ("dvc", "init", "-q"), ("git", "add", ".")):
-        shell(project, *words)
-    shell(project, "git", "config", "user.email", "someone@example.org")
-    shell(project, "git", "config", "user.name", "Someone")
+    repository_of(project, ABLATED, "/given/")
+    shell(project, "git", "add", ".")
     shell(project, "git", "commit", "-qm", "start")
     assert run("ablation") == 1
     assert "run `make ablation`" in capsys.readouterr().err
