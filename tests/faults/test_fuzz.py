@@ -169,13 +169,19 @@ def fuzz(path: Path, read: Read, count: int) -> tuple[int, int]:
     return accepted, count - accepted
 
 
+def allow(memory_bytes: int) -> None:
+    """Refuse this process more memory than it has already and ``memory_bytes``."""
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (held + memory_bytes, most))
+
+
 def apart(work: Callable[[], Any], log: Path) -> str:
     """Run in a fork with bounded memory, since a decoder may take the process with it."""
     if (child := os.fork()) == 0:
         status, told = 1, "hangs"
         try:
-            held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY_BYTES,) * 2)
+            allow(MEMORY_BYTES)
             signal.signal(signal.SIGPROF, signal.SIG_DFL)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libmpg123 comments on every frame
             told = repr(work())

@@ -16,15 +16,21 @@ from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
 from pipeline.inference import judge
 from tests.faults import chain
+from tests.faults.test_fuzz import MEMORY_BYTES, allow
 
 
 def stopped(project: Path, command: str, limit_s: int = 60) -> str:
-    """Run a stage that must stop within ``limit_s`` and change nothing; its last line."""
+    """Run a stage that must stop within ``limit_s`` and change nothing; its last line.
+
+    What it has of memory is bounded, so that what asks for more than a machine has is refused on
+    any, and neither granted nor ended by the system.
+    """
     step = chain.step_of(command)
     expected = chain.contents(project, step)
 
     def limit() -> None:
         signal.alarm(limit_s)
+        allow(MEMORY_BYTES)
 
     status, told = chain.run(project, step, limit)
     assert status == 1, (status, told)

@@ -17,6 +17,7 @@ from pipeline.ground.errors import PipelineError
 from pipeline.inference import judge
 from pipeline.methods import emotion_head, lora
 from pipeline.methods.networks import crnn
+from tests.faults.test_fuzz import allow
 from tests.methods.test_classifier import saved, trained
 from tests.speech import small_encoder
 
@@ -28,12 +29,10 @@ NUMBERS = [HUGE, 10**30, -1, 0, None, [], "x", True, 1e308, float("nan"), float(
 @pytest.fixture
 def little_memory() -> Iterator[None]:
     """What is asked for beyond what is there already, and 2 GB, is refused."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + MEMORY_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    allow(MEMORY_BYTES)
     yield
-    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def folder_of(method: str, **model: Any) -> Path:
