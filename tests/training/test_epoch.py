@@ -1,5 +1,6 @@
 """Within an epoch: kills at any step, memory that runs out, several processes, progress."""
 
+import contextlib
 import csv
 import os
 import shutil
@@ -194,12 +195,10 @@ def test_two_processes_train_as_one(
 
 def launch(homes: Sequence[Path]) -> list[tuple[int, str]]:
     """Train with two processes, both in one folder or one in each, as nodes: status and stderr."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     each = str(2 // len(homes))
     words = ["torch.distributed.run", "--nnodes", str(len(homes)), "--nproc-per-node", each]
-    words += ["--master-addr", "127.0.0.1", "--master-port", str(port), "--node-rank"]
+    words += ["--master-addr", "127.0.0.1", "--master-port", str(free_port()), "--log-dir", "logs"]
+    words.append("--node-rank")
     started = [
         subprocess.Popen(
             [sys.executable, "-m", *words, str(rank), "-m", "stages.multitask", "--fold", "0"],
@@ -210,6 +209,16 @@ def launch(homes: Sequence[Path]) -> list[tuple[int, str]]:
     ]  # fmt: skip
     said = [node.communicate()[1] for node in started]
     return [(node.returncode, text) for node, text in zip(started, said, strict=True)]
+
+
+def free_port() -> int:
+    """A port that no one has, below those that the system hands out to whoever asks for any."""
+    first = 20_000 + os.getpid() % 10_000
+    for port in range(first, first + 1_000):
+        with socket.socket() as there, contextlib.suppress(OSError):
+            there.bind(("127.0.0.1", port))
+            return port
+    pytest.fail("no free port")
 
 
 def published() -> tuple[list[float], dict[str, Tensor]]:
