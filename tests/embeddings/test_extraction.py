@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import random
 import signal
 import time
 from dataclasses import replace
@@ -25,6 +26,7 @@ from pipeline.encoders import encoder
 from pipeline.encoders.layers import Layer
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
+from tests.patience import PATIENCE_S, wait_until
 from tests.speech import small_encoder, tone_clips
 
 EXACT = Kept([-1, -2, "last"], "all", "fp32", "float32")
@@ -217,41 +219,42 @@ def test_a_killed_run_loses_one_shard_a_worker_and_ends_in_the_same_bytes(
     expected = TARGET.read_bytes()
     plain.discard()
     plain.store.mkdir()
-    started = Path("started")
+    journal, target, draw = Path("journal"), Path("killed.h5"), random.Random(0)
+    journal.touch()
 
-    def embed(waves: Any) -> Any:
-        with started.open("a", encoding="utf-8") as journal:
-            journal.write(f"{os.getpid()}\n")
-        time.sleep(0.02)
-        return plain.embed(waves)
+    def begun() -> list[int]:
+        """The worker that began a shard, for each."""
+        return [int(line) for line in journal.read_text("utf-8").splitlines()]
 
-    job, target = replace(plain, embed=embed, workers=2), Path("killed.h5")
-    killed, patience_s = 0, 0.05
-    while not target.exists():
+    for killed, last in enumerate((2, 5, 9), 1):
+
+        def embed(waves: Any, last: int = last) -> Any:
+            with journal.open("a", encoding="utf-8") as file:
+                file.write(f"{os.getpid()}\n")
+            if len(begun()) >= last:  # so that the kill finds it at work
+                time.sleep(PATIENCE_S)
+            return plain.embed(waves)
+
+        job = replace(plain, embed=embed, workers=2)
         run = multiprocessing.get_context("fork").Process(target=job.run, args=(target, clips))
         run.start()
-        run.join(patience_s)
-        if run.is_alive():
-            run.kill()
-            run.join()
-            killed, patience_s = killed + 1, patience_s * 1.3
-        workers = (
-            [int(pid) for pid in started.read_text("utf-8").split()] if started.exists() else []
-        )
-        assert _gone(set(workers))
-        assert len(list(plain.store.glob("*.h5"))) >= len(workers) - 2 * killed
-    assert killed >= 2
+        wait_until(lambda last=last: len(begun()) >= last)  # type: ignore[misc]
+        time.sleep(draw.uniform(0, 0.02))
+        run.kill()
+        run.join()
+        wait_until(lambda: not any(map(lives, begun())))
+        assert not target.exists()
+        assert len(list(plain.store.glob("*.h5"))) >= len(begun()) - 2 * killed
+    replace(plain, workers=2).run(target, clips)
     assert target.read_bytes() == expected
 
 
-def _gone(pids: set[int]) -> bool:
-    """Whether the processes end within a second (a zombie has ended)."""
-    for _ in range(100):
-        stats = [Path(f"/proc/{pid}/stat") for pid in pids]
-        if all(not s.exists() or ") Z " in s.read_text("utf-8") for s in stats):
-            return True
-        time.sleep(0.01)
-    return False
+def lives(process: int) -> bool:
+    """Whether there is such a process (a zombie has ended)."""
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text("utf-8")
+    except OSError:  # it may end between two looks
+        return False
 
 
 def test_a_worker_killed_from_outside_is_one_line(clips: list[Clip]) -> None:

@@ -13,6 +13,7 @@ from packaging.version import Version
 
 from pipeline.ground.code import ROOT
 from tests.faults import chain
+from tests.patience import PATIENCE_S
 
 BUILD = "import sys; from pathlib import Path; from tests.faults import chain;"
 BUILD += "chain.build(Path.cwd() / sys.argv[1])"
@@ -32,7 +33,7 @@ def test_the_same_bytes_in_another_folder_and_locale_and_without_assertions(
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     for step in chain.STEPS:

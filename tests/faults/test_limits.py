@@ -16,6 +16,7 @@ from pipeline.ground.code import ROOT
 from tests.faults import chain
 from tests.faults.chain import STEPS, Step
 from tests.faults.test_kills import WRITING, Prepare, at_write
+from tests.patience import PATIENCE_S
 
 each_stage = pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 some_stages = pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_a_failed_write_of_hdf5_does_not_crash_the_process(copied: Path) -> None
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert (done.returncode, done.stderr) == (1, f"extract: {done.stderr.split()[1]} {FULL}\n")
 

@@ -23,6 +23,7 @@ from pipeline.embeddings.writer import write
 from pipeline.ground import files
 from pipeline.ground.code import ROOT
 from pipeline.splits import folds
+from tests.patience import PATIENCE_S
 from tests.recordings import clip
 
 OVERLAY = """
@@ -52,7 +53,7 @@ def peak_kb(command: str) -> int:
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     return int(done.stdout)

@@ -17,10 +17,14 @@ from pipeline.ground.errors import PipelineError
 from pipeline.inference import judge
 from tests.faults import chain
 from tests.faults.test_fuzz import MEMORY_BYTES, allow
+from tests.patience import PATIENCE_S
 
 
-def stopped(project: Path, command: str, limit_s: int = 60) -> str:
-    """Run a stage that must stop within ``limit_s`` and change nothing; its last line.
+def stopped(
+    project: Path,
+    command: str,
+) -> str:
+    """Run a stage that must stop in time and change nothing; its last line.
 
     What it has of memory is bounded, so that what asks for more than a machine has is refused on
     any, and neither granted nor ended by the system.
@@ -29,7 +33,7 @@ def stopped(project: Path, command: str, limit_s: int = 60) -> str:
     expected = chain.contents(project, step)
 
     def limit() -> None:
-        signal.alarm(limit_s)
+        signal.alarm(PATIENCE_S)
         allow(MEMORY_BYTES)
 
     status, told = chain.run(project, step, limit)
@@ -107,7 +111,7 @@ def test_what_never_ends_is_not_read(
     copied: Path, name: str, replace: Callable[[Path], None]
 ) -> None:
     replace(copied / name)
-    assert Path(name).name in stopped(copied, "preprocess", limit_s=20)
+    assert Path(name).name in stopped(copied, "preprocess")
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
@@ -120,7 +124,7 @@ def test_what_is_named_like_a_recording_and_is_none_is_a_reject(copied: Path, ki
         path.mkdir()
     else:
         os.mknod(path, 0o20666, os.makedev(1, 5))
-    assert "1 missing; first wav/3.wav" in stopped(copied, "preprocess", limit_s=20)
+    assert "1 missing; first wav/3.wav" in stopped(copied, "preprocess")
 
 
 LINEAR, CRNN, FULL = (

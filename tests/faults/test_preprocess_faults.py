@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.ground.code import ROOT
+from tests.patience import PATIENCE_S, wait_until
 from tests.recordings import record, tone
 from tests.stages.test_preprocess import command, configure, contents, run, toy
 
@@ -49,10 +50,7 @@ def group_members(group: int) -> list[int]:
 
 
 def wait_for_none(group: int) -> None:
-    deadline = time.monotonic() + 10
-    while group_members(group) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert group_members(group) == []
+    wait_until(lambda: group_members(group) == [])
 
 
 def test_a_killed_run_resumes_to_the_same_bytes(project: Path) -> None:
@@ -90,7 +88,7 @@ def test_a_signal_ends_it_and_its_workers_in_one_line(
     while not list(store.glob("*/*.log")) and process.poll() is None:
         time.sleep(0.01)
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == status
     assert "run it again to resume" in told.splitlines()[-1]
     assert "Traceback" not in told
@@ -103,7 +101,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(project: Path) -> None:
     raw = toy(project)
     record(raw / "wav/0.wav", tone(15.0))
     process = start(resource.RLIMIT_FSIZE, 60_000)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1, told
     assert "Traceback" not in told
     assert told.splitlines()[-1] == (
@@ -123,7 +121,7 @@ def test_two_hours_of_audio_are_rejected_in_little_memory(project: Path) -> None
         file.truncate(44 + size)
     # The samples alone would be 460 MB.
     process = start(resource.RLIMIT_DATA, 350_000_000)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, told
     assert "too_long" in (project / "artifacts/clips/toy/rejects.csv").read_text()
 
@@ -144,7 +142,7 @@ def peak_kb() -> int:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     return int(done.stdout)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.ground.code import ROOT
+from tests.patience import PATIENCE_S
 
 ENDS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 each_signal = pytest.mark.parametrize(("number", "status", "word"), ENDS)
@@ -78,7 +79,7 @@ def run(project: Path, code: str, number: int, **environment: str) -> tuple[int,
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     return done.returncode, done.stderr
 
@@ -141,7 +142,7 @@ print(os.read(read, 100))
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert r"\x1b[?25hterminated, run it again to resume\r\n" in done.stdout
 
@@ -160,6 +161,6 @@ def test_a_stage_answers_from_its_first_import_on(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert (done.returncode, done.stderr) == (status, f"{word}, run it again to resume\n")

@@ -17,6 +17,7 @@ from pipeline.audio.flac import read_clip
 from pipeline.embeddings.hdf5 import ClipFile
 from pipeline.ground import files, locks, provenance
 from pipeline.ground.errors import PipelineError, remedy
+from tests.patience import PATIENCE_S
 
 KILLED_WHILE_WRITING = """
 import os, signal
@@ -158,7 +159,7 @@ def test_what_is_no_file_is_refused_and_never_waited_for(
         ".csv": [files.read_csv],
     }
     for read in readers.get(path.suffix, [files.require_intact]):
-        with within(20), pytest.raises(PipelineError, match=f"^{odd}: not a regular file"):
+        with within(PATIENCE_S), pytest.raises(PipelineError, match=f"^{odd}: not a regular file"):
             read(path)
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from pipeline.ground import files, live
 from pipeline.ground.live import COLUMNS, Curve
 from pipeline.splits.task import of_role
 from pipeline.training import loop, predictions
+from tests.patience import wait_until
 from tests.speech import small_encoder, tone_clips
 from tests.team import Colleague
 from tests.training.test_fit import classifier, fit_of
@@ -109,13 +109,6 @@ def drawn(one: Colleague) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def wait(condition: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
-    stop = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None and time.monotonic() < stop
-        time.sleep(0.1)
-
-
 def test_dvc_draws_a_training_that_runs_is_killed_and_goes_on(tmp_path: Path) -> None:
     one = Colleague.found(tmp_path / "project", LONG)
     assert drawn(one) == {}
@@ -136,9 +129,13 @@ def test_dvc_draws_a_training_that_runs_is_killed_and_goes_on(tmp_path: Path) ->
             start_new_session=True,
         )
         started_s = time.time()
+
+        def is_new() -> bool:
+            assert process.poll() is None
+            return path.is_file() and path.stat().st_mtime > started_s
+
         try:
-            wait(lambda: path.is_file() and path.stat().st_mtime > started_s, process)
-            wait(lambda: lines() > more, process)
+            wait_until(lambda: is_new() and lines() > more)
             found = drawn(one)[f"results/live/{name}"]
             assert process.poll() is None  # it trains on, and holds DVC's lock
         finally:

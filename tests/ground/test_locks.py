@@ -11,6 +11,7 @@ import pytest
 from pipeline.ground import files, locks
 from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
+from tests.patience import PATIENCE_S
 
 HOLDER = """
 import sys
@@ -50,7 +51,7 @@ def test_a_scratch_folder_is_had_after_its_holder(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(locks, "say", end)
         folder = locks.scratch("key")
-    assert holder.wait(60) == (-signal.SIGKILL if killed else 0)
+    assert holder.wait(PATIENCE_S) == (-signal.SIGKILL if killed else 0)
     assert folder.is_dir()
     assert (folder / "mine").exists() == killed
     assert locks.scratch("key") == folder

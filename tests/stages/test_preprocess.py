@@ -13,6 +13,7 @@ import pytest
 from pipeline.corpora import manifest
 from pipeline.ground.code import ROOT
 from pipeline.units import phones
+from tests.patience import PATIENCE_S
 from tests.recordings import labelled, record, tone
 
 HEADER = "path,emotion,speaker,gender,session,share_joy"
@@ -47,7 +48,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
 
 

@@ -20,6 +20,7 @@ from pipeline.ground import files, stage
 from pipeline.ground.errors import PipelineError
 from pipeline.work import pool
 from tests.faults.test_preprocess_faults import group_members, wait_for_none
+from tests.patience import PATIENCE_S
 
 SMALL, LARGE = 0, 3_000_000
 LONGEST_S = 0.1
@@ -77,7 +78,7 @@ def _be_the_stage(project: Path, main: Callable[[], None]) -> NoReturn:
 
 def require_end(project: Path, child: int, status: int, line: str) -> None:
     """The stage ends with that status and that line, and leaves neither process nor output."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not (ended := os.waitpid(child, os.WNOHANG))[0]:
         if time.monotonic() > deadline:
             os.killpg(child, signal.SIGKILL)
