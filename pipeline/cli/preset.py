@@ -75,16 +75,17 @@ def keep_own(after: str, before: str, shipped: str) -> tuple[str, list[str]]:
 
     Only what differs from ``shipped`` is the user's own.
     """
-    made, users = _load(after), _load(before)
     default = documents.parse(shipped, str(SHIPPED))
-    kept = []
-    for section, key in _own(documents.parse(before, PARAMS_FILE.name), default):
+    own = list(_own(documents.parse(before, PARAMS_FILE.name), default))
+    if not own:
+        return after, []
+    made, users = _load(after), _load(before)
+    for section, key in own:
         if section:
             _put(made[section], key, users[section][key])
         else:
             made[key] = users[key]
-        kept.append(f"{section}.{key}" if section else key)
-    return _dump(made), kept
+    return _dump(made), [f"{section}.{key}" if section else key for section, key in own]
 
 
 def _own(users: dict[str, Any], default: dict[str, Any]) -> Iterator[tuple[str, str]]:
