@@ -42,9 +42,12 @@ def repository_of(project: Path, pipeline: str, *ignored: str) -> None:
     shell(project, "git", "config", "user.name", "Someone")
 
 
-@pytest.fixture
-def repository(project: Path) -> Path:
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two commits, `weak` and `strong`, whose predictions lie in DVC's cache alone."""
+    project = tmp_path_factory.mktemp("committed")
+    shutil.copy(ROOT / "params.yaml", project)
+    linear_only(project)
     repository_of(project, DVC_YAML)
     for tag, skill in (("weak", 0.5), ("strong", 2.0)):
         plant_classifier(project / "planted", Study(), "fbank/linear", skill)
@@ -56,6 +59,12 @@ def repository(project: Path) -> Path:
         shell(project, "git", "tag", tag)
     shell(project, "rm", "-r", "artifacts", "given")
     return project
+
+
+@pytest.fixture
+def repository(committed: Path, project: Path) -> Path:
+    """A copy of it to harm."""
+    return Path(shutil.copytree(committed, project, dirs_exist_ok=True))
 
 
 def run(*words: str) -> int:
@@ -76,12 +85,6 @@ def linear_only(project: Path) -> None:
         yaml.dump(params, file)
 
 
-@pytest.fixture
-def linear(project: Path) -> None:
-    linear_only(project)
-
-
-@pytest.mark.usefixtures("linear")
 def test_compare_reads_both_revisions_from_the_cache(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,7 +100,6 @@ def test_compare_reads_both_revisions_from_the_cache(
     assert error.startswith("nowhere: ") and error.count("\n") == 1
 
 
-@pytest.mark.usefixtures("linear")
 def test_a_workspace_ahead_of_its_artefacts_is_refused(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,11 +127,11 @@ stages:
 """
 
 
-@pytest.mark.usefixtures("linear")
 def test_experiments_that_differ_in_the_seed_alone_are_pooled(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Three real experiments: two seeds of one loss, one of another."""
+    linear_only(project)
     skills = {"ce": 0.5, "am-softmax": 2.0}
     for number, (loss, skill) in enumerate(skills.items()):
         for seed in (1, 2):
@@ -228,7 +230,6 @@ def test_experiments_become_the_tables_of_the_ablation_study(
     assert 100.0 == float(rows[0][3]) > float(rows[1][3])
 
 
-@pytest.mark.usefixtures("linear")
 def test_a_flipped_byte_in_the_cache_is_named(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

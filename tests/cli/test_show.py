@@ -13,19 +13,31 @@ from ruamel.yaml import YAML
 from pipeline.cli import main as cli
 from pipeline.cli import show
 from pipeline.ground import files, params, stage
+from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
 from stages import evaluate
 from tests.stages.test_evaluate import configure, train
 
 
-@pytest.fixture
-def evaluated(project: Path) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose scores have just been made; its clips carry checksums, as a stage's do."""
-    train(project)
-    configure(project, cached=["linear"], pretrained=["full"], retrained=["full"])
-    files._write_sums(project / "artifacts/clips/demo")
-    evaluate.main()
-    yield project
+    root = tmp_path_factory.mktemp("evaluated")
+    shutil.copy(ROOT / "params.yaml", root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("SER_SCRATCH", str(root / ".scratch"))
+        train(root)
+        configure(root, cached=["linear"], pretrained=["full"], retrained=["full"])
+        files._write_sums(root / "artifacts/clips/demo")
+        evaluate.main()
+    return root
+
+
+@pytest.fixture
+def evaluated(made: Path, project: Path) -> Iterator[Path]:
+    """A copy of it to harm."""
+    yield Path(shutil.copytree(made, project, dirs_exist_ok=True))
     params.read.cache_clear()
 
 
