@@ -48,12 +48,12 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     params, seed = load("cluster", ClusterParams), load("seed", int)
     layer: Layer = load("frames.layer", Layer)  # type: ignore[arg-type]
     device = nearest.pick_device(runtime().device)
-    roles = folds.read(fold)
     corpora = load("corpora", list[str])
     path = manifest.ARTIFACTS / "frames" / f"{fold}.h5"
     keys = ("seed", "numerics_version", "corpora", "frames", "cluster")
     target = manifest.ARTIFACTS / "units" / str(fold)
     made = Provenance.of(target, keys, [*manifest.folders(corpora), folds.FOLDS, path])
+    roles = folds.read(fold)
     clips = [c for c in manifest.read(corpora) if roles.get(c.clip) in ("train", "dev")]
     with Embeddings(path, f"multitask/{fold}", clips) as frames, publish(target) as out:
         trained = {clip.clip for clip in clips if roles[clip.clip] == "train"}

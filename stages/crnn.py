@@ -59,9 +59,9 @@ def main(
 
     targets.require_fitting("crnn.tasks", task)
     params = load("crnn", CrnnParams)
-    job = Job.prepare(task, features, "crnn", fold)
     own = [f"crnn.{name}" for name in ("layer", "model", "augmentation", "training")]
-    made = job.provenance(own, paths(features, load("corpora", list[str])))
+    read = paths(features, load("corpora", list[str]))
+    job = Job.prepare(task, features, "crnn", fold, own, read)
     seed, train = derive(load("seed", int), "crnn", fold), of_role(job.found, "train")
     with opened(features, job.clips) as corpora:
         if not corpora[0].hop_s:
@@ -83,7 +83,7 @@ def main(
         def save(out: Path) -> None:
             crnn.save(model, scale, out)
             Features.of(corpora[0].header, [params.layer], job.task).write(out)
-            preprocessing.carry(out, made)
+            preprocessing.carry(out, job.made)
 
         adaptation.run(job, fit, model, save)
 

@@ -67,6 +67,7 @@ def main() -> None:
         tasks, clips, about, classifiers, shares, units, audits, settings, shared
     )
     scores = evaluation.as_json(evaluated)
+    determined.require_same()
     with files.publish(RESULTS / "tables") as tables:
         evaluation.write_tables(tables, classifiers)
         share_section.write(tables, shares)

@@ -60,21 +60,20 @@ def _embed_corpus(encoder: str, corpus: str) -> None:
     target, inputs = reader.path_of(encoder, corpus), [*manifest.folders([corpus]), folder]
     made = Provenance.of(target, ["numerics_version", "extract"], inputs)
     job = extraction.Job.prepare(folder, encoder, kept)
-    job.run(target, manifest.read([corpus]), made.text())
+    job.run(target, manifest.read([corpus]), made)
 
 
 def _embed_fold(fold: int) -> None:
     params = load("frames", FramesParams)
-    roles = folds.read(fold)
     corpora, folder = load("corpora", list[str]), ARTIFACTS / "multitask" / str(fold)
     inputs = [*manifest.folders(corpora), folds.FOLDS, folder]
     target = ARTIFACTS / "frames" / f"{fold}.h5"
     made = Provenance.of(target, ["numerics_version", "corpora", "frames"], inputs)
-    clips = manifest.read(corpora)
+    clips, roles = manifest.read(corpora), folds.read(fold)
     known = [clip for clip in clips if roles.get(clip.clip) in ("train", "dev")]
     kept = extraction.Kept([params.layer], [], params.precision, params.dtype)
     job = extraction.Job.prepare(folder, f"multitask/{fold}", kept)
-    job.run(target, known, made.text())
+    job.run(target, known, made)
     # Another training run makes another encoder: these shards will not serve again.
     job.discard()
 

@@ -34,12 +34,11 @@ def main(
     from pipeline.training.waves import Waves
 
     params = load("finetune", FinetuneParams)
-    job = Job.prepare(task, start, method, fold)
     retrained, pretrained = manifest.ARTIFACTS / "retrained" / str(fold), load("pretrained", str)
     base = retrained if start == "retrained" else layout.ENCODERS / pretrained
     sections = [f"finetune.{name}" for name in ("model", "loss", "training", f"methods.{method}")]
     own = ["pretrained"] if start == "pretrained" else []
-    made = job.provenance([*sections, *own], [base])
+    job = Job.prepare(task, start, method, fold, [*sections, *own], [base])
     config = files.read_json(base / layout.CONFIG)
     means, deviations = scale(job.task, job.found)
     design = Design(
@@ -65,7 +64,7 @@ def main(
     def save(out: Path) -> None:
         classifier.save(model, out)
         summary.write(out, summary.rows(body, model.head))
-        preprocessing.carry(out, made)
+        preprocessing.carry(out, job.made)
 
     adaptation.run(job, fit, model, save)
 

@@ -13,7 +13,6 @@ import typer
 from pipeline.encoders import layout
 from pipeline.ground import files
 from pipeline.ground.params import load
-from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run
 from pipeline.methods import preprocessing
 from pipeline.methods.features import Features
@@ -31,17 +30,16 @@ def main(
     """Train a classifier of emotions on cached embeddings and predict dev and test."""
     from pipeline.embeddings.reader import opened, paths
 
-    job = Job.prepare(task, features, method, fold)
     read = paths(features, load("corpora", list[str]))
-    made = job.provenance([f"finetune.methods.{method}"], read)
+    job = Job.prepare(task, features, method, fold, [f"finetune.methods.{method}"], read)
     with opened(features, job.clips) as corpora:
         if method == "linear":
-            _linear(load("finetune.methods.linear", LinearParams), job, corpora, made)
+            _linear(load("finetune.methods.linear", LinearParams), job, corpora)
         else:
-            _head(method, job, corpora, made)
+            _head(method, job, corpora)
 
 
-def _linear(params: LinearParams, job: Job, corpora: Any, made: Provenance) -> None:
+def _linear(params: LinearParams, job: Job, corpora: Any) -> None:
     from pipeline.methods import linear
     from pipeline.training import predictions
 
@@ -58,12 +56,10 @@ def _linear(params: LinearParams, job: Job, corpora: Any, made: Provenance) -> N
         logits = linear.logits(model, vectors[scored])
         predictions.write(out, job.task, job.scored, logits)
         predictions.write_history(out, [])
-        preprocessing.carry(out, made)
+        preprocessing.carry(out, job.made)
 
 
-def _head(
-    method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any, made: Provenance
-) -> None:
+def _head(method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any) -> None:
     from pipeline.methods import adaptation, emotion_head, summary
     from pipeline.methods.cached_head import CachedHead, Means
     from pipeline.training.fit import Fit
@@ -96,7 +92,7 @@ def _head(
         emotion_head.save(head, out)
         Features.of(header, design.layers, job.task).write(out)
         summary.write(out, summary.rows(None, head))
-        preprocessing.carry(out, made)
+        preprocessing.carry(out, job.made)
 
     adaptation.run(job, fit, model, save)
 

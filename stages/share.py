@@ -77,9 +77,9 @@ def main(
 ) -> None:
     """Train regressors of emotion shares and predict dev and test."""
     params = load("share", ShareParams)
-    clips = manifest.read(load("corpora", list[str]))
     target = manifest.ARTIFACTS / "share" / features / head
     made = _provenance(target, features)
+    clips = manifest.read(load("corpora", list[str]))
     rated = shares.rated(clips, folds.read(params.fold))
 
     from pipeline.embeddings.frames import Frames, Scale

@@ -45,10 +45,10 @@ def main() -> None:
     """Divide the clips into folds and check that nothing leaks between roles."""
     params = load("split", SplitParams)
     corpora = load("corpora", list[str])
-    clips = manifest.read(corpora)
     drawn = params.shared or "random" in (params.by, params.dev)
     keys = ["corpora", "split", *(["seed"] if drawn else [])]
     provenance = Provenance.of(folds.FOLDS, keys, manifest.folders(corpora))
+    clips = manifest.read(corpora)
     originals = [clip for clip in clips if not clip.augmented_from]
     made = _divide(params, originals, corpora)
     apart = len(made)
@@ -61,6 +61,7 @@ def main() -> None:
         folds.require_no_leakage(written[:apart], clips, params.by == "random", sharing)
         folds.require_no_leakage(written[apart:], clips, shared=True)
         _require_classes(originals, made)
+        provenance.require_same()
     files.seal(folds.FOLDS)
     provenance.write(folds.FOLDS, beside=True)
     repeated = folds.audio_in_several_corpora(originals)

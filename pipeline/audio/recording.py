@@ -9,6 +9,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 
+from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 
 # Of a larger file, an hour of 24-bit stereo say, only what is decoded is brought into memory.
@@ -50,8 +51,8 @@ class Recording:
             path.stat()
             raise RejectedError(path, "undecodable", "not a file (a folder, pipe or device)")
         self.file: io.BufferedReader | io.BytesIO = path.open("rb")
-        self._told = os.fstat(self.file.fileno())
-        self.size = self._told.st_size
+        self._told = files.state(self.file.fileno())
+        self.size = os.fstat(self.file.fileno()).st_size
         self._in_place = self.size > HELD_BYTES
         if not self._in_place:
             with self.file as opened:
@@ -95,22 +96,5 @@ class Recording:
         Raises:
             PipelineError: It was replaced, or written to.
         """
-        if state(self.path) != _state(self._told):
-            raise changed(self.path)
-
-
-def state(path: Path) -> tuple[int, ...]:
-    """What differs once a file was replaced, written to or removed."""
-    try:
-        return _state(path.stat())
-    except OSError:
-        return ()
-
-
-def changed(path: Path) -> PipelineError:
-    """The error of a source whose `state` differs."""
-    return PipelineError(f"{path}: changed while it was read, wait until it is whole, run it again")
-
-
-def _state(told: os.stat_result) -> tuple[int, ...]:
-    return told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
+        if files.state(self.path) != self._told:
+            raise files.changed(self.path)

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pipeline.audio import decoding, flac, formats
 from pipeline.audio.augmentation import Augmentation, augmented
 from pipeline.audio.formats import SAMPLE_RATE_HZ
-from pipeline.audio.recording import Recording, RejectedError, changed, state
+from pipeline.audio.recording import Recording, RejectedError
 from pipeline.audio.segments import spans, speech_part
 from pipeline.corpora.entries import Row
 from pipeline.corpora.manifest import Clip
@@ -96,8 +96,8 @@ def prepare_all(
         yield from made
     # The clips are of what was read; whoever looks at the corpus now would not know it.
     for path, before in states.items():
-        if state(path) != before:
-            raise changed(path)
+        if files.state(path) != before:
+            raise files.changed(path)
 
 
 def clips_of(prepared: Prepared, corpus: str, language: str) -> list[Clip]:
@@ -155,7 +155,8 @@ def _short(part: str, reserved: int = 0) -> str:
 
 
 def _states(rows: Sequence[Row], raw: Path) -> dict[Path, tuple[int, ...]]:
-    return {path: state(path) for path in (raw / source for source in {r.source for r in rows})}
+    paths = (raw / source for source in {row.source for row in rows})
+    return {path: files.state(path) for path in paths}
 
 
 class _Worker:

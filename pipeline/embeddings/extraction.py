@@ -29,6 +29,7 @@ from pipeline.ground import files, locks, stage
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import load
 from pipeline.ground.progress import say, track
+from pipeline.ground.provenance import Provenance
 from pipeline.work import pool
 
 SHARD_S = 60.0
@@ -75,27 +76,27 @@ class Job:
         store = locks.scratch(stage.resume_key("extract", asdict(header), inputs))
         return cls(embed, header, store, runtime.workers, begin)
 
-    def run(self, target: Path, clips: Sequence[Clip], provenance: str = "") -> None:
+    def run(self, target: Path, clips: Sequence[Clip], made: Provenance | None = None) -> None:
         """Embed what the store lacks of ``clips``, showing progress, and publish ``target``.
 
-        The file carries ``provenance``.
+        The file carries how it was ``made``.
 
         Raises:
-            PipelineError: There is no clip, one is damaged or not the manifest's, or a value is
-                not finite.
+            PipelineError: There is no clip, one is damaged or not the manifest's, a value is not
+                finite, or an input changed meanwhile.
         """
         if not clips:
             raise PipelineError(f"{target}: no clip to embed, check corpora and split")
         self._complete(target.stem, clips)
         try:
-            self._publish(target, clips, provenance)
+            self._publish(target, clips, made)
         except PipelineError:
             # Of a shard only what leads to its frames was read until now.
             self.finished(to_the_end=True)
             if not self.shards(clips):
                 raise
             self._complete(target.stem, clips)
-            self._publish(target, clips, provenance)
+            self._publish(target, clips, made)
 
     def shards(self, clips: Sequence[Clip]) -> list[list[Clip]]:
         """What is left to do: shards of clips whose audio the store lacks.
@@ -151,9 +152,11 @@ class Job:
         for _ in track(seconds, f"embed {name}", int(total_s), "s of audio"):
             pass
 
-    def _publish(self, target: Path, clips: Sequence[Clip], provenance: str) -> None:
+    def _publish(self, target: Path, clips: Sequence[Clip], made: Provenance | None) -> None:
         with files.publish(target) as staged:
-            self.assemble(staged, clips, provenance)
+            self.assemble(staged, clips, made.text() if made else "")
+            if made:
+                made.require_same()
 
     def _embedded(self, shards: Sequence[Sequence[Clip]]) -> Iterator[float]:
         """Embed shards; yield the seconds of audio of each as it is done."""

@@ -88,8 +88,9 @@ def load(folder: Path, freeze_conv: bool = False, recompute: bool = False) -> An
     """
     model = outline(folder / CONFIG)
     try:
-        files.require_intact(folder / WEIGHTS)
-        model.load_state_dict(load_file(folder / WEIGHTS), assign=True)
+        with files.unchanged(folder / WEIGHTS):
+            files.require_intact(folder / WEIGHTS)
+            model.load_state_dict(load_file(folder / WEIGHTS), assign=True)
     except (SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise PipelineError(f"{folder / WEIGHTS}: {reason}, run `dvc repro encoder`") from None

@@ -58,16 +58,16 @@ def load(name: str, pin: Pin) -> Any:
                 f"params.yaml: encoder.{name}.{key} is empty, an encoder that is not pinned is not "
                 f"used, fill it in: `ser encoder pin {name}`"
             )
-    weights = _find(name, pin, pin.file)
-    checksum = files.sha256(weights)
-    if checksum != pin.sha256:
-        raise PipelineError(
-            f"{weights}: expected sha256 {pin.sha256} (encoder.{name}), got {checksum}, delete the "
-            "file from the hub's cache, and do not trust where it came from"
-        )
-    settings = _find(name, pin, CONFIG)
+    weights, settings = _find(name, pin, pin.file), _find(name, pin, CONFIG)
     normalized = layout.do_normalize(_find(name, pin, PREPROCESSOR).parent)
-    return _assemble(weights, settings, normalized)
+    with files.unchanged(weights):
+        checksum = files.sha256(weights)
+        if checksum != pin.sha256:
+            raise PipelineError(
+                f"{weights}: expected sha256 {pin.sha256} (encoder.{name}), got {checksum}, delete "
+                "the file from the hub's cache, and do not trust where it came from"
+            )
+        return _assemble(weights, settings, normalized)
 
 
 def describe(name: str, pin: Pin) -> tuple[str, str]:
@@ -153,7 +153,8 @@ def _assemble(weights: Path, settings: Path, do_normalize: bool) -> Any:
                 f"{weights}: expected {key} of shape {tuple(tensor.shape)}, got {found}, "
                 f"it does not belong to its {CONFIG}"
             )
-    kept = {key: state[key].to(torch.float32).contiguous() for key in expected}
+    # Copied, since a tensor of a file is read from it when it is used.
+    kept = {key: state[key].to(torch.float32, copy=True).contiguous() for key in expected}
     model.load_state_dict(kept, assign=True)
     return model
 

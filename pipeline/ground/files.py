@@ -107,10 +107,11 @@ def read_text(path: Path) -> str:
         PipelineError: It is missing or damaged.
         OSError: The operating system refuses to read it.
     """
-    require_intact(path)
+    require_file(path)
+    content = path.read_bytes()
+    require_intact(path, content)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return file.read()
+        return content.decode()
     except UnicodeDecodeError:
         raise PipelineError(f"{path}: not UTF-8, delete it and run `dvc repro`") from None
 
@@ -178,8 +179,39 @@ def require_file(path: Path) -> None:
         return
 
 
-def require_intact(path: Path) -> None:
+def state(file: Path | int) -> tuple[int, ...]:
+    """What differs once a file, by its path or handle, was replaced, written to or removed."""
+    try:
+        told = os.stat(file)  # noqa: PTH116 - a handle has no path
+    except OSError:
+        return ()
+    return told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
+
+
+def changed(path: Path) -> PipelineError:
+    """The error of a file whose `state` differs."""
+    return PipelineError(f"{path}: changed while it was read, wait until it is whole, run it again")
+
+
+@contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """Look at a file, and have a library open it anew: it must stay what it was.
+
+    Raises:
+        PipelineError: It was replaced, written to or removed meanwhile.
+    """
+    before = state(path)
+    try:
+        yield
+    finally:
+        if state(path) != before:
+            raise changed(path) from None
+
+
+def require_intact(path: Path, content: bytes | None = None) -> None:
     """Compare a published file with the checksum that its stage left; pass where it left none.
+
+    ``content`` is what was read of it; whoever opens it anew does so under `unchanged`.
 
     Raises:
         PipelineError: It is missing or no regular file, or they differ.
@@ -192,7 +224,8 @@ def require_intact(path: Path) -> None:
     if kept is None:
         return
     require_file(kept)
-    line = f"{sha256(path)}  {path.relative_to(kept.parent).as_posix()}"
+    found = sha256(path) if content is None else hashlib.sha256(content).hexdigest()
+    line = f"{found}  {path.relative_to(kept.parent).as_posix()}"
     if line not in kept.read_text("utf-8", "replace").splitlines():
         raise PipelineError(
             f"{path}: damaged or edited, {kept} has another checksum, delete it and run `dvc repro`"

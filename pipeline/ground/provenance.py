@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
@@ -37,6 +37,8 @@ class Provenance(BaseModel):
     params: dict[str, Any]
     inputs: dict[str, str]
     seal: str = ""
+    # How each file of the inputs lay there when `of` looked, by input.
+    _found: dict[str, dict[Path, tuple[int, ...]]] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def of(cls, artefact: Path, keys: Iterable[str], inputs: Iterable[Path]) -> "Provenance":
@@ -46,8 +48,9 @@ class Provenance(BaseModel):
             PipelineError: An input is another, or contradicts ``params.yaml`` or its own inputs.
         """
         taken: dict[str, Any] = {key: load(key, object) for key in keys}
-        digests = {}
+        digests, found = {}, {}
         for path in inputs:
+            found[str(path)] = {file: files.state(file) for file in _files(path)}
             carried = require(path)
             # What lies beside a file is no part of it: DVC would not see it change.
             taken |= carried if path.is_dir() or path.suffix == ".h5" else {}
@@ -55,14 +58,37 @@ class Provenance(BaseModel):
         # In one order, whatever that of params.yaml.
         plain = json.loads(json.dumps({"params": taken, "inputs": digests}, sort_keys=True))
         made = cls(name=_name(artefact), **plain)
-        return made.model_copy(update={"seal": made.sealed()})
+        made = made.model_copy(update={"seal": made.sealed()})
+        made._found.update(found)
+        return made
 
     def sealed(self) -> str:
         """The seal that fits the rest."""
         return files.digest(self.model_dump(exclude={"seal"}))
 
+    def require_same(self) -> None:
+        """Look at the inputs again: what was read of them since `of` looked must be what it saw.
+
+        Costs the reading of what was touched, else nothing. Whoever reads a clip compares its
+        checksum with the manifest's.
+
+        Raises:
+            PipelineError: An input changed meanwhile.
+        """
+        for name, before in self._found.items():
+            for file, state in before.items():
+                if files.state(file) == state:
+                    continue
+                if not _holds_still(file, Path(name), self.inputs[name]):
+                    raise files.changed(file)
+
     def write(self, artefact: Path, beside: bool = False) -> None:
-        """Write it into a folder, or ``beside`` a file."""
+        """Write it into a folder, or ``beside`` a file.
+
+        Raises:
+            PipelineError: As `require_same`.
+        """
+        self.require_same()
         files.write_json(_beside(artefact) if beside else artefact / FILE, self.model_dump())
 
     def text(self) -> str:
@@ -138,6 +164,33 @@ def digest(artefact: Path) -> str:
         return ""
     lines = sums.read_text("utf-8", "replace").splitlines()
     return files.digest([line for line in lines if not line.endswith(f"  {FILE}")])
+
+
+def _files(artefact: Path) -> list[Path]:
+    """The files that its digest stands for, and the list of their checksums."""
+    if not artefact.is_dir():
+        return [artefact, files.sum_of(artefact)]
+    sums = artefact / files.SUMS
+    lines = sums.read_text("utf-8", "replace").splitlines() if sums.is_file() else []
+    named = [artefact / line.partition("  ")[2] for line in lines]
+    return [sums, *named, *artefact.glob("*.h5")]
+
+
+def _holds_still(file: Path, artefact: Path, told: str) -> bool:
+    """Whether a file that was touched holds what it did, ``told`` being the digest from before.
+
+    The digest stands for attributes of HDF5 and for lists of checksums.
+    """
+    if not told or digest(artefact) != told:
+        return False
+    if file.suffix == ".h5":
+        return file == artefact
+    try:
+        if file not in (artefact / files.SUMS, files.sum_of(artefact)):
+            files.require_intact(file)
+    except PipelineError:
+        return False
+    return True
 
 
 def _attributes(path: Path) -> Mapping[str, Any]:

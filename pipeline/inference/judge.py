@@ -17,6 +17,7 @@ from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
 from pipeline.embeddings.reader import Embedding, Precision
 from pipeline.encoders import layout
 from pipeline.encoders.layers import Layer
+from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from pipeline.methods import features as cached
 from pipeline.methods.emotion_head import DESIGN
@@ -142,10 +143,13 @@ def _embed(
     from pipeline.embeddings import extraction
 
     encoder = Path(features.encoder)
-    if layout.weights_sha256(encoder) != features.weights_sha256:
-        raise PipelineError(f"{folder}: belongs to another encoder than {encoder}, run `dvc repro`")
     kept = extraction.Kept(list(frames), features.layers, _precision(features), features.dtype)
-    return extraction.embedder(encoder, encoder.name, kept)[0]
+    with files.unchanged(encoder / layout.WEIGHTS):
+        if layout.weights_sha256(encoder) != features.weights_sha256:
+            raise PipelineError(
+                f"{folder}: belongs to another encoder than {encoder}, run `dvc repro`"
+            )
+        return extraction.embedder(encoder, encoder.name, kept)[0]
 
 
 def _precision(features: Features) -> Precision:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.encoders import encoder as encoders
 from pipeline.encoders import forward, layout
+from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from pipeline.methods import emotion_head, lora
 from pipeline.methods.emotion_head import Design, EmotionHead
@@ -109,12 +110,13 @@ def load(folder: Path, base: Path | None = None) -> Classifier:
     """
     design = Design.read(folder)
     base = base or Path(design.encoder)
-    if design.method != "full" and layout.weights_sha256(base) != design.encoder_sha256:
-        raise PipelineError(
-            f"{folder}: belongs to another encoder than {base}, "
-            "run `dvc repro` or give the encoder it was trained from"
-        )
-    return _load(folder, base, design).eval()
+    with files.unchanged(base / layout.WEIGHTS):
+        if design.method != "full" and layout.weights_sha256(base) != design.encoder_sha256:
+            raise PipelineError(
+                f"{folder}: belongs to another encoder than {base}, "
+                "run `dvc repro` or give the encoder it was trained from"
+            )
+        return _load(folder, base, design).eval()
 
 
 def _load(folder: Path, base: Path, design: Design) -> Classifier:

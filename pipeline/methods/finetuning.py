@@ -139,7 +139,10 @@ def loss_of(task: Task, of_method: LossParams) -> LossParams | OwnLoss:
 
 @dataclass(frozen=True)
 class Job:
-    """One classifier: what the command line names, all clips, and the fold's examples."""
+    """One classifier: what the command line names, all clips, the fold's examples, its folder.
+
+    ``made`` is its provenance, taken before anything was read.
+    """
 
     name: str
     start: str
@@ -148,25 +151,32 @@ class Job:
     task: Task
     clips: Sequence[Clip]
     found: Sequence[Example]
+    target: Path
+    made: Provenance
 
     @classmethod
-    def prepare(cls, name: str, start: str, method: str, fold: int) -> "Job":
-        """Read the task of this name, the clips of every active corpus and the fold's roles."""
-        task, clips = targets.of(name), manifest.read(load("corpora", list[str]))
+    def prepare(
+        cls,
+        name: str,
+        start: str,
+        method: str,
+        fold: int,
+        keys: Sequence[str],
+        inputs: Sequence[Path],
+    ) -> "Job":
+        """Read the task of this name, the clips of every active corpus and the fold's roles.
+
+        ``keys`` and ``inputs`` are the parameters and artefacts of this method besides.
+        """
+        corpora = load("corpora", list[str])
+        folder = manifest.ARTIFACTS / "classifiers" / name
+        target = folder / start / method / str(fold)
+        shared = ("seed", "numerics_version", "corpora", f"task.{name}")
+        read = [*manifest.folders(corpora), folds.FOLDS, *inputs]
+        made = Provenance.of(target, [*shared, *keys], read)
+        task, clips = targets.of(name), manifest.read(corpora)
         found = examples(task, clips, folds.read(fold), f"task.{name}")
-        return cls(name, start, method, fold, task, clips, found)
-
-    def provenance(self, keys: Sequence[str], inputs: Sequence[Path]) -> Provenance:
-        """That of the classifier, whose method has these keys and reads these artefacts besides."""
-        corpora = manifest.folders(load("corpora", list[str]))
-        shared = ("seed", "numerics_version", "corpora", f"task.{self.name}")
-        return Provenance.of(self.target, [*shared, *keys], [*corpora, folds.FOLDS, *inputs])
-
-    @property
-    def target(self) -> Path:
-        """The folder to write."""
-        folder = manifest.ARTIFACTS / "classifiers" / self.name
-        return folder / self.start / self.method / str(self.fold)
+        return cls(name, start, method, fold, task, clips, found, target, made)
 
     @property
     def scored(self) -> list[Example]:

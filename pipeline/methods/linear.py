@@ -161,8 +161,9 @@ def load(path: Path) -> Callable[[Vectors], Vectors]:
     Raises:
         PipelineError: The file is missing, damaged, or its parts do not fit each other.
     """
-    files.require_intact(path)
-    found = load_file(path)
+    with files.unchanged(path):
+        files.require_intact(path)
+        found = load_file(path)
     mean, scale, weight, bias = used = [found[n] for n in ("mean", "scale", "weight", "bias")]
     shapes = weight.shape[1:], weight.shape[1:], weight.shape, weight.shape[:1]
     finite = all(np.isfinite(values).all() for values in used) and (scale > 0).all()

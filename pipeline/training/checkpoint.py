@@ -97,9 +97,10 @@ def read(path: Path) -> dict[str, Tensor]:
     Raises:
         PipelineError: It is missing or damaged.
     """
-    files.require_intact(path)
     try:
-        return dict(load_file(path))
+        with files.unchanged(path):
+            files.require_intact(path)
+            return dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
         told = str(error).splitlines()[0]
         raise PipelineError(f"{path}: no safetensors file ({told}), run `dvc repro`") from None

@@ -65,7 +65,9 @@ class Waves:
     def _wave(self, example: Example) -> Tensor:
         """What a frozen front end made of the clip, where that was kept, else its samples."""
         kept = self.fronts.get(example.clip.clip)
-        return torch.from_numpy(read_clip(example.clip.file)) if kept is None else kept
+        if kept is not None:
+            return kept
+        return torch.from_numpy(read_clip(example.clip.file, example.clip.sha256))
 
     def _fronts(
         self, members: Sequence[Example], waves: Sequence[Tensor], device: torch.device

@@ -98,9 +98,10 @@ def save_codebooks(path: Path, codebooks: Mapping[int, Floats]) -> None:
 
 def read_codebooks(path: Path) -> dict[int, Floats]:
     """The centroids of every scale, ascending, (centroids, width) each."""
-    files.require_intact(path)
-    found = {int(name.removeprefix("k")): values for name, values in load_file(path).items()}
-    return dict(sorted(found.items()))
+    with files.unchanged(path):
+        files.require_intact(path)
+        found = load_file(path)
+    return dict(sorted((int(name.removeprefix("k")), values) for name, values in found.items()))
 
 
 def _name(scale: int) -> str:

@@ -67,8 +67,9 @@ def read(corpora: Sequence[str], root: Path = CLIPS) -> Phones:
     found: dict[str, list[Phone]] = {}
     for path in (root / corpus / FILE for corpus in corpora):
         if path.is_file():
-            files.require_intact(path)
-            found |= _read(path, "clip")
+            with files.unchanged(path):
+                files.require_intact(path)
+                found |= _read(path, "clip")
     return found
 
 

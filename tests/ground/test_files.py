@@ -217,3 +217,36 @@ def test_a_refusal_of_the_system_is_no_damage(
         with pytest.raises(OSError, match="refused") as refused:
             read(path)
         assert "delete" not in remedy(refused.value)
+
+
+def test_a_text_is_compared_as_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one takes its place between the reading and the comparing, for as long as that."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("artifacts/one.json")
+    files.write_json(path, 1)
+    files.seal(path)
+    read_bytes = Path.read_bytes
+
+    def swapped(read: Path) -> bytes:
+        return b"2\n" if read == path else read_bytes(read)
+
+    monkeypatch.setattr(Path, "read_bytes", swapped)
+    with pytest.raises(PipelineError, match=r"one\.json: damaged or edited"):
+        files.read_json(path)
+
+
+def test_what_a_library_opens_anew_stays_what_it_was(tmp_path: Path) -> None:
+    path, other = tmp_path / "a", tmp_path / "b"
+    for change in (
+        lambda: path.write_bytes(b"two"),
+        lambda: other.replace(path),
+        path.unlink,
+    ):
+        path.write_bytes(b"one")
+        other.write_bytes(b"one")
+        with files.unchanged(path):
+            path.read_bytes()
+        told = f"^{path}: changed while it was read"
+        with pytest.raises(PipelineError, match=told), files.unchanged(path):
+            change()
+            raise ValueError("damaged")  # what a library says of a file that is half written

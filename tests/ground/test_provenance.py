@@ -131,3 +131,63 @@ def test_what_version_0_1_0_wrote_passes_and_half_of_it_does_not(chain: Path) ->
         else:
             with pytest.raises(PipelineError, match="its provenance is damaged"):
                 provenance.require(NEXT)
+
+
+def replaced(path: Path, content: bytes) -> None:
+    """As DVC and editors do: another file under the name."""
+    path.with_name("new").write_bytes(content)
+    path.with_name("new").replace(path)
+
+
+def test_an_input_that_is_checked_out_anew_stays_what_it_was(chain: Path) -> None:
+    (BASE / "frames.h5").touch()
+    made = Provenance.of(NEXT, ["seed"], [BASE])
+    made.require_same()
+    for path in (BASE / "model", BASE / provenance.FILE, BASE / files.SUMS):
+        replaced(path, path.read_bytes())
+    made.require_same()
+    replaced(BASE / "frames.h5", b"")  # no checksum tells whether it is the same
+    with pytest.raises(PipelineError, match=f"^{BASE}/frames.h5: changed while it was read, wait"):
+        made.require_same()
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_an_input_that_changes_is_not_written_of(chain: Path, sealed: bool, in_place: bool) -> None:
+    """Whether its checksums still fit or not; old outputs stay."""
+    before = (NEXT / "model").read_bytes()
+    with pytest.raises(PipelineError, match=f"^{BASE}/.*: changed while it was read"):
+        made = Provenance.of(NEXT, ["seed"], [BASE])
+        (BASE / "model").write_bytes(b"uno") if in_place else replaced(BASE / "model", b"uno")
+        if sealed:
+            files._write_sums(BASE)
+        with files.publish(NEXT) as out:
+            out.mkdir()
+            (out / "model").write_text("made of both")
+            made.write(out)
+    assert (NEXT / "model").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["file", "hdf5"])
+def test_an_input_that_is_one_file_is_looked_at_again(project: Path, kind: str) -> None:
+    path = folds.FOLDS if kind == "file" else Path("artifacts/frames.h5")
+
+    def write(value: int) -> None:
+        if kind == "file":
+            files.write_text(path, f"fold,clip,role\n0,{value},train\n")
+            files.seal(path)
+        else:
+            path.parent.mkdir(exist_ok=True)
+            with h5py.File(path, "w") as file:
+                file.attrs["width"] = value
+
+    write(1)
+    made = Provenance.of(NEXT, ["seed"], [path])
+    write(1)
+    made.require_same()
+    write(2)
+    with pytest.raises(PipelineError, match=f"^{path}: changed while it was read"):
+        made.require_same()
+    path.unlink()
+    with pytest.raises(PipelineError, match=f"^{path}: changed while it was read"):
+        made.require_same()

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -119,8 +118,7 @@ def save(out: Path, design: Design, regressors: Mapping[str, Regressor], scale: 
 def read(folder: Path) -> tuple[dict[str, Regressor], Scale]:
     """Read what `save` wrote: the regressors, ready to predict, and what scales their frames."""
     config = files.read_json(folder / "config.json")
-    files.require_intact(folder / "model.safetensors")
-    tensors = load_file(folder / "model.safetensors")
+    tensors = checkpoint.read(folder / "model.safetensors")
     regressors = {}
     for name, emotions in config["regressors"].items():
         regressors[name] = Regressor(Design(**config["design"]), emotions).eval()
