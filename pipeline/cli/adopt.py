@@ -6,6 +6,7 @@ days. Whether results changed only its authors know: `CHANGELOG.md` says it, sta
 
 import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,14 +36,29 @@ def main(
             f'{CHANGELOG}: has no entry under "Results" since {LOCK} was committed, so nobody says '
             "that results did not change, run `dvc repro`"
         )
-    subprocess.run(["dvc", "repro", "-q", "code"], check=True)
+    _dvc("repro", "code")
     changed = [change for change in changes(lock, dvc_status()) if change.code]
     kept = [change.stage for change in changed if not (refusal(change, lock, new))]
     for change in changed:
         typer.echo(f"{change.stage}: {refusal(change, lock, new) or 'taken over'}")
     if kept and not dry_run:
-        subprocess.run(["dvc", "commit", "-q", "-f", *kept], check=True)
+        _dvc("commit", "-f", *kept)
     typer.echo(f"{len(kept)} of {len(changed)} stages whose code changed are taken over")
+
+
+def _dvc(*words: str) -> None:
+    """Run a command of DVC.
+
+    Raises:
+        PipelineError: It failed.
+    """
+    command = [sys.executable, "-m", "dvc", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        told = [line for line in lines if line.startswith("ERROR: ")] or lines or ["it failed"]
+        reason = told[0].removeprefix("ERROR: ")
+        raise PipelineError(f"dvc {words[0]}: {reason}, mend that and run it again")
 
 
 def news(now: str, before: str) -> list[str]:

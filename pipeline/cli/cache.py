@@ -2,13 +2,13 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline.ground.errors import PipelineError
+from pipeline.ground.errors import PipelineError, reason, remedy
 
 
 def main(
@@ -30,35 +30,56 @@ def _ls() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from pipeline.corpora.manifest import ARTIFACTS
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in ("encoder", "revision", "corpus", "clips", "frames"):
         table.add_column(name, no_wrap=True)
     for name in ("layers", "means of", "precision", "MB", "numerics"):
         table.add_column(name)
-    for row in _embeddings():
-        table.add_row(*row)
-    Console(highlight=False).print(table if table.row_count else "no embeddings, `dvc repro`")
+    paths, unread = sorted((ARTIFACTS / "embeddings").glob("*/*.h5")), []
+    for path in paths:
+        try:
+            table.add_row(*_row(path))
+        except (PipelineError, OSError) as error:
+            unread.append(_told(path, error))
+    if table.row_count or not paths:
+        Console(highlight=False).print(table if paths else "no embeddings, `dvc repro`")
+    _fail_over(unread)
 
 
-def _embeddings() -> Iterator[tuple[str, ...]]:
-    from pipeline.corpora.manifest import ARTIFACTS
+def _row(path: Path) -> tuple[str, ...]:
     from pipeline.embeddings.reader import Embeddings
 
-    for path in sorted((ARTIFACTS / "embeddings").glob("*/*.h5")):
-        with Embeddings(path) as found:
-            header, clips, frames = found.header, len(found.clips), found.offsets[-1]
-        yield (
-            header.encoder,
-            header.revision[:8] or header.weights_sha256[:8] or "-",
-            path.stem,
-            str(clips),
-            str(frames),
-            _named(header.frames),
-            _named(header.means),
-            f"{header.precision}, {header.dtype}",
-            f"{path.stat().st_size / 1e6:.1f}",
-            str(header.numerics_version),
-        )
+    with Embeddings(path) as found:
+        header, clips, frames = found.header, len(found.clips), found.offsets[-1]
+    return (
+        header.encoder,
+        header.revision[:8] or header.weights_sha256[:8] or "-",
+        path.stem,
+        str(clips),
+        str(frames),
+        _named(header.frames),
+        _named(header.means),
+        f"{header.precision}, {header.dtype}",
+        f"{path.stat().st_size / 1e6:.1f}",
+        str(header.numerics_version),
+    )
+
+
+def _told(path: Path, error: Exception) -> str:
+    """A line on what could not be read."""
+    if isinstance(error, OSError):
+        return f"{path}: {reason(error)}, {remedy(error)}"
+    return " ".join(str(error).split())
+
+
+def _fail_over(lines: Sequence[str]) -> None:
+    """Say on stderr, after all that could be done, what could not be, and fail over it."""
+    for line in lines:
+        typer.echo(line, err=True)
+    if lines:
+        raise typer.Exit(1)
 
 
 def _named(layers: tuple[Any, ...]) -> str:
@@ -81,8 +102,12 @@ def _verify() -> None:
         cache = Path(repo.cache.local.path)
         found = sorted(path for path in cache.glob("[0-9a-f][0-9a-f]/*") if path.is_file())
         objects = [path for path in found if _OBJECT.fullmatch(path.name)]
-        shown = progress.track(objects, "verify", len(objects), "objects")
-        corrupt = [path for path in shown if not _is_whole(path)]
+        corrupt, unread = [], []
+        for path in progress.track(objects, "verify", len(objects), "objects"):
+            try:
+                corrupt += [] if _is_whole(path) else [path]
+            except OSError as error:
+                unread.append(_told(path, error))
         owners = _owners(repo) if corrupt else {}
     for path in sorted({*found} - {*objects}):
         typer.echo(f"leftover: {path}, of a run of DVC that was stopped")
@@ -90,10 +115,11 @@ def _verify() -> None:
         name = path.parent.name + path.name
         typer.echo(f"corrupt: {path}, of {owners.get(name, 'no output of this commit')}")
     if corrupt:
-        raise PipelineError(
+        unread.append(
             f"{cache}: {len(corrupt)} of {len(objects)} objects are corrupt, delete them and the "
             "outputs named above, then `dvc pull` or `dvc repro`"
         )
+    _fail_over(unread)
     rest = len(found) - len(objects)
     told = f", {rest} leftovers may be deleted while no DVC runs" if rest else ""
     typer.echo(f"{len(objects)} objects are whole{told}")
@@ -131,8 +157,14 @@ def _gc() -> None:
     # Work is named by a digest; anything else in that folder is not ours.
     folders = [path for path in root.iterdir() if path.is_dir() and len(path.name) == 32]
     idle = [folder for folder in folders if not is_held(scratch_lock(folder))]
-    size = sum(p.stat().st_size for f in idle for p in f.rglob("*") if p.is_file())
+    size, kept = 0, []
     for folder in idle:
-        shutil.rmtree(folder)
+        try:
+            held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            shutil.rmtree(folder)
+            size += held
+        except OSError as error:
+            kept.append(_told(Path(error.filename or folder), error))
     used = f", {len(folders) - len(idle)} in use kept" if len(idle) < len(folders) else ""
     typer.echo(f"{root}: {size / 1e6:.1f} MB deleted{used}")
+    _fail_over(kept)

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -25,8 +26,14 @@ COMMANDS = {
 }
 
 
-# DVC and what it is made of: their errors have no common kind.
-_DVC = ("dvc", "scmrepo", "dulwich", "pygit2")
+# DVC and what it is made of: their errors have no common kind, some are Python's own.
+_DVC = {"dvc", "dvc_data", "dvc_objects", "scmrepo", "dulwich", "pygit2", "git"}
+_ROOT = "run it in the project's root"
+_REMEDIES = {
+    "NotDvcRepoError": _ROOT,
+    "SCMError": _ROOT,
+    "LockError": "wait until the other one is done and run it again",
+}
 
 
 def app(arguments: Sequence[str] | None = None) -> None:
@@ -52,10 +59,19 @@ def app(arguments: Sequence[str] | None = None) -> None:
         place = error.filename or f"ser {' '.join(found)}"
         _fail(f"{place}: {reason(error)}, {remedy(error)}")
     except Exception as error:
-        # Known by its package: importing DVC takes as long as most commands.
-        if not type(error).__module__.startswith(_DVC):
+        # Known by where it comes from: importing DVC takes as long as most commands.
+        if not _is_of_dvc(error):
             raise
-        _fail(f"dvc: {error}, run it in the project's root")
+        told = str(error) if type(error).__module__ != "builtins" else repr(error)
+        mend = _REMEDIES.get(type(error).__name__, "mend that (`git fsck`, `dvc status`)")
+        _fail(f"dvc: {told}, {mend}")
+
+
+def _is_of_dvc(error: Exception) -> bool:
+    """Whether any of the packages that DVC is made of had a part in it."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    places = [type(error).__module__, *(str(f.f_globals.get("__name__")) for f in frames)]
+    return any(place.partition(".")[0] in _DVC for place in places)
 
 
 def _fail(message: str) -> NoReturn:

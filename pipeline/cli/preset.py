@@ -7,7 +7,6 @@ stays: the definitions of corpora and encoders, where and how fast, the numerics
 
 import difflib
 import io
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
+from pipeline.cli.status import git
 from pipeline.ground import documents, files
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, load, read
@@ -166,6 +166,4 @@ def _merge(base: CommentedMap, overlay: dict[str, Any], where: str) -> None:
 
 def _edited(path: Path) -> bool:
     """Whether Git knows the file in another state than it has."""
-    command = ["git", "status", "--porcelain", "--", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return bool(done.stdout.strip())
+    return bool(git("status", "--porcelain", "--", str(path)).strip())

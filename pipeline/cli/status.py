@@ -194,10 +194,13 @@ def _differs(commit: str, file: Path) -> bool:
 
 
 def git(*words: str) -> str:
-    """What a command of Git prints; nothing where it fails."""
+    """What a command of Git prints; nothing where it fails, or where there is no Git."""
     import subprocess
 
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
     return done.stdout if done.returncode == 0 else ""
 
 

@@ -6,6 +6,7 @@ reads a ``.bin``: its checksum is compared first, and no code in it is run.
 
 import errno
 import logging
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -92,11 +93,27 @@ def describe(name: str, pin: Pin) -> tuple[str, str]:
         ) from None
     for sibling in info.siblings or ():
         if sibling.rfilename == pin.file and sibling.lfs and info.sha:
-            return info.sha, sibling.lfs.sha256
+            return _sound(name, pin, info.sha, sibling.lfs.sha256)
     raise PipelineError(
         f"encoder.{name}: {pin.repository} has no {pin.file}, set encoder.{name}.file to one of "
         "model.safetensors and pytorch_model.bin"
     )
+
+
+def _sound(name: str, pin: Pin, revision: object, sha256: object) -> tuple[str, str]:
+    """What the hub answered, which is going to be written into params.yaml."""
+    for what, told, digits in (("revision", revision, 40), ("sha256", sha256, 64)):
+        if not (isinstance(told, str) and re.fullmatch(f"[0-9a-f]{{{digits}}}", told)):
+            raise PipelineError(
+                f"encoder.{name}: the hub gives {told!r:.80} as the {what} of {pin.repository}, "
+                f"expected {digits} hex digits, nothing is written: look at the repository"
+            )
+    if pin.revision and revision != pin.revision:
+        raise PipelineError(
+            f"encoder.{name}: the hub answers for commit {revision} of {pin.repository}, expected "
+            f"{pin.revision}, nothing is written: look at the repository"
+        )
+    return str(revision), str(sha256)
 
 
 def _find(name: str, pin: Pin, file: str) -> Path:

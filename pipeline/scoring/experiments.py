@@ -86,16 +86,18 @@ class Experiment:
                 provenance.require(Path(source).parent)
             try:
                 paths[fold].write_bytes(self._files.read_bytes(source))
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - DVC's own kinds, and of what it is made of
+                reason = getattr(error, "strerror", None) or error
                 raise PipelineError(
-                    f"{self.name}: {source}: {error.strerror or error}, run `dvc pull --rev`"
+                    f"{self.name}: {source}: {reason}, run `dvc pull --rev`"
                 ) from None
         return evaluation.read(paths, self.target(system), self.names(system), system[0])
 
 
 def every() -> list[Experiment]:
     """All experiments of the repository, in the order of `dvc exp list`."""
-    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.lock import LockError
     from dvc.repo import Repo
 
     try:
@@ -105,7 +107,7 @@ def every() -> list[Experiment]:
         raise PipelineError(
             f"experiments: {Path.cwd()} is in no DVC repository, run it in your clone"
         ) from None
-    except DvcException as error:  # such as its lock, while experiments run
+    except LockError as error:  # while experiments run
         raise PipelineError(f"experiments: {error}, wait until the others are done") from None
     return [Experiment(name) for named in found.values() for name, *_ in named]
 

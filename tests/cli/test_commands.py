@@ -1,5 +1,6 @@
 """The `ser` command on a small project with real DVC experiments."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli import cache as cache_command
 from pipeline.cli import main as cli
 from pipeline.ground import files, live, locks, params
 from pipeline.ground.code import ROOT
@@ -266,6 +268,73 @@ def test_the_cached_embeddings_are_listed(
     assert run("cache", "ls") == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if "demo" in line)
     assert line.split()[:5] == ["fbank", "-", "demo", "5", str(sum(map(len, frames.values())))]
+
+
+def test_embeddings_that_cannot_be_read_are_named_after_the_others(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips, roles, frames = ratings.rated_corpus(5)
+    ratings.write_project(clips, roles, frames)
+    folder = Path("artifacts/embeddings/fbank")
+    content = (folder / "demo.h5").read_bytes()
+    (folder / "a-cut.h5").write_bytes(content[: len(content) // 2])
+    (folder / "b-none.h5").write_bytes(b"")
+    (folder / "c-folder.h5").mkdir()
+    (folder / "d-link.h5").symlink_to("nowhere")
+    assert run("cache", "ls") == 1
+    found = capsys.readouterr()
+    listed = [line.split()[2] for line in found.out.splitlines() if "fbank" in line]
+    assert listed == ["demo"]
+    told = [line.partition(": ")[0] for line in found.err.splitlines()]
+    assert told == [
+        str(folder / f"{name}.h5") for name in ("a-cut", "b-none", "c-folder", "d-link")
+    ]
+    (folder / "demo.h5").unlink()
+    assert run("cache", "ls") == 1
+    assert "no embeddings" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("linear")
+def test_an_object_that_cannot_be_read_hides_no_other(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = repository / ".dvc/cache/files/md5"
+    objects = sorted(path for path in cache.glob("??/*") if path.is_file())
+    objects[-1].chmod(0o644)
+    objects[-1].write_bytes(b"other bytes")
+    is_whole = cache_command._is_whole
+
+    def failing(path: Path) -> bool:
+        if path.name == objects[0].name:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return is_whole(path)
+
+    monkeypatch.setattr(cache_command, "_is_whole", failing)
+    assert run("cache", "verify") == 1
+    found = capsys.readouterr()
+    assert found.out.startswith(f"corrupt: {objects[-1]}")
+    unread, last = found.err.splitlines()[-2:]
+    assert unread == f"{objects[0]}: Input/output error, check the disk and run it again"
+    assert "1 of " in last
+    assert "are whole" not in found.out
+
+
+def test_what_gc_cannot_delete_is_named_and_the_rest_goes(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, gone = (locks.scratch({"stage": name}) for name in ("extract", "share"))
+    rmtree = shutil.rmtree
+
+    def refusing(path: Path) -> None:
+        if path == kept:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        rmtree(path)
+
+    monkeypatch.setattr(shutil, "rmtree", refusing)
+    assert run("cache", "gc") == 1
+    told = capsys.readouterr().err
+    assert told == f"{kept}: Permission denied, mend its permissions and run it again\n"
+    assert kept.is_dir() and not gone.exists()
 
 
 def test_gc_deletes_unfinished_work_alone(

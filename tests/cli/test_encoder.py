@@ -71,6 +71,48 @@ def test_a_pinned_encoder_is_left_alone(asked: list[str | None]) -> None:
     assert PARAMS.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("revision", "sha256", "told"),
+    [
+        ("main", CHECKSUM, "'main' as the revision"),
+        (NEWEST.upper(), CHECKSUM, "as the revision"),
+        (f"{NEWEST}\n", CHECKSUM, "as the revision"),
+        (f"{NEWEST}  # x\n    file: evil", CHECKSUM, "as the revision"),
+        (NEWEST, "cd" * 20, "as the sha256"),
+        (NEWEST, f"{CHECKSUM[:-1]}g", "as the sha256"),
+        (NEWEST, CHECKSUM + "0", "as the sha256"),
+        (NEWEST, None, "None as the sha256"),
+        (NEWEST, 5, "5 as the sha256"),
+        (["x" * 500], CHECKSUM, "as the revision"),
+    ],
+)
+def test_what_the_hub_answers_is_looked_at_before_it_is_written(
+    project: Path, monkeypatch: pytest.MonkeyPatch, revision: Any, sha256: Any, told: str
+) -> None:
+    lfs = SimpleNamespace(sha256=sha256)
+    sibling = SimpleNamespace(rfilename="pytorch_model.bin", lfs=lfs)
+    answer = SimpleNamespace(sha=revision, siblings=[sibling])
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: answer)
+    before = PARAMS.read_bytes()
+    with pytest.raises(PipelineError, match=r"^encoder\.wav2vec2-large: the hub gives ") as caught:
+        main("pin", "wav2vec2-large")
+    assert told in str(caught.value) and len(str(caught.value)) < 300
+    assert PARAMS.read_bytes() == before
+
+
+def test_an_answer_about_another_commit_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lfs = SimpleNamespace(sha256=CHECKSUM)
+    sibling = SimpleNamespace(rfilename="pytorch_model.bin", lfs=lfs)
+    answer = SimpleNamespace(sha=NEWEST, siblings=[sibling])
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: answer)
+    before = PARAMS.read_bytes()
+    with pytest.raises(PipelineError, match=f"answers for commit {NEWEST}"):
+        main("pin", "hubert-large")
+    assert PARAMS.read_bytes() == before
+
+
 class StrangeError(Exception):
     """Of a library below the hub's: no kind that anyone names."""
 

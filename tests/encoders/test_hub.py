@@ -185,3 +185,25 @@ def test_weights_that_do_not_belong_to_the_config_are_refused(cache: Path) -> No
     (cache / "config.json").write_text(json.dumps({**SMALL, "hidden_size": 32}), "utf-8")
     with pytest.raises(PipelineError, match=r"of shape .* does not belong to its config\.json"):
         hub.load("some", pin)
+
+
+@pytest.mark.parametrize("file", ["pytorch_model.bin", "model.safetensors"])
+def test_weights_that_change_after_their_checksum_are_refused(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """Good weights, of another encoder, take the place of those that were hashed."""
+    pin, _ = published(cache, file)
+    good = (cache / file).read_bytes()
+    published(cache, file, initializer_range=0.5)
+    (cache / file).replace(cache / "other")
+    (cache / file).write_bytes(good)
+    sha256 = hub.files.sha256
+
+    def hashed(path: Path) -> str:
+        told = sha256(path)
+        (cache / "other").replace(path)
+        return told
+
+    monkeypatch.setattr("pipeline.ground.files.sha256", hashed)
+    with pytest.raises(PipelineError, match=f"{file}: changed while it was read"):
+        hub.load("some", pin)
