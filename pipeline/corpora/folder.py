@@ -33,14 +33,23 @@ def audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> Ite
     Raises:
         PipelineError: A link leads out of the folder.
     """
-    for parent, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(name for name in folders if _is_visible(name))
-        linked = [name for name in folders if Path(parent, name).is_symlink()]
-        audio = [name for name in names if _is_visible(name) and name.lower().endswith(suffixes)]
-        for name in sorted(audio + linked):
-            path = Path(parent, name)
-            source = path.relative_to(folder).as_posix()
-            yield _unnamed(source) or _unread(folder, source) or source
+    yield from _listed(folder, "", suffixes)
+
+
+def _listed(folder: Path, inner: str, suffixes: tuple[str, ...]) -> Iterator[str | Reject]:
+    """Those of ``inner``, which is empty or ends in a slash, then those of its folders."""
+    # Plain texts and what the folder itself tells: of 100,000 files every path and stat counts.
+    with os.scandir(folder / inner) as found:
+        entries = sorted((one for one in found if _is_visible(one.name)), key=_name)
+    folders = []
+    for one in entries:
+        source, is_folder = inner + one.name, _is_folder(one)
+        if is_folder and not one.is_symlink():
+            folders.append(f"{source}/")
+        elif is_folder or source.lower().endswith(suffixes):
+            yield _unnamed(source) or _unread(folder, source, one) or source
+    for one_folder in folders:
+        yield from _listed(folder, one_folder, suffixes)
 
 
 def by_name(
@@ -126,13 +135,19 @@ def _unnamed(source: str) -> Reject | None:
     return None
 
 
-def _unread(folder: Path, source: str) -> Reject | None:
-    path = folder / source
-    refused = links.refused(folder, source) if path.is_symlink() else None
-    if refused or path.is_file():
+def _unread(folder: Path, source: str, entry: "os.DirEntry[str]") -> Reject | None:
+    refused = links.refused(folder, source) if entry.is_symlink() else None
+    if refused or entry.is_file():
         return refused
     return Reject(source, "missing", "a pipe, a socket or a device is in its place")
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that loops
+        return False
+
+
+def _name(entry: "os.DirEntry[str]") -> str:
+    return entry.name
