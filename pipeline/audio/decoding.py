@@ -27,6 +27,8 @@ MAX_PEAK = 8.0
 MAX_BEYOND_SHARE = 0.05
 # As what integers are read, and the bits of a sample.
 _INTEGERS = {"PCM_S8": ("int16", 8), "PCM_16": ("int16", 16), "PCM_24": ("int32", 24)}
+_MP3 = "MPEG_LAYER_III"
+_PASSED = 2**20  # samples that are decoded at a time on the way to a part
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,42 @@ def decode_part(
     return (mono if rate == SAMPLE_RATE_HZ else resample(mono, rate, SAMPLE_RATE_HZ)), source
 
 
+class _Unsought(soundfile.SoundFile):
+    """Else soundfile seeks after each reading, to where it is already."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _Forward:
+    """An MP3 decoded from its start on, each sample once, for parts that begin one after another.
+
+    A seek there passes every frame before, for each part anew, and its samples differ in their last
+    bits from those of the whole file.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self._file = _Unsought(self._recording.anew())
+        self._start = 0
+        self._held: Samples = np.empty((0, self._file.channels), np.float32)
+
+    def read(self, start: int, stop: int) -> Samples:
+        """The samples ``start`` to ``stop``, (samples, channels); fewer where the file ends."""
+        if start < self._start:
+            self._rewind()
+        at = self._start + len(self._held)
+        self._held, self._start = self._held[start - self._start :], start
+        while at < start and (passed := len(self._file.read(min(start - at, _PASSED), "float32"))):
+            at += passed
+        more = self._file.read(max(stop - at, 0), dtype="float32", always_2d=True)
+        self._held = np.concatenate([self._held, more])
+        return self._held[: stop - start]
+
+
 def require_speech(path: Path, samples: Samples) -> None:
     """Check that 16 kHz samples are long and loud enough to hold any speech.
 
@@ -120,6 +158,9 @@ def _require_memory(path: Path, frames: float, channels: int) -> None:
 
 
 def _read(recording: Recording, file: soundfile.SoundFile, start: int, stop: int) -> Samples:
+    if start and file.subtype == _MP3:
+        recording.forward = recording.forward or _Forward(recording)
+        return _all_of(recording.path, recording.forward.read(start, stop), stop - start)
     if start:
         file.seek(start)
     # libsndfile makes floats of 16-bit samples at a third of NumPy's speed, to the same bits; of
@@ -127,13 +168,18 @@ def _read(recording: Recording, file: soundfile.SoundFile, start: int, stop: int
     whole = file.subtype == "PCM_16" or recording.md5
     kind, bits = _INTEGERS.get(file.subtype if whole else "", ("float32", 0))
     read = file.read(stop - start, dtype=kind, always_2d=True)
-    if len(read) < stop - start:
-        held = f"{len(read)} of {stop - start} samples"
-        raise RejectedError(recording.path, "truncated", f"{held} that the header declares")
+    read = _all_of(recording.path, read, stop - start)
     if bits and len(read) == file.frames:
         streaminfo.require_samples(recording, read, bits)
     samples: Samples = read * np.float32(2.0 ** (1 - 8 * read.itemsize)) if bits else read
     return samples
+
+
+def _all_of(path: Path, read: Samples, expected: int) -> Samples:
+    if len(read) < expected:
+        held = f"{len(read)} of {expected} samples"
+        raise RejectedError(path, "truncated", f"{held} that the header declares")
+    return read
 
 
 def _clipped(path: Path, samples: Samples) -> float:

@@ -8,6 +8,7 @@ import io
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
@@ -37,6 +38,7 @@ class Recording:
         size: Their number.
         note: What `pipeline.audio.containers.inspect` has to say of it, None before.
         md5: Of its samples, where the container says it.
+        forward: What decodes its parts one after another, where a seek does not.
 
     Raises:
         RejectedError: ``undecodable``, it is no file.
@@ -47,6 +49,7 @@ class Recording:
         self.path = path
         self.note: str | None = None
         self.md5 = b""
+        self.forward: Any = None
         if not path.is_file():
             path.stat()
             raise RejectedError(path, "undecodable", "not a file (a folder, pipe or device)")
@@ -69,6 +72,12 @@ class Recording:
         """Up to ``length`` bytes from ``start`` on."""
         self.file.seek(start)
         return self.file.read(length)
+
+    def anew(self) -> io.BufferedIOBase:
+        """The same bytes, for a reader with a position of its own."""
+        if isinstance(self.file, io.BytesIO):
+            return io.BytesIO(self.file.getvalue())
+        return self.path.open("rb")
 
     def mend(self, start: int, value: bytes, replaced: int | None = None) -> None:
         """Correct what a decoder is going to read; the file itself is never written to.

@@ -88,8 +88,9 @@ def parse(parser: str, folder: Path) -> Parsed:
     return parsed
 
 
-def _place(entry: Entry) -> str:
-    return entry.source
+def _place(entry: Entry) -> tuple[str, float]:
+    """Parts of one file in their order, so that it is read once from start to end."""
+    return entry.source, getattr(entry, "start_s", 0.0)
 
 
 def _unique(folder: Path, rows: Iterable[Row]) -> Iterator[Entry]:

@@ -10,7 +10,7 @@ import soundfile
 from pipeline.audio import decoding
 from pipeline.audio.chunks import MORE_BYTES, UNKNOWN_LENGTH
 from pipeline.audio.mpeg import frame_bytes
-from pipeline.audio.recording import RejectedError
+from pipeline.audio.recording import Recording, RejectedError
 from tests.recordings import tone
 
 MODES = ("CONSTANT", "AVERAGE", "VARIABLE")
@@ -109,3 +109,44 @@ def test_what_follows_the_last_frame_is_told(tmp_path: Path) -> None:
         path.write_bytes(encoded() + more)
         samples, source = decoding.decode(path)
         assert (len(samples), source.note) == (160_000, note)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("order", ["ascending", "any"])
+def test_a_part_is_that_of_the_whole_file_bit_for_bit(
+    tmp_path: Path, channels: int, order: str
+) -> None:
+    """Whatever was read before it: overlapping, apart, the same again, up to the end."""
+    path = tmp_path / "a.mp3"
+    path.write_bytes(encoded(channels=channels))
+    whole, _ = decoding.decode(path)
+    length_s = len(whole) / 16_000
+    parts = [(0.5, 1.0), (0.5, 1.0), (0.9, 1.7), (1.6, 6.0), (7.0, 7.5), (9.0, length_s)]
+    if order == "any":
+        parts = [parts[n] for n in (4, 1, 5, 0, 3, 2)] + [(0.0, 0.3), (2.0, 2.1)]
+    recording = Recording(path)
+    for start_s, end_s in parts:
+        found, _ = decoding.decode_part(recording, start_s, end_s, 60.0)
+        expected = whole[round(start_s * 16_000) : round(end_s * 16_000)]
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(decoding.decode(path, start_s, end_s)[0], expected)
+
+
+def test_each_sample_of_many_parts_is_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(encoded())
+    read, decoded = soundfile.SoundFile.read, []
+
+    def counted(self: soundfile.SoundFile, *args: object, **how: object) -> object:
+        found = read(self, *args, **how)
+        decoded.append(len(found))
+        return found
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", counted)
+    monkeypatch.setattr(soundfile.SoundFile, "seek", None)
+    recording = Recording(path)
+    for part in range(1, 90):
+        decoding.decode_part(recording, part / 10, part / 10 + 0.25, 60.0)
+    assert sum(decoded) == round(9.15 * 16_000)
