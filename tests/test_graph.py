@@ -81,7 +81,7 @@ def test_a_seed_or_numerics_version_stands_for_every_computing_stage() -> None:
 
 
 def test_only_cheap_stages_have_uncached_outputs() -> None:
-    """One uncached output switches DVC's run cache off for the whole stage."""
+    """One uncached output that is no metric switches DVC's run cache off for the whole stage."""
     for name, stage in STAGES.items():
         outs = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
         uncached = [o for o in outs if isinstance(o, dict) and "cache" in str(o)]
