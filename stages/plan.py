@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from pipeline.corpora import registry
-from pipeline.corpora.entries import Row
+from pipeline.corpora.entries import Choice, Row
 from pipeline.corpora.manifest import ARTIFACTS, require_name
 from pipeline.ground import files, progress
 from pipeline.ground.errors import PipelineError
@@ -25,6 +25,7 @@ RAW = Path("data/raw")
 # Stands in a pooled folder of which nothing is active: DVC says of each empty dep that it is.
 NOTHING = "nothing-is-active"
 Names = list[str]
+_CHOSEN = ("table", "column")
 
 
 def main() -> None:
@@ -81,11 +82,12 @@ def _rows(corpora: Names) -> list[tuple[str, Row]] | None:
     """What the parsers read of each corpus; None where one can't be read yet."""
     found = []
     for name in corpora:
-        parser = load(f"corpus.{name}.parser", str)
+        told = load(f"corpus.{name}", dict[str, object])
+        parser, choice = str(told["parser"]), Choice(*(str(told.get(n, "")) for n in _CHOSEN))
         if parser not in get_args(registry.Parser):
             return None
         try:
-            entries = registry.corpus_of(parser).parse(RAW / name)
+            entries = registry.entries(parser, RAW / name, choice)
             rows = [(name, entry) for entry in entries if isinstance(entry, Row)]
         except (PipelineError, OSError):
             rows = []

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from pipeline.audio.augmentation import Augmentation
 from pipeline.audio.segments import Cutting
 from pipeline.corpora import audit, manifest, prepare, published, registry
+from pipeline.corpora.entries import Choice
 from pipeline.ground import files, locks, progress, provenance, stage
 from pipeline.ground.params import Section, load
 from pipeline.units import phones
@@ -18,10 +19,15 @@ RAW = Path("data/raw")
 
 
 class CorpusParams(Section):
-    """One corpus of the section ``corpus``: which parser reads it, and its language."""
+    """One corpus of the section ``corpus``: which parser reads it, and its language.
+
+    A database in audformat may say which table and column hold the emotion.
+    """
 
     parser: registry.Parser
     language: str
+    table: str = ""
+    column: str = ""
 
 
 class PreprocessParams(Cutting):
@@ -56,7 +62,8 @@ def main(
     )
     raw = RAW / corpus
     known = registry.corpus_of(definition.parser)
-    parsed = registry.parse(definition.parser, raw)
+    choice = Choice(definition.table, definition.column)
+    parsed = registry.parse(definition.parser, raw, choice)
     version = load("numerics_version", int)
     key = stage.resume_key("preprocess", repr(settings), version, definition.parser)
     scratch = locks.scratch(key)

@@ -7,7 +7,7 @@ and checks what they return.
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from pipeline.ground.errors import PipelineError
 
@@ -65,6 +65,17 @@ Entry = Row | Reject | OutOfScope
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Which table (a pattern) and column of a database hold the emotion; empty: found."""
+
+    table: str = ""
+    column: str = ""
+
+
+FOUND = Choice()
+
+
+@dataclass(frozen=True)
 class Corpus:
     """A parser and what its corpus is known to hold.
 
@@ -72,14 +83,15 @@ class Corpus:
     verified; ``folds`` the published partitions, each from role to speakers (speakers that are not
     named are train). ``ranges`` are the ends of the scale of each dimension. ``shared`` says that
     the authors' own partition shares speakers between its parts: it is no leak then, but no score
-    by it is speaker-independent.
+    by it is speaker-independent. ``chosen`` says that ``parse`` takes a `Choice`, too.
     """
 
-    parse: Callable[[Path], Iterable[Entry]]
+    parse: Callable[..., Iterable[Entry]]
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     folds: tuple[Mapping[str, frozenset[str]], ...] = ()
     shared: bool = False
+    chosen: bool = False
 
 
 def stem(source: str) -> str:

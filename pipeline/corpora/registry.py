@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.corpora import speakers
-from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Reject, Row
+from pipeline.corpora.entries import FOUND, Choice, Corpus, Entry, OutOfScope, Reject, Row
 from pipeline.ground.code import parser_module
 from pipeline.ground.errors import PipelineError
 
@@ -33,6 +33,7 @@ Parser = Literal[
     "msp-podcast",
     "mead",
     "table",
+    "audformat",
 ]
 
 TOLD = 3  # rejects that are named where nothing else was found
@@ -42,6 +43,23 @@ def corpus_of(parser: str) -> Corpus:
     """A parser, and what its corpus is known to hold."""
     corpus: Corpus = importlib.import_module(parser_module(parser)).CORPUS
     return corpus
+
+
+def entries(parser: str, folder: Path, choice: Choice = FOUND) -> Iterable[Entry]:
+    """What a parser makes of a folder, unchecked.
+
+    Raises:
+        PipelineError: As `parse`, or there is nothing to choose in such a corpus.
+    """
+    corpus = corpus_of(parser)
+    if corpus.chosen:
+        return corpus.parse(folder, choice)
+    if choice != FOUND:
+        raise PipelineError(
+            f"params.yaml: corpus.{folder.name} has table or column, which parser {parser} does "
+            "not read, remove them"
+        )
+    return corpus.parse(folder)
 
 
 @dataclass(frozen=True)
@@ -57,7 +75,7 @@ class Parsed:
     warnings: list[str] = field(default_factory=list)
 
 
-def parse(parser: str, folder: Path) -> Parsed:
+def parse(parser: str, folder: Path, choice: Choice = FOUND) -> Parsed:
     """Parse a corpus folder.
 
     Raises:
@@ -69,9 +87,9 @@ def parse(parser: str, folder: Path) -> Parsed:
             f"{folder}: no such folder, put the corpus there (docs/corpora.md) and track it with "
             f"`dvc add {folder}`"
         )
-    entries = sorted(corpus_of(parser).parse(folder), key=_place)
-    rows, warnings = speakers.settled([entry for entry in entries if isinstance(entry, Row)])
-    others = [entry for entry in entries if not isinstance(entry, Row)]
+    found = sorted(entries(parser, folder, choice), key=_place)
+    rows, warnings = speakers.settled([entry for entry in found if isinstance(entry, Row)])
+    others = [entry for entry in found if not isinstance(entry, Row)]
     settled = sorted([*_unique(folder, rows), *others], key=_place)
     parsed = Parsed(
         rows=[entry for entry in settled if isinstance(entry, Row)],
@@ -82,7 +100,7 @@ def parse(parser: str, folder: Path) -> Parsed:
     if not parsed.rows:
         told = "".join(f"; {one.source}: {one.detail}" for one in parsed.rejects[:TOLD])
         raise PipelineError(
-            f"{folder}: no utterance of the layout {parser!r} among {len(entries)} audio files "
+            f"{folder}: no utterance of the layout {parser!r} among {len(found)} audio files "
             f"and labels, see docs/corpora.md{told}"
         )
     return parsed

@@ -154,7 +154,25 @@ def mead(folder: Path) -> int:
     return 0
 
 
+def audformat_database(folder: Path) -> int:
+    import audformat
+
+    names = ("a", "b", "c", "d", "gone", "none")
+    for number, name in enumerate(names[:4]):
+        record(folder / f"wav/{name}.wav", tone(0.5, 200 + number))
+    record(folder / "wav/b.wav", SILENCE)
+    database = audformat.Database("mini")
+    database.schemes["emotion"] = audformat.Scheme(labels=["anger", "neutral"])
+    index = audformat.filewise_index([f"wav/{name}.wav" for name in names])
+    table = database["emotion"] = audformat.Table(index)
+    table["emotion"] = audformat.Column(scheme_id="emotion")
+    table["emotion"].set(["anger", "anger", None, "neutral", "anger", "anger"])
+    database.save(str(folder), storage_format="csv")
+    return len(names)
+
+
 LAYOUTS = {
+    "audformat": audformat_database,
     "mead": mead,
     "msp-podcast": msp_podcast,
     "meld": meld,

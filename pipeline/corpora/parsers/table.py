@@ -56,7 +56,7 @@ def parse(folder: Path) -> Iterator[Entry]:
             yield replace(entry, label=line.where)
         else:
             missing.append((line.where, path))
-    yield from _named(rows)
+    yield from named(rows)
     for number, (where, path) in enumerate(missing):
         near = _nearest(path, unnamed or found) if number < HELPED else ""
         yield Reject(path, "missing", f"{where} names a file that is not there{near}", where)
@@ -106,7 +106,7 @@ def _entry(line: Line, source: str) -> Row | Reject:
         return Reject(source, "unlabelled", f"{line.where} has no emotion")
     return Row(
         source=source,
-        utterance=_stem(source) + ("" if start_s is None else f"@{_seconds(start_s)}"),
+        utterance=stem(source) + ("" if start_s is None else f"@{seconds(start_s)}"),
         speaker=cells["speaker"],
         gender=line.choice("gender", GENDERS),
         session=cells.get("session") or cells["speaker"],
@@ -123,7 +123,7 @@ def _entry(line: Line, source: str) -> Row | Reject:
     )
 
 
-def _named(rows: Sequence[Row]) -> Iterator[Row]:
+def named(rows: Sequence[Row]) -> Iterator[Row]:
     """The rows, those with a start in common named by their ends, too."""
     ends: dict[tuple[str, float], set[float | None]] = defaultdict(set)
     for row in rows:
@@ -132,16 +132,17 @@ def _named(rows: Sequence[Row]) -> Iterator[Row]:
         if row.end_s is None or len(ends[row.source, row.start_s]) == 1:
             yield row
         else:
-            part = f"@{_seconds(row.start_s)}-{_seconds(row.end_s)}"
-            yield replace(row, utterance=_stem(row.source) + part)
+            part = f"@{seconds(row.start_s)}-{seconds(row.end_s)}"
+            yield replace(row, utterance=stem(row.source) + part)
 
 
-def _stem(source: str) -> str:
+def stem(source: str) -> str:
+    """The path without its suffix, Unicode-normalised."""
     name, suffix = posixpath.splitext(source)
     return unicodedata.normalize("NFC", name if len(suffix) > 1 else source)
 
 
-def _seconds(time_s: float) -> str:
+def seconds(time_s: float) -> str:
     """A time in as few digits as tell it from every other."""
     short = f"{time_s:g}"
     return short if float(short) == time_s else repr(time_s)
