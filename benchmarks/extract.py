@@ -114,7 +114,7 @@ def dump(model: Any, waves: Sequence[Samples]) -> list[np.ndarray[Any, Any]]:
                 output_hidden_states=True,
             )
             .hidden_states[index][0]
-            .float()
+            .double()
             .cpu()
             .numpy()
             for wave in waves

@@ -14,7 +14,7 @@ in seconds, and in what torch held at its peak.
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -41,6 +41,7 @@ from pipeline.methods.cached_head import Batch, CachedHead  # noqa: E402
 from pipeline.methods.emotion_head import Design  # noqa: E402
 from pipeline.methods.finetuning import LoraParams, LossParams, ModelParams  # noqa: E402
 from pipeline.splits.task import Example  # noqa: E402
+from pipeline.training import dropout  # noqa: E402
 from pipeline.training.fit import Fit  # noqa: E402
 from pipeline.training.settings import Training  # noqa: E402
 from pipeline.training.waves import Waves  # noqa: E402
@@ -170,7 +171,15 @@ def _live(
     budget_s = BATCH * max(len(wave) for wave in waves) / SAMPLE_RATE_HZ
     fit = Fit(settings, 0, where, budget_s, folder, Waves(body))
     found = [_example(folder, number, wave) for number, wave in enumerate(waves)]
-    return model, lambda: fit.batches(found)
+    dropout.install(model, fit.draws)
+    body.fuse = where.type == "cuda"
+
+    def batches() -> Iterator[Any]:
+        for batch in fit.batches(found):
+            fit.draws.begin(0, 1, [example.clip.clip for example in batch.examples], where)
+            yield batch
+
+    return model, batches
 
 
 def _cached(design: Design, clips: int, where: torch.device) -> tuple[Any, Callable[[], Any]]:

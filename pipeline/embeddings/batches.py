@@ -10,8 +10,8 @@ from pipeline.work.seeds import derive
 
 # Batches are cut from pools of this many batches sorted by length: little padding, much shuffling.
 POOL_BATCHES = 16
-# What passes a GPU together: enough to keep it busy while the host starts the next.
-GROUP_S = 400.0
+# What passes a GPU together: the host takes as long to start few clips as many.
+GROUP_S = 800.0
 
 Batch = TypeVar("Batch")
 Group = TypeVar("Group")

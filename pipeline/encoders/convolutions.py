@@ -11,6 +11,7 @@ the norm becomes part of the clip's own weights: the outputs pass memory once.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -61,9 +62,7 @@ class Slots:
         self.packing = Packing([-(-length // HOP_SAMPLES) for length in lengths], device)
         self.samples = send(torch.tensor(lengths), device)
         self.frames = [frame_count(length) for length in lengths]
-        pieces = [(wave, wave.new_zeros(-len(wave) % HOP_SAMPLES)) for wave in waves]
-        packed = torch.cat([piece for pair in pieces for piece in pair])
-        self.values = send(packed, device).view(-1, HOP_SAMPLES)
+        self.values = send(_laid_out(waves, device), device).view(-1, HOP_SAMPLES)
 
     @property
     def own(self) -> Tensor:
@@ -107,6 +106,18 @@ class Slots:
         within = torch.arange(per_slot, device=counts.device)
         limit = counts[self.packing.clip] - per_slot * self.packing.place
         return within < limit[:, None]
+
+
+def _laid_out(waves: Sequence[Tensor], device: torch.device) -> Tensor:
+    """The waveforms where slots have them, (samples,); for a GPU in memory that it reads itself."""
+    ends = list(accumulate(-(-len(wave) // HOP_SAMPLES) * HOP_SAMPLES for wave in waves))
+    place = waves[0].device
+    pinned = device.type == "cuda" and place.type == "cpu"
+    laid = torch.empty(ends[-1], device=place, pin_memory=pinned)
+    for wave, start, end in zip(waves, [0, *ends], ends, strict=False):
+        laid[start : start + len(wave)] = wave
+        laid[start + len(wave) : end] = 0
+    return laid
 
 
 def _first(layer: Any, slots: Slots, normalize: bool, dtype: torch.dtype) -> Tensor:

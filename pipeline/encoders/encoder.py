@@ -47,7 +47,7 @@ def build(found: Any, place: str = CONFIG) -> Any:
     model = kind(config).eval()
     relative.install(model)
     model.do_normalize = False
-    model.recompute = False
+    model.recompute = model.fuse = False
     model.draws = None
     return model
 

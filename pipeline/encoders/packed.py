@@ -31,14 +31,15 @@ def hidden(
     """As `forward.hidden`, but packed: per layer (frames, width), and how the clips lie in it."""
     features = front_ends(model, waves)
     packing = Packing([len(frames) for frames in features], features[0].device)
-    if model.draws is not None:
+    if model.draws is not None and model.training:
         model.draws.pack(packing)
     states = project(model, torch.cat(features)[None])
     if masks is not None:
         masked = send(torch.cat(list(masks)), states.device)
         states = torch.where(masked[:, None], model.masked_spec_embed.to(states), states)
     states = states + _positions(model.encoder.pos_conv_embed, states[0], packing)
-    found = blocks.pass_through(model, states, layers, attention_mask=None, packing=packing)
+    bounds = packing.ends, packing.longest
+    found = blocks.pass_through(model, states, layers, attention_mask=None, bounds=bounds)
     return {layer: frames[0] for layer, frames in found.items()}, packing
 
 
@@ -98,7 +99,8 @@ def _toeplitz(weight: Tensor, groups: int) -> Tensor:
     width, within, kernel = weight.shape
     stretches = -(-(STRETCH + kernel - 1) // STRETCH)
     taps = weight.view(groups, width // groups, within, kernel).permute(0, 3, 2, 1)
-    rest = stretches * STRETCH - kernel
-    shifted = [functional.pad(taps, (0, 0, 0, 0, at, rest - at)) for at in range(STRETCH)]
-    made = torch.stack(shifted, 3)  # (groups, place of input, channel, place of output, channel)
+    # Places of input by which an output frame's taps are shifted, from the last frame to the first.
+    zeros = (0, 0, 0, 0, STRETCH - 1, stretches * STRETCH - kernel)
+    shifted = functional.pad(taps, zeros).unfold(1, STRETCH, 1).flip(-1)
+    made = shifted.transpose(3, 4)  # (groups, place of input, channel, place of output, channel)
     return made.reshape(groups, stretches, STRETCH * within, -1)

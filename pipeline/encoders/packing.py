@@ -4,8 +4,7 @@ A row is whatever a clip has many of: a frame, or a stretch of samples. Only the
 to the device; what follows from them is computed there, so that the host never waits for it.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -58,14 +57,6 @@ class Packing:
     def mean(self, rows: Tensor) -> Tensor:
         """The mean of each clip's rows, summed in fp64: (rows, width) to fp32 (clips, width)."""
         return (self.sum(rows.double()) / self.counts[:, None]).float()
-
-    def of_one_length(self) -> Iterator[Tensor]:
-        """The rows of clips of one length, int64 (clips, rows of each); each row once."""
-        clips = defaultdict(list)
-        for clip, rows in enumerate(self.rows):
-            clips[rows].append(clip)
-        for rows, members in clips.items():
-            yield self.ends[members].long()[:, None] + torch.arange(rows, device=self.ends.device)
 
     def padded(self, rows: Tensor) -> Tensor:
         """Packed rows, (rows, width), as (clips, longest, width), with zeros behind each clip."""

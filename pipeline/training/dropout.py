@@ -5,10 +5,7 @@ is a hash of (seed, epoch, clip, place in the model, frame, feature): the same i
 any size, on any process or device, and when a block is computed again in the backward pass.
 """
 
-import os
-from collections.abc import Callable, Sequence
-from functools import cache
-from shutil import which
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,17 +25,18 @@ class Draws:
     """What the masks of one forward and backward pass follow from."""
 
     keys: Tensor
-    packing: Packing | None = None
+    # Of packed clips, int32 (frames,): the clip's key, and what the frame's place adds.
+    packed: tuple[Tensor, Tensor] | None = None
 
     def begin(self, seed: int, epoch: int, clips: Sequence[str], device: torch.device) -> None:
         """Name the clips that pass next, in the order of the batch's rows."""
         keys = [_signed(derive(seed, "dropout", epoch, clip)) for clip in clips]
         self.keys = send(torch.tensor(keys, dtype=torch.int32), device)
-        self.packing = None
+        self.packed = None
 
     def pack(self, packing: Packing) -> None:
         """Say how an encoder packs these clips' frames; what it makes of them may be padded."""
-        self.packing = packing
+        self.packed = self.keys[packing.clip], STRIDE * packing.place.int()
 
 
 class ClipDropout(nn.Module):
@@ -47,24 +45,28 @@ class ClipDropout(nn.Module):
     Each clip's mask depends on nothing but the clip, and is the same in both forms.
     """
 
+    place: Tensor
+
     def __init__(self, p: float, place: int, draws: Draws) -> None:
         super().__init__()
         self.p = p
         self.draws = draws
-        self._place = _signed(derive("place", place))
+        # No number, which a compiler would build into a kernel for each place.
+        self.register_buffer("place", torch.tensor(_signed(derive("place", place))).int(), False)
 
     def forward(self, values: Tensor) -> Tensor:
         """Drop each value with probability ``p`` in training, and scale up the others."""
         if not self.training or self.p == 0:
             return values
-        return _kernel(values.is_cuda)(values, self._rows(values), self.p)
+        return drop(values, self._rows(values), self.p)
 
     def _rows(self, values: Tensor) -> Tensor:
         """What each frame's draws follow from, int32, independent of padding and of its place."""
-        keys, clips = self.draws.keys ^ self._place, values.shape[0]
-        packing = self.draws.packing
-        if packing is not None and values.shape[:2] == (1, packing.total):
-            return keys[packing.clip] + STRIDE * packing.place.int()
+        if self.draws.packed is not None:
+            keys, offsets = self.draws.packed
+            if values.shape[:2] == (1, len(keys)):
+                return (keys ^ self.place) + offsets
+        keys, clips = self.draws.keys ^ self.place, values.shape[0]
         if len(keys) != clips:
             raise ValueError(f"{clips} rows of {len(keys)} clips: dropout is drawn per clip")
         frames = values[0].numel() // values.shape[-1]
@@ -83,33 +85,21 @@ def drop(values: Tensor, rows: Tensor, p: float) -> Tensor:
     return values * kept / (1 - p)
 
 
-@cache
-def _kernel(on_gpu: bool) -> Callable[[Tensor, Tensor, float], Tensor]:
-    """`drop`; on a GPU as one kernel for all shapes: step by step it writes eight times its input.
-
-    torch makes the kernel with a C compiler; without one the steps give the same values.
-    """
-    return torch.compile(drop, dynamic=True) if on_gpu and _compiler() else drop
-
-
-def _compiler() -> bool:
-    return any(map(which, filter(None, (os.environ.get("CC"), "cc", "gcc", "clang"))))
-
-
 def install(model: nn.Module, draws: Draws) -> None:
     """Make all dropout of ``model`` follow ``draws``, whatever it followed before.
 
     Dropout of attention weights is switched off: a mask of frames by frames per head would cost
     the fused attention kernels, which draw their own.
     """
-    place = 0
+    place, device = 0, next(model.parameters()).device
     modules: list[Any] = list(model.modules())
     for module in modules:
         if hasattr(module, "draws"):  # an encoder, which says how it packs, or dropout of before
             module.draws = draws
         for name, child in module.named_children():
             if isinstance(child, nn.Dropout):
-                setattr(module, name, ClipDropout(child.p, place, draws).train(child.training))
+                made = ClipDropout(child.p, place, draws).train(child.training)
+                setattr(module, name, made.to(device))
             place += isinstance(child, nn.Dropout | ClipDropout)
         if isinstance(getattr(module, "dropout", None), float) and not isinstance(module, nn.LSTM):
             module.dropout = 0.0

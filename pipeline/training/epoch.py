@@ -77,7 +77,7 @@ class Epoch:
                 self._steps()
             except torch.OutOfMemoryError:
                 self._halve()
-            torch.cuda.empty_cache()
+                torch.cuda.empty_cache()
         means = self._mean_losses()
         self.state.steps = []
         return {f"train_loss{end}": mean for end, mean in zip(self.parts, means, strict=True)}
@@ -157,7 +157,7 @@ class Epoch:
         """This process's share of a batch in micro-batches."""
         processes = self.fit.processes
         share = batches.share(batch, self.lengths, processes.index, processes.count)
-        return batches.by_budget(share, self.lengths, self.fit.micro_batch_s)
+        return self.fit.cut(share, self.lengths)
 
     def _halve(self) -> None:
         """Shrink all micro-batches to come until the one that did not fit is halved."""
@@ -170,8 +170,8 @@ class Epoch:
                 "even alone, set runtime.gradient_checkpointing to true, precision to bf16, or "
                 "lower preprocess.max_clip_s"
             )
-        padded_s = max(self.lengths[group[0]] * len(group) for group in cut)
-        self.fit.micro_batch_s = min(padded_s, self.fit.micro_batch_s) / 2
+        passed_s = max(self.fit.passed_s([self.lengths[i] for i in group]) for group in cut)
+        self.fit.micro_batch_s = min(passed_s, self.fit.micro_batch_s) / 2
         say(f"out of memory: micro-batches of {self.fit.micro_batch_s:.1f} s from here on")
 
     def _note(self) -> str:

@@ -26,12 +26,14 @@ from pipeline.splits.task import Item
 from pipeline.training import concordance
 from pipeline.training.dropout import Draws
 from pipeline.training.settings import Schedule
-from pipeline.work.device import autocast
+from pipeline.work.device import autocast, compiler
 from pipeline.work.processes import Processes, join
 from pipeline.work.seeds import derive
 
-# Padded seconds that pass a CPU together: a few GB with a base model.
-CPU_S = 60.0
+# Seconds that pass together: a few GB with a base model. On a CPU, padding counts.
+CPU_S, GPU_S = 60.0, 400.0
+# Seconds of audio, over all epochs, from which on compiled blocks save more than they cost.
+FUSED_S = 40_000.0
 
 
 class Batch(Protocol):
@@ -145,6 +147,28 @@ class Fit:
         result: npt.NDArray[np.float32] = np.concatenate(made)
         return result[np.argsort(order)]
 
+    @property
+    def packed(self) -> bool:
+        """Whether clips pass the encoder packed: then no padding counts."""
+        return bool(getattr(self.source, "packed", False))
+
+    def cut(self, indices: Sequence[int], lengths: Sequence[float]) -> list[list[int]]:
+        """Clips of ``lengths`` seconds in micro-batches, long to short."""
+        if not self.packed:
+            return batches.by_budget(indices, lengths, self.micro_batch_s)
+        long_to_short = sorted(indices, key=lambda i: (-lengths[i], i))
+        return batches.in_order(long_to_short, lengths, self.micro_batch_s)
+
+    def passed_s(self, lengths: Sequence[float]) -> float:
+        """The seconds that a micro-batch of these counts."""
+        return sum(lengths) if self.packed else max(lengths) * len(lengths)
+
+    def fuse(self, found: Sequence[Item]) -> None:
+        """Have a GPU compile the encoder's blocks, where that pays: it takes 15 seconds or more."""
+        total_s = self.settings.epochs * sum(item.clip.duration_s for item in found)
+        if self.packed and self.device.type == "cuda" and total_s >= FUSED_S and compiler():
+            self.source.encoder.fuse = True  # type: ignore[attr-defined]
+
     def discard(self) -> None:
         """Remove the checkpoints, once the result is published."""
         shutil.rmtree(self.folder)
@@ -153,13 +177,13 @@ class Fit:
     def batches(self, found: Sequence[Item]) -> Iterator[Any]:
         """The items in micro-batches, long to short, for scoring and prediction."""
         lengths = [item.clip.duration_s for item in found]
-        groups = batches.by_budget(range(len(found)), lengths, self.micro_batch_s)
+        groups = self.cut(range(len(found)), lengths)
         members = ([found[index] for index in group] for group in groups)
         return self.source.batches(members, self.device, 0)
 
 
 def _together_s(runtime: stages.Runtime, device: torch.device) -> float:
-    """Padded seconds in a micro-batch."""
+    """Seconds in a micro-batch."""
     if runtime.micro_batch_s != "auto":
         return runtime.micro_batch_s
-    return batches.GROUP_S if device.type == "cuda" else CPU_S
+    return GPU_S if device.type == "cuda" else CPU_S

@@ -50,6 +50,7 @@ def train(
         return {f"dev_loss{end}": loss for end, loss in losses.items()}
 
     dropout.install(model, fit.draws)
+    fit.fuse(found)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, fit.settings.learning_rate, fused=True)
     state = checkpoint.State(model, optimizer)

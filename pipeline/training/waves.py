@@ -44,6 +44,11 @@ class Waves:
     fronts: dict[str, Tensor] = field(default_factory=dict)
     fronts_bytes: int = 0
 
+    @property
+    def packed(self) -> bool:
+        """Whether clips pass the encoder without padding."""
+        return forward.packs(self.encoder)
+
     def batches(
         self, groups: Iterable[Sequence[Example]], device: torch.device, epoch: int
     ) -> Iterator[Batch]:

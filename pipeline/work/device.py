@@ -1,7 +1,9 @@
 """Which device computes, and in which precision."""
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from shutil import which
 
 import torch
 from torch import Tensor
@@ -53,6 +55,11 @@ def dtype(device: torch.device, precision: str) -> torch.dtype:
             "set it to fp32 or bf16"
         )
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+
+
+def compiler() -> bool:
+    """Whether torch finds the C compiler that it makes kernels with."""
+    return any(map(which, filter(None, (os.environ.get("CC"), "cc", "gcc", "clang"))))
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:

@@ -54,6 +54,8 @@ def trained(
     recompute: bool = False,
     freeze: bool = True,
     budget_s: float = 2.0,
+    *,
+    fuse: bool = False,
     **style: Any,
 ) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
     """Two epochs from the same start: the history, and the weights."""
@@ -62,6 +64,7 @@ def trained(
     model = BUILDS[build](
         encoders.load(small_encoder(folder, **style), freeze, recompute), found
     ).to(device)
+    model.encoder.fuse = fuse
     settings = SETTINGS.model_copy(update={"epochs": 2})
     fit = fit_of(model, settings, f"scratch-{folder}", budget_s)
     fit.device = torch.device(device)
@@ -104,13 +107,14 @@ def test_a_second_training_gives_the_same_bytes(build: str, found: list[Example]
 
 @builds
 @pytest.mark.parametrize("style", [{}, LARGE], ids=["base", "large"])
+@pytest.mark.parametrize("fuse", [False, True])
 def test_a_card_trains_as_the_cpu_and_twice_the_same(
-    build: str, style: Any, found: list[Example], card: torch.device
+    build: str, style: Any, fuse: bool, found: list[Example], card: torch.device
 ) -> None:
     from pipeline.work.device import select
 
     select(str(card))
-    once, twice = (trained(build, found, str(card), **style) for _ in range(2))
+    once, twice = (trained(build, found, str(card), fuse=fuse, **style) for _ in range(2))
     assert once[0] == twice[0]
     assert all(torch.equal(value, twice[1][name]) for name, value in once[1].items())
     assert_alike(once, trained(build, found, **style), 1e-3)
