@@ -1,5 +1,6 @@
 """Which clips make a batch, which of them pass the encoder together, and reading them in time."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -69,14 +70,15 @@ def share(indices: Sequence[int], lengths: Sequence[float], part: int, parts: in
     return sorted(indices, key=lambda i: (-lengths[i], i))[part::parts]
 
 
-def read_ahead(read: Callable[[Group], Batch], groups: Iterable[Group]) -> Iterator[Batch]:
-    """Yield ``read(group)`` for each group; a thread reads one while another is in use."""
-    with ThreadPoolExecutor(1) as reader:
-        current: Future[Batch] | None = None
+def read_ahead(
+    read: Callable[[Group], Batch], groups: Iterable[Group], threads: int = 1
+) -> Iterator[Batch]:
+    """Yield ``read(group)`` for each group; each thread reads one while another is in use."""
+    with ThreadPoolExecutor(threads) as readers:
+        begun: deque[Future[Batch]] = deque()
         for group in groups:
-            following = reader.submit(read, group)
-            if current:
-                yield current.result()
-            current = following
-        if current:
-            yield current.result()
+            begun.append(readers.submit(read, group))
+            if len(begun) > threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()

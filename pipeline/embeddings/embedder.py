@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
 from pipeline.embeddings.batches import GROUP_S, in_order
-from pipeline.embeddings.reader import Embedding, Header
+from pipeline.embeddings.reader import Embedding, Header, Run
 from pipeline.encoders import encoder, forward, packed
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.progress import say
@@ -60,9 +60,9 @@ class Embedder:
         Raises:
             PipelineError: A single clip does not fit the memory of the GPU.
         """
-        return self.begin(waves)()
+        return [embedding for run in self.begin(waves)() for embedding in run.clips()]
 
-    def begin(self, waves: Sequence[Samples]) -> Callable[[], list[Embedding]]:
+    def begin(self, waves: Sequence[Samples]) -> Callable[[], list[Run]]:
         """Have a GPU start on clips; what is returned waits for them.
 
         On a CPU, and with an encoder that packs no clips, it computes them one by one.
@@ -71,11 +71,11 @@ class Embedder:
             PipelineError: As above.
         """
         if not forward.packs(self._model):
-            return lambda: [self._alone(wave) for wave in waves]
+            return lambda: [Run.of(self._alone(wave)) for wave in waves]
         lengths = [len(wave) for wave in waves]
         groups = in_order(range(len(waves)), lengths, self._budget_samples)
         begun = [self._together([waves[index] for index in group]) for group in groups]
-        return lambda: [embedding for finish in begun for embedding in finish()]
+        return lambda: [run for finish in begun for run in finish()]
 
     @torch.inference_mode()
     def _alone(self, wave: Samples) -> Embedding:
@@ -87,7 +87,7 @@ class Embedder:
             {layer: _mean(own[layer]) for layer in self._header.means},
         )
 
-    def _together(self, waves: Sequence[Samples]) -> Callable[[], list[Embedding]]:
+    def _together(self, waves: Sequence[Samples]) -> Callable[[], list[Run]]:
         """As `begin`, of clips that fit the device, or of fewer and fewer of them until they do."""
         try:
             return self._packed(waves)
@@ -104,7 +104,7 @@ class Embedder:
         return self.begin(waves)
 
     @torch.inference_mode()
-    def _packed(self, waves: Sequence[Samples]) -> Callable[[], list[Embedding]]:
+    def _packed(self, waves: Sequence[Samples]) -> Callable[[], list[Run]]:
         tensors = [torch.from_numpy(wave) for wave in waves]
         hidden, packing = packed.hidden(self._model, tensors, self._layers)
         # NumPy has no bfloat16; float16 is what is stored, as a rule, and half the way.
@@ -113,22 +113,11 @@ class Embedder:
         means = {layer: packing.mean(hidden[layer]) for layer in self._header.means}
         on_host, wait = self._to_host([*frames.values(), *means.values()])
 
-        def finish() -> list[Embedding]:
+        def finish() -> list[Run]:
             wait()
             found = [copy.numpy() for copy in on_host]
-            ends = np.cumsum(packing.rows)[:-1]
-            parts = [np.split(whole, ends) for whole in found[: len(frames)]]
-            return [
-                Embedding(
-                    length,
-                    {layer: part[clip] for layer, part in zip(frames, parts, strict=True)},
-                    {
-                        layer: mean[clip]
-                        for layer, mean in zip(means, found[len(frames) :], strict=True)
-                    },
-                )
-                for clip, length in enumerate(packing.rows)
-            ]
+            own = dict(zip(frames, found[: len(frames)], strict=True))
+            return [Run(packing.rows, own, dict(zip(means, found[len(frames) :], strict=True)))]
 
         return finish
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from pipeline.audio.formats import SAMPLE_RATE_HZ
 from pipeline.corpora.manifest import ARTIFACTS, Clip
-from pipeline.embeddings.hdf5 import ClipFile
+from pipeline.embeddings.hdf5 import ClipFile, finite
 from pipeline.encoders.layers import Layer, frames_name, mean_name
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
@@ -54,6 +54,11 @@ class Header:
     clips_sha256: str = ""
     provenance: str = ""
 
+    def clip_bytes(self, length: int) -> int:
+        """What a clip of ``length`` frames takes."""
+        frames = len(self.frames) * length * np.dtype(self.dtype).itemsize
+        return self.width * (frames + len(self.means) * np.dtype(np.float32).itemsize)
+
 
 @dataclass(frozen=True)
 class Embedding:
@@ -62,6 +67,46 @@ class Embedding:
     length: int
     frames: Mapping[Layer, npt.NDArray[Any]]
     means: Mapping[Layer, Floats]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Several clips, one behind the other: of each its length in frames.
+
+    Per layer kept, frames (all lengths, width) of any float type, and means (clips, width).
+    """
+
+    lengths: Sequence[int]
+    frames: Mapping[Layer, npt.NDArray[Any]]
+    means: Mapping[Layer, Floats]
+
+    @classmethod
+    def of(cls, one: Embedding) -> "Run":
+        """A single clip."""
+        return cls([one.length], one.frames, {k: mean[None] for k, mean in one.means.items()})
+
+    @classmethod
+    def join(cls, runs: Sequence["Run"]) -> "Run":
+        """Runs of the same layers, in their order."""
+        if len(runs) == 1:
+            return runs[0]
+        return cls(
+            [length for run in runs for length in run.lengths],
+            {k: np.concatenate([run.frames[k] for run in runs]) for k in runs[0].frames},
+            {k: np.concatenate([run.means[k] for run in runs]) for k in runs[0].means},
+        )
+
+    def clips(self) -> list[Embedding]:
+        """Each clip alone; nothing is copied."""
+        ends = np.cumsum(self.lengths).tolist()
+        return [
+            Embedding(
+                length,
+                {k: frames[end - length : end] for k, frames in self.frames.items()},
+                {k: means[place] for k, means in self.means.items()},
+            )
+            for place, (length, end) in enumerate(zip(self.lengths, ends, strict=True))
+        ]
 
 
 def digest(clips: Sequence[Clip]) -> str:
@@ -152,17 +197,26 @@ class Embeddings(ClipFile):
 
     def embedding(self, clip: str) -> Embedding:
         """All that is kept of one clip, in the stored type."""
-        start, stop = self._span(clip)
-        row, blocks = self._rows[clip], self.header.blocks
-        return Embedding(
-            stop - start,
+        self._span(clip)
+        return self.run(self._rows[clip], 1).clips()[0]
+
+    def run(self, row: int, count: int) -> Run:
+        """All that is kept of the ``count`` clips from the one at place ``row`` of `clips` on."""
+        offsets, blocks = self.offsets[row : row + count + 1], self.header.blocks
+        start, stop = offsets[[0, -1]].tolist()
+        return Run(
+            np.diff(offsets).tolist(),
             {n: self._read(frames_name(n, blocks), start, stop) for n in self.header.frames},
-            {n: self._read(mean_name(n, blocks), row, row + 1)[0] for n in self.header.means},
+            {n: self._read(mean_name(n, blocks), row, row + count) for n in self.header.means},
         )
+
+    def row(self, clip: str) -> int:
+        """The place of a clip in `clips`."""
+        return self._rows[clip]
 
     def _read(self, name: str, start: int, stop: int) -> npt.NDArray[Any]:
         values = self._stored(name, start, stop)
-        self._require_finite(name, bool(np.isfinite(values).all()))
+        self._require_finite(name, finite(values))
         return values
 
     def _stored(self, name: str, start: int, stop: int) -> npt.NDArray[Any]:

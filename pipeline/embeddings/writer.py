@@ -1,4 +1,4 @@
-"""Writing embeddings: clip by clip, in constant memory, refusing what can't be stored.
+"""Writing embeddings: clips in runs, in constant memory, refusing what can't be stored.
 
 `extraction` writes shards of finished clips and then the whole file, both with `write`; the format
 is that of `pipeline.embeddings.reader`.
@@ -7,16 +7,16 @@ is that of `pipeline.embeddings.reader`.
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.embeddings.hdf5 import create, write_clips
-from pipeline.embeddings.reader import SCHEMA_VERSION, Embedding, Header
+from pipeline.embeddings.hdf5 import create, finite, write_clips
+from pipeline.embeddings.reader import SCHEMA_VERSION, Embedding, Header, Run
 from pipeline.encoders.layers import Layer, frames_name, mean_name
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
@@ -26,7 +26,7 @@ CHUNK_BYTES = 2**18
 
 
 class Writer:
-    """Takes the clips of a file one by one, in the order of ``clips``."""
+    """Takes the clips of a file, one or several at a time, in the order of ``clips``."""
 
     def __init__(self, file: h5py.File, header: Header, clips: Sequence[str], frames: int) -> None:
         self._header, self._clips, self._done = header, clips, 0
@@ -41,24 +41,34 @@ class Writer:
             _create(file, name, shape, "float32", min(rows, len(clips)))
 
     def append(self, embedding: Embedding, name: str) -> None:
-        """Write the next clip.
+        """Write the next clip; errors as those of `extend`."""
+        self.extend(Run.of(embedding), [name])
+
+    def extend(self, run: Run, names: Sequence[str]) -> None:
+        """Write the next clips, a layer at a time.
 
         Raises:
-            PipelineError: A value is not finite once it is stored; the message calls the clip
-                ``name``, gives the layer and the remedy.
+            PipelineError: A value is not finite once it is stored; the message calls the clip by
+                its name among ``names``, gives the layer and the remedy.
         """
-        start = self._offsets[self._done]
-        stop = start + embedding.length
-        for layer, frames in embedding.frames.items():
+        start, ends = self._offsets[self._done], np.cumsum(run.lengths)
+        blocks, dtype = self._header.blocks, self._header.dtype
+        for layer, frames in run.frames.items():
             with np.errstate(over="ignore"):
-                stored = frames.astype(self._header.dtype, copy=False)
-            _require_finite(name, layer, frames, stored, self._header.precision)
-            self._file[frames_name(layer, self._header.blocks)][start:stop] = stored
-        for layer, mean in embedding.means.items():
-            _require_finite(name, layer, mean, mean, self._header.precision)
-            self._file[mean_name(layer, self._header.blocks)][self._done] = mean
-        self._done += 1
-        self._offsets[self._done] = stop
+                stored = frames.astype(dtype, copy=False)
+            if not finite(stored):
+                _refuse(layer, np.split(frames, ends[:-1]), names, self._header)
+            self._put(frames_name(layer, blocks), start, stored)
+        for layer, means in run.means.items():
+            if not finite(means):
+                _refuse(layer, list(means), names, replace(self._header, dtype="float32"))
+            self._put(mean_name(layer, blocks), self._done, means)
+        after = self._done + len(names)
+        self._offsets[self._done + 1 : after + 1] = start + ends
+        self._done = after
+
+    def _put(self, name: str, start: int, values: npt.NDArray[Any]) -> None:
+        self._file[name][start : start + len(values)] = values
 
     def finish(self) -> None:
         """Write what is known at the end."""
@@ -91,22 +101,20 @@ def _create(file: h5py.File, name: str, shape: tuple[int, int], dtype: str, rows
     file.create_dataset(name, shape, dtype, chunks=(rows, shape[1]), fletcher32=True)
 
 
-def _require_finite(
-    name: str,
-    layer: Layer,
-    computed: npt.NDArray[Any],
-    stored: npt.NDArray[Any],
-    precision: str,
-) -> None:
-    if np.isfinite(stored).all():
-        return
-    if np.isfinite(computed).all():
-        peak = float(np.abs(computed).max())
+def _refuse(
+    layer: Layer, computed: Sequence[npt.NDArray[Any]], names: Sequence[str], header: Header
+) -> NoReturn:
+    """Name the first of the clips that cannot be stored, and say what helps."""
+    with np.errstate(over="ignore"):
+        fits = [finite(values.astype(header.dtype)) for values in computed]
+    name, values = names[fits.index(False)], computed[fits.index(False)]
+    if finite(values):
+        peak = float(np.abs(values).max())
         raise PipelineError(
-            f"{name}: layer {layer} reaches {peak:.3g}, beyond {stored.dtype}, "
+            f"{name}: layer {layer} reaches {peak:.3g}, beyond {header.dtype}, "
             "set its dtype in params.yaml to float32"
         )
-    if precision == "fp16":
+    if header.precision == "fp16":
         raise PipelineError(
             f"{name}: layer {layer} has a NaN or an infinity, fp16 ends at 65504, "
             "set its precision in params.yaml to bf16 or fp32"

@@ -1,7 +1,9 @@
 """Batches: every clip once, similar lengths together, a fixed order."""
 
 import random
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,3 +46,27 @@ def test_groups_fit_the_budget(clips: list[float], budget: float) -> None:
     assert sorted(i for group in groups for i in group) == list(range(len(clips)))
     for group in groups:
         assert len(group) == 1 or max(clips[i] for i in group) * len(group) <= budget
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_reading_ahead_keeps_the_order_and_runs_no_further_ahead_than_its_threads(
+    threads: int,
+) -> None:
+    asked: list[int] = []
+
+    def groups() -> Iterator[int]:
+        for group in range(20):
+            asked.append(group)
+            yield group
+
+    for group, batch in enumerate(batches.read_ahead(lambda n: n * n, groups(), threads)):
+        assert batch == group**2
+        assert len(asked) <= group + threads + 1
+    assert asked == list(range(20))
+
+
+def test_what_a_thread_that_reads_ahead_raises_is_raised() -> None:
+    read = batches.read_ahead(lambda n: 1 // (3 - n), range(9), 2)
+    assert [next(read) for _ in range(3)] == [0, 0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(read)

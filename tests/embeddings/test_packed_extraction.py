@@ -13,11 +13,13 @@ from pipeline.corpora.manifest import Clip
 from pipeline.embeddings import extraction
 from pipeline.embeddings.embedder import Embedder
 from pipeline.embeddings.extraction import Job, Kept
-from pipeline.embeddings.reader import Embedding, Embeddings
+from pipeline.embeddings.reader import Embeddings, Run
 from pipeline.embeddings.writer import write
 from pipeline.encoders import encoder, forward, packed
+from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from tests.conftest import on_device
+from tests.embeddings.test_extraction import FBANK, HALF
 from tests.embeddings.test_reader import HEADER, LENGTHS, embedding
 from tests.speech import small_encoder, tone_clips
 
@@ -67,7 +69,7 @@ def test_a_resumed_run_packs_as_an_undisturbed_one(
     begin = job.begin
     groups: list[list[int]] = []
 
-    def watched(waves: Sequence[Any], limit: int = 100) -> Callable[[], Sequence[Embedding]]:
+    def watched(waves: Sequence[Any], limit: int = 100) -> Callable[[], Sequence[Run]]:
         assert begin is not None
         if len(groups) == limit:
             raise KeyboardInterrupt
@@ -112,6 +114,33 @@ def test_where_memory_runs_out_groups_are_halved(
     limit = 3000
     with pytest.raises(PipelineError, match=r"a clip of 0\.\d s does not fit .* precision to fp16"):
         job.embed([np.zeros(5000, np.float32)])
+
+
+def test_bytes_do_not_depend_on_the_groups_that_went_before(
+    clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an encoder whose frames do not either, assembled in several blocks."""
+    files.write_json(Path("fb/config.json"), FBANK)
+    job = Job.prepare(Path("fb"), "fbank", HALF)
+
+    def begin(waves: Sequence[Any]) -> Callable[[], list[Run]]:
+        found = [Run.of(one) for one in job.embed(waves)]
+        return lambda: [Run.join(found)]
+
+    monkeypatch.setattr(extraction, "BLOCK_BYTES", 20_000)
+    packed_job = replace(job, begin=begin)
+    packed_job.run(TARGET, clips)
+    expected = TARGET.read_bytes()
+    job.discard()
+    job.store.mkdir()
+    for part in (clips[7:], [clips[0], clips[7]], clips):
+        packed_job.run(TARGET, part)
+    assert TARGET.read_bytes() == expected
+    job.run(Path("alone.h5"), clips)
+    with Embeddings(TARGET) as together, Embeddings(Path("alone.h5")) as alone:
+        assert np.array_equal(together.rows("last", 0, 999), alone.rows("last", 0, 999))
+        assert np.array_equal(together.means("last"), alone.means("last"))
+        assert together.offsets.tolist() == alone.offsets.tolist()
 
 
 def test_fp16_without_a_gpu_is_refused(clips: list[Clip]) -> None:

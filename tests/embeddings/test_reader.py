@@ -13,14 +13,19 @@ from unittest.mock import Mock
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 from torch.utils.data import DataLoader
 
 from pipeline.corpora.manifest import Clip
+from pipeline.embeddings.hdf5 import finite
 from pipeline.embeddings.reader import (
     ClipFrames,
     Embedding,
     Embeddings,
     Header,
+    Run,
     digest,
     opened,
     path_of,
@@ -180,6 +185,44 @@ def test_what_is_not_finite_is_refused_with_clip_and_layer(
     (bad.frames[-3] if where == "frames" else bad.means[-13])[..., 3] = value
     with pytest.raises(PipelineError, match=message):
         written(tmp_path / "e.h5", content={"a/1": CONTENT["a/1"], "a/2": bad})
+
+
+def test_of_several_clips_the_one_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    content = {clip: embedding(4, n) for n, clip in enumerate(LENGTHS)}
+    content["a/2"].frames["last"][3, 1] = -np.inf
+    run = Run.join([Run.of(one) for one in content.values()])
+    with (
+        pytest.raises(PipelineError, match="a/2: layer last has a NaN or an infinity"),
+        write(tmp_path / "e.h5", HEADER, list(content), 12) as writer,
+    ):
+        writer.extend(run, list(content))
+
+
+def test_clips_written_and_read_together_are_those_written_alone(tmp_path: Path) -> None:
+    alone, together = written(tmp_path / "one.h5"), tmp_path / "two.h5"
+    run = Run.join([Run.of(one) for one in CONTENT.values()])
+    with write(together, HEADER, list(CONTENT), sum(LENGTHS.values())) as writer:
+        writer.extend(run, list(CONTENT))
+    assert _everything(together) == _everything(alone)
+    with Embeddings(alone) as found:
+        last = found.run(1, 2)
+        assert last.lengths == [1, 9000]
+        assert np.array_equal(last.frames[-3], run.frames[-3][5:].astype(np.float16))
+        assert np.array_equal(last.means[-1], run.means[-1][1:])
+        for one, expected in zip(last.clips(), list(CONTENT.values())[1:], strict=True):
+            assert one.length == expected.length == len(one.frames[-3])
+            assert np.array_equal(one.means[-13], expected.means[-13])
+
+
+@given(
+    npst.arrays(
+        st.sampled_from([np.float16, np.float32, np.float64, np.int32]),
+        npst.array_shapes(min_dims=0, max_dims=2, min_side=0),
+    )
+)
+def test_finite_is_what_numpy_says(values: Any) -> None:
+    assert finite(values) == np.isfinite(values).all()
+    assert finite(values.astype(values.dtype.newbyteorder())) == np.isfinite(values).all()
 
 
 def test_a_stored_nan_is_refused(tmp_path: Path) -> None:
