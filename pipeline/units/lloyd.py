@@ -6,6 +6,7 @@ drawn many in a step. Units are later assigned exactly, in fp32, by `nearest`.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,6 +23,48 @@ from pipeline.work.seeds import derive
 STEP, LEAST_LEFT = 1 / 2, 0.5
 # Distances that exist at a time (half a GB), and the frames they are of at most.
 BLOCK_DISTANCES, BLOCK_FRAMES = 2**27, 2**16
+# Frames that one thread of a GPU adds up, however many a unit has.
+PIECE = 256
+# Bytes of a GPU that all else takes, beside frames split for TF32.
+SPARE = 2**32
+# What is multiplied of values that TF32 splits in high and low (0 and 1): of frames, of others.
+OF_FRAMES, OF_OTHERS = (0, 0, 1), (0, 1, 0)
+
+
+@dataclass(frozen=True)
+class Points:
+    """Frames, their squared lengths, and themselves split for TF32, where a GPU holds that."""
+
+    frames: Tensor
+    squares: Tensor
+    wide: Tensor | None
+
+    @classmethod
+    def of(cls, frames: Tensor) -> "Points":
+        """Split once what every iteration multiplies."""
+        parts = frames.split(BLOCK_FRAMES)
+        squares = torch.cat([part.square().sum(1) for part in parts])
+        if not _holds_split(frames):
+            return cls(frames, squares, None)
+        wide = frames.new_empty(len(frames), 3 * frames.shape[1])
+        for part, own in zip(parts, wide.split(BLOCK_FRAMES), strict=True):
+            own.copy_(split(part, OF_FRAMES))
+        return cls(frames, squares, wide)
+
+    def factor(self, rows: slice) -> Tensor:
+        """What a product takes of some frames."""
+        if self.wide is not None:
+            return self.wide[rows]
+        part = self.frames[rows]
+        return split(part, OF_FRAMES) if part.is_cuda else part
+
+
+def _holds_split(frames: Tensor) -> bool:
+    if not frames.is_cuda:
+        return False
+    free, _ = torch.cuda.mem_get_info(frames.device)
+    idle = torch.cuda.memory_reserved(frames.device) - torch.cuda.memory_allocated(frames.device)
+    return 3 * frames.nbytes + SPARE <= free + idle
 
 
 def fit(frames: Tensor, scales: Sequence[int], iterations: int, seed: int) -> dict[int, Floats]:
@@ -38,16 +81,18 @@ def fit(frames: Tensor, scales: Sequence[int], iterations: int, seed: int) -> di
     middle = frames.mean(0, dtype=torch.float64).float()
     frames -= middle
     with tf32():
-        found = {scale: _fit(frames, scale, iterations, seed) for scale in scales}
+        points = Points.of(frames)
+        found = {scale: _fit(points, scale, iterations, seed) for scale in scales}
     return {scale: (centroids + middle).cpu().numpy() for scale, centroids in found.items()}
 
 
-def _fit(frames: Tensor, scale: int, iterations: int, seed: int) -> Tensor:
-    few = frames[:: max(1, len(frames) // kmeans.seeding_frames(scale))].contiguous()
-    return _lloyd(frames, _seeds(few, scale, seed), iterations)
+def _fit(points: Points, scale: int, iterations: int, seed: int) -> Tensor:
+    step = max(1, len(points.frames) // kmeans.seeding_frames(scale))
+    few = points if step == 1 else Points.of(points.frames[::step].contiguous())
+    return _lloyd(points, _seeds(few, scale, seed), iterations)
 
 
-def _seeds(frames: Tensor, k: int, seed: int) -> Tensor:
+def _seeds(points: Points, k: int, seed: int) -> Tensor:
     """Greedy k-means++ (Arthur and Vassilvitskii 2007), several seeds a step.
 
     Each seed of a step is the best of a few candidates, as if it were drawn alone; those that then
@@ -55,51 +100,59 @@ def _seeds(frames: Tensor, k: int, seed: int) -> Tensor:
     least of exponential times at the rates of their squared distances (Efraimidis and Spirakis
     2006): drawn without replacement, and without a sum over frames, whose order torch leaves open.
     """
-    rng = np.random.default_rng(derive(seed, "seeds", k))
+    frames = points.frames
+    random = torch.Generator(frames.device).manual_seed(derive(seed, "seeds", k))
     tries = 2 + int(np.log(k))
-    seeds = frames[rng.integers(len(frames), size=1)]
-    left, _ = _nearest(frames, seeds)
+    seeds = frames[torch.randint(len(frames), (1,), generator=random, device=frames.device)]
+    left, _ = _nearest(points, seeds)
     while len(seeds) < k:
         count = min(max(1, int(len(seeds) * STEP)), k - len(seeds))
-        times = torch.from_numpy(rng.standard_exponential(len(frames), np.float32)).to(left.device)
+        times = torch.empty_like(left).exponential_(generator=random)
         drawn = (times / left).topk(count * tries, largest=False).indices
-        alone = _gains(frames, left, frames[drawn], together=False).view(tries, count).max(0)
+        alone = _gains(points, left, frames[drawn], together=False).view(tries, count).max(0)
         chosen = frames[drawn.view(tries, count).gather(0, alone.indices[None])[0]]
-        kept = _gains(frames, left, chosen, together=True) >= LEAST_LEFT * alone.values
+        kept = _gains(points, left, chosen, together=True) >= LEAST_LEFT * alone.values
         kept[0] = True  # whatever rounding says of frames that are all alike
         chosen = chosen[kept]
-        left = torch.minimum(left, _nearest(frames, chosen)[0])
+        left = torch.minimum(left, _nearest(points, chosen)[0])
         seeds = torch.cat([seeds, chosen])
     return seeds
 
 
-def _gains(frames: Tensor, left: Tensor, seeds: Tensor, together: bool) -> Tensor:
+def _gains(points: Points, left: Tensor, seeds: Tensor, together: bool) -> Tensor:
     """By how much each seed more would lower the inertia, (seeds,) in fp64.
 
     Each without the others, or ``together``: after those before it.
     """
     gains = seeds.new_zeros(len(seeds), dtype=torch.float64)
-    for rows, distances in _distances(frames, seeds):
-        before, after = left[rows, None], distances
+    reached = (points.squares - left)[:, None]
+    for rows, near in _nearness(points, seeds):
         if together:
-            reached = torch.cat([before, distances], 1).cummin(1).values
-            before, after = reached[:, :-1], reached[:, 1:]
-        gains += (before - after).clamp_min_(0).sum(0, dtype=torch.float64)
+            gained = torch.cat([reached[rows], near], 1).cummax(1).values.diff(dim=1)
+        else:
+            gained = near.sub_(reached[rows]).clamp_min_(0)
+        gains += gained.sum(0, dtype=torch.float64)
     return gains
 
 
-def _nearest(frames: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+def _nearest(points: Points, centroids: Tensor) -> tuple[Tensor, Tensor]:
     """Squared distance to the nearest centroid and that centroid's number, (frames,) each."""
-    found = [distances.min(1) for _, distances in _distances(frames, centroids)]
-    return torch.cat([one.values for one in found]), torch.cat([one.indices for one in found])
+    found = [near.max(1) for _, near in _nearness(points, centroids)]
+    distances = points.squares - torch.cat([one.values for one in found])
+    # Above 0, so that any frame may be drawn.
+    distances.clamp_min_(torch.finfo(torch.float32).tiny)
+    return distances, torch.cat([one.indices for one in found])
 
 
-def _lloyd(frames: Tensor, start: Tensor, iterations: int) -> Tensor:
-    """Lloyd iterations, over-relaxed as those of `kmeans`; means come last."""
+def _lloyd(points: Points, start: Tensor, iterations: int) -> Tensor:
+    """Lloyd iterations, over-relaxed as those of `kmeans`; means come last.
+
+    The host asks for no number meanwhile: it would wait for the GPU, and the GPU then for it.
+    """
     centroids = means = start
     for _ in range(iterations):
-        distances, units = _nearest(frames, centroids)
-        means, empty = _means(frames, units, distances, len(start))
+        distances, units = _nearest(points, centroids)
+        means, empty = _means(points.frames, units, distances, len(start))
         overstep = torch.where(empty, 0.0, float(kmeans.OVERSTEP))[:, None]
         centroids = means + overstep * (means - centroids)
     return means
@@ -111,42 +164,56 @@ def _means(frames: Tensor, units: Tensor, distances: Tensor, k: int) -> tuple[Te
     An empty unit moves to a frame far from its centroid.
     """
     sums = frames.new_zeros(k, frames.shape[1], dtype=torch.float64)
+    sizes = units.new_zeros(k)
     for part, own in zip(frames.split(BLOCK_FRAMES), units.split(BLOCK_FRAMES), strict=True):
-        sums.index_add_(0, own, part.double())
-    sizes = torch.bincount(units, minlength=k)
+        more, members = _sums(part, own, k)
+        sums += more
+        sizes += members
     means, empty = (sums / sizes.clamp_min(1)[:, None]).float(), sizes == 0
     farthest = distances.topk(min(k, len(frames))).indices
-    places = empty.cumsum(0)[empty] - 1
-    means[empty] = frames[farthest[places]]
-    return means, empty
+    moved = frames[farthest[(empty.cumsum(0) - 1).clamp(0, len(farthest) - 1)]]
+    return torch.where(empty[:, None], moved, means), empty
 
 
-def _distances(frames: Tensor, others: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Squared distances of every frame to every other, (frames, others), in blocks of frames."""
-    squares = others.square().sum(1)
+def _sums(frames: Tensor, units: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The sum of each unit's frames, (k, width) in fp64, and their number, (k,).
+
+    Sorted by unit and added up in order, in pieces of bounded length and then piece by piece: no
+    two threads add to one number, so that the same frames give the same bytes.
+    """
+    members = units.sort(stable=True)
+    starts = torch.searchsorted(members.values, torch.arange(k + 1, device=units.device))
+    pieces = torch.arange(0, len(units), PIECE, device=units.device)
+    cuts = torch.cat([starts, pieces]).sort().values
+    summed = _segments(frames[members.indices].double(), cuts.diff())
+    return _segments(summed, torch.searchsorted(cuts, starts).diff()), starts.diff()
+
+
+def _segments(rows: Tensor, lengths: Tensor) -> Tensor:
+    """Sums of so many rows each; unchecked, since a check would wait for the GPU."""
+    return torch.segment_reduce(rows, "sum", lengths=lengths, unsafe=True, initial=0)
+
+
+def _nearness(points: Points, others: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """What is left of a frame's squared length beside its squared distance to each other.
+
+    Twice their product less the other's squared length, (frames, others), in blocks of frames: one
+    product gives it, and the nearest has the most.
+    """
+    squares, twice = others.square().sum(1), 2 * others
+    factor = (split(twice, OF_OTHERS) if twice.is_cuda else twice).T
     step = min(BLOCK_FRAMES, max(1, BLOCK_DISTANCES // len(others)))
-    product = split_product if frames.is_cuda else torch.matmul
-    for start in range(0, len(frames), step):
-        part = frames[start : start + step]
-        found = product(part, others.T).mul_(-2)
-        found += squares
-        found += part.square().sum(1, keepdim=True)
-        # Above 0, so that any frame may be drawn.
-        found.clamp_min_(torch.finfo(torch.float32).tiny)
-        yield slice(start, start + len(part)), found
+    for start in range(0, len(points.frames), step):
+        rows = slice(start, min(start + step, len(points.frames)))
+        yield rows, torch.addmm(-squares, points.factor(rows), factor)
 
 
-def split_product(a: Tensor, b: Tensor) -> Tensor:
-    """The product of fp32 matrices by TF32, to about 1e-6: three products laid end to end.
+def split(values: Tensor, parts: Sequence[int]) -> Tensor:
+    """Parts of fp32 values, (rows, width each), whose product by TF32 is exact to about 1e-6.
 
     TF32 keeps 10 bits of a mantissa. What those leave is multiplied too, except with itself
-    (Ootomo and Yokota 2022). On an H200 a third of the rate of TF32 is 2.7 times that of fp32.
+    (Ootomo and Yokota 2022): three products laid end to end. On an H200 a third of the rate of
+    TF32 is 2.7 times that of fp32.
     """
-    (high, low), (other_high, other_low) = (_split(values) for values in (a, b))
-    return torch.cat([high, high, low], 1) @ torch.cat([other_high, other_low, other_high])
-
-
-def _split(values: Tensor) -> tuple[Tensor, Tensor]:
-    """What TF32 keeps of fp32 values, and what it leaves."""
     high = (values.contiguous().view(torch.int32) & -(2**13)).view(torch.float32)
-    return high, values - high
+    return torch.cat([(high, values - high)[part] for part in parts], 1)

@@ -108,7 +108,7 @@ def assign(
 def _assign_on_gpu(
     embeddings: Embeddings, layer: Layer, codebooks: Mapping[int, Floats], device: str
 ) -> Iterator[tuple[slice, Found]]:
-    """A thread reads and copies a block while the one before is compared.
+    """One thread reads a block and another copies one while the one before is compared.
 
     Frames are copied as they are stored, half as large, and checked on the device: a CPU takes
     four times as long to widen float16 as to read it.
@@ -120,7 +120,7 @@ def _assign_on_gpu(
         return rows, torch.from_numpy(stored).to(device)
 
     tensors = {scale: torch.from_numpy(values).to(device) for scale, values in codebooks.items()}
-    for rows, stored in read_ahead(read, _blocks(embeddings, GPU_BLOCK_FRAMES)):
+    for rows, stored in read_ahead(read, _blocks(embeddings, GPU_BLOCK_FRAMES), 2):
         frames = stored.float()
         embeddings.require_finite(layer, bool(torch.isfinite(frames).all()))
         found = {scale: nearest_on_gpu(frames, values) for scale, values in tensors.items()}

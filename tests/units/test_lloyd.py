@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipeline.embeddings.reader import Embeddings, Floats
 from pipeline.ground.errors import PipelineError
 from pipeline.units import kmeans, lloyd, sampling
+from pipeline.units.lloyd import Points
 from pipeline.units.nearest import nearest
 from tests.clustered import brute_force, clip, mixture, write_frames
 
@@ -83,7 +84,8 @@ def test_a_far_offset_costs_no_quality() -> None:
 
 def test_seeds_are_as_many_distinct_frames_as_asked_for(device: str) -> None:
     frames = mixture(3000, 200, seed=1)
-    seeds = lloyd._seeds(torch.from_numpy(frames).to(device), 200, seed=1).cpu().numpy()
+    points = Points.of(torch.from_numpy(frames).to(device))
+    seeds = lloyd._seeds(points, 200, seed=1).cpu().numpy()
     drawn = {row.tobytes() for row in seeds}
     assert len(drawn) == 200
     assert drawn <= {row.tobytes() for row in frames}
@@ -94,7 +96,8 @@ def test_seeds_of_many_a_step_are_worth_those_of_one(monkeypatch: pytest.MonkeyP
 
     def mean(step: float) -> float:
         monkeypatch.setattr(lloyd, "STEP", step)
-        found = [lloyd._seeds(torch.from_numpy(frames), 128, seed).numpy() for seed in range(5)]
+        points = Points.of(torch.from_numpy(frames))
+        found = [lloyd._seeds(points, 128, seed).numpy() for seed in range(5)]
         return float(np.mean([inertia(frames, seeds) for seeds in found]))
 
     drawn = [frames[np.random.default_rng(seed).permutation(4000)[:128]] for seed in range(5)]
@@ -109,7 +112,8 @@ def test_iterations_are_over_relaxed_lloyds() -> None:
         units = brute_force(frames, centroids).argmin(1)
         means = np.stack([frames[units == k].mean(0) for k in range(6)])
         centroids = means + kmeans.OVERSTEP * (means - centroids)
-    found = lloyd._lloyd(torch.from_numpy(frames), torch.from_numpy(frames[:6]), 5)
+    start = torch.from_numpy(frames[:6])
+    found = lloyd._lloyd(Points.of(torch.from_numpy(frames)), start, 5)
     np.testing.assert_allclose(found, means, rtol=1e-4, atol=1e-5)
 
 
@@ -129,6 +133,51 @@ def test_means_are_those_of_the_members_and_empty_units_move_far_out(seed: int, 
     assert np.array_equal(means[expected], frames[farthest])
 
 
+@pytest.mark.parametrize("piece", [16, 256])
+def test_sums_are_exact_where_one_unit_has_most_frames_and_others_none(
+    piece: int, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lloyd, "PIECE", piece)
+    rng = np.random.default_rng(piece)
+    frames = rng.standard_normal((2000, 7)).astype(np.float32)
+    units = np.where(rng.random(2000) < 0.8, 3, rng.integers(2, 11, 2000))
+    expected = np.zeros((13, 7))
+    np.add.at(expected, units, frames.astype(np.float64))
+    sums, sizes = lloyd._sums(
+        torch.from_numpy(frames).to(device), torch.from_numpy(units).to(device), 13
+    )
+    np.testing.assert_allclose(sums.cpu(), expected, rtol=0, atol=1e-11)
+    assert sizes.tolist() == np.bincount(units, minlength=13).tolist()
+
+
+def test_means_of_blocks_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = torch.from_numpy(mixture(500, 10, seed=3))
+    units, distances = torch.arange(500) % 7, torch.rand(500)
+    whole, _ = lloyd._means(frames, units, distances, 9)
+    monkeypatch.setattr(lloyd, "BLOCK_FRAMES", 130)
+    np.testing.assert_allclose(lloyd._means(frames, units, distances, 9)[0], whole, rtol=1e-6)
+
+
+def test_a_card_splits_frames_once_or_block_by_block(
+    card: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = mixture(3000, 80, seed=1)
+    once = fit(frames, [8, 64], 1, str(card))
+    monkeypatch.setattr(lloyd, "SPARE", 2**60)
+    for k, codebook in fit(frames, [8, 64], 1, str(card)).items():
+        assert inertia(frames, codebook) == pytest.approx(inertia(frames, once[k]), rel=1e-3)
+
+
+def test_a_card_is_not_waited_for_between_iterations(card: torch.device) -> None:
+    points = Points.of(torch.from_numpy(mixture(3000, 80, seed=1)).to(card))
+    lloyd._lloyd(points, points.frames[:64].clone(), 1)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        lloyd._lloyd(points, points.frames[:64].clone(), 3)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def test_what_a_pass_holds_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = mixture(500, 10, seed=3)
     whole = fit(frames, [20], 1)[20]
@@ -144,13 +193,14 @@ def test_a_product_of_split_tf32_is_that_of_fp32() -> None:
     def error(product: torch.Tensor) -> float:
         return float(((product - exact).abs() / scale).max())
 
-    assert error(lloyd.split_product(a, b.T)) < 1e-6
+    wide, other_wide = lloyd.split(a, lloyd.OF_FRAMES), lloyd.split(b, lloyd.OF_OTHERS)
+    assert error(wide @ other_wide.T) < 1e-6
     # As a GPU rounds what it multiplies: only the low parts may lose by it.
-    (high, low), (other_high, other_low) = lloyd._split(a), lloyd._split(b)
+    (high, low), (other_high, other_low) = (lloyd.split(v, (0, 1)).chunk(2, 1) for v in (a, b))
     assert torch.equal(high + low, a)
     for values in (high, other_high):
-        assert torch.equal(lloyd._split(values)[0], values)
-    low, other_low = lloyd._split(low)[0], lloyd._split(other_low)[0]
+        assert torch.equal(lloyd.split(values, (0,)), values)
+    low, other_low = lloyd.split(low, (0,)), lloyd.split(other_low, (0,))
     whole = torch.cat([high, high, low], 1), torch.cat([other_high, other_low, other_high], 1)
     assert error(whole[0].double() @ whole[1].double().T) < 1e-6
     assert error(high.double() @ other_high.double().T) > 1e-5
