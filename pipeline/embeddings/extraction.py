@@ -214,6 +214,9 @@ def embedder(folder: Path, name: str, kept: Kept) -> tuple[Embed, Begin | None, 
     if frontend:
         header = _header(folder, name, kept, 0, frontend.width, frontend.hop_samples)
         return partial(_with_frontend, frontend, header), None, header, "cpu"
+    from pipeline.work import device
+
+    device.wake(stage.runtime().device)
     from pipeline.embeddings.embedder import Embedder
 
     blocks, width = settings["num_hidden_layers"], settings["hidden_size"]

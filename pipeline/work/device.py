@@ -1,8 +1,9 @@
 """Which device computes, and in which precision."""
 
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from shutil import which
 
 import torch
@@ -36,6 +37,23 @@ def select(name: str, deterministic: bool = True) -> torch.device:
         # It would write each new tensor twice, to show reads of what was never written.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return device
+
+
+def wake(name: str) -> None:
+    """Have the GPU that `select` would choose made ready by a thread, if there is one.
+
+    Its driver and its libraries take a second, in which the host can load much else.
+    """
+    if name != "cpu" and torch.cuda.is_available():
+        device = "cuda" if name == "auto" else name
+        threading.Thread(target=_multiply, args=(device,), daemon=True).start()
+
+
+def _multiply(device: str) -> None:
+    # What is wrong with the device shows again, and is told, where it is used.
+    with suppress(RuntimeError, AssertionError):
+        small = torch.ones(16, 16, dtype=torch.float16, device=device)
+        torch.mm(small, small)
 
 
 def dtype(device: torch.device, precision: str) -> torch.dtype:

@@ -1,6 +1,7 @@
 """Devices and precisions: what is missing is said, and on a GPU equal bytes are the default."""
 
 from collections.abc import Iterator
+from queue import SimpleQueue
 
 import pytest
 import torch
@@ -28,6 +29,19 @@ def test_a_gpu_gives_equal_bytes_unless_told_otherwise(
     assert torch.are_deterministic_algorithms_enabled() == deterministic
     assert not torch.is_deterministic_algorithms_warn_only_enabled()
     assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_only_a_gpu_is_woken(pretended: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: SimpleQueue[str] = SimpleQueue()
+    monkeypatch.setattr(device, "_multiply", woken.put)
+    for name in ("cpu", "auto", "cpu", "cuda:1"):
+        device.wake(name)
+    assert sorted(woken.get(timeout=60) for _ in range(2)) == ["cuda", "cuda:1"]
+    assert woken.empty()
+
+
+def test_a_gpu_that_cannot_be_woken_is_told_of_where_it_is_used() -> None:
+    device._multiply("cuda:77")
 
 
 def test_what_a_device_lacks_is_refused(pretended: None, monkeypatch: pytest.MonkeyPatch) -> None:
