@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch.nn.utils import parametrize
 
 from pipeline.audio.formats import SAMPLE_RATE_HZ
-from pipeline.encoders import architecture, blocks, layout, relative
+from pipeline.encoders import architecture, blocks, layout
+from pipeline.encoders.kinds import wavlm
 from pipeline.encoders.layout import CONFIG, PREPROCESSOR, WEIGHTS
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
@@ -45,7 +46,7 @@ def build(found: Any, place: str = CONFIG) -> Any:
     kind = getattr(transformers, model_name)
     config._attn_implementation = blocks.ATTENTION if kind._supports_sdpa else "eager"
     model = kind(config).eval()
-    relative.install(model)
+    wavlm.install(model)
     model.do_normalize = False
     model.recompute = model.fuse = False
     model.draws = None

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from pipeline.encoders import blocks, packed, relative
+from pipeline.encoders import blocks, packed
 from pipeline.encoders.encoder import is_frozen
+from pipeline.encoders.kinds import wavlm
 from pipeline.encoders.layers import Layer
 from pipeline.encoders.layout import frame_count
 
@@ -133,7 +134,7 @@ def _about(model: Any, states: Tensor, valid: Tensor | None) -> dict[str, Tensor
     if valid is not None:
         # As transformers makes it for SDPA, which first waits for the device to look for padding.
         attention = valid[:, None, None].expand(-1, 1, valid.shape[1], -1)
-    bias = relative.bias(model, states)
+    bias = wavlm.bias(model, states)
     return {"attention_mask": attention} | ({} if bias is None else {"position_bias": bias})
 
 

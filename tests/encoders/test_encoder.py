@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers.models.hubert.modeling_hubert import HubertPositionalConvEmbedding
 
-from pipeline.encoders import encoder, forward, layout, relative
+from pipeline.encoders import encoder, forward, layout
 from pipeline.encoders.layers import Layer
 from pipeline.ground.errors import PipelineError
 from pipeline.methods import lora
@@ -206,15 +206,6 @@ def test_adapters_take_part_and_learn(kind: str) -> None:
             assert not torch.allclose(frames, before["last"][row, : lengths[row]], atol=1e-2)
             merged = peer(model)(clip[None]).last_hidden_state[0]
             torch.testing.assert_close(frames, merged, atol=1e-4, rtol=1e-4)
-
-
-def test_the_attention_of_a_gpu_is_that_of_a_cpu() -> None:
-    """Its operation alone, on a CPU: no GPU is needed to see that bias and scale are the same."""
-    q, k, v = torch.randn(3, 2, 4, 9, 8).unbind()
-    bias = torch.randn(2, 4, 9, 9)
-    bias[1, :, :, 5:] = -torch.inf
-    found = relative.fused(q, k, v, bias, 0.0)
-    torch.testing.assert_close(found, relative.exact(q, k, v, bias, 0.0))
 
 
 def test_training_mode_drops_out_but_never_skips_a_block() -> None:
