@@ -59,8 +59,10 @@ def _embed_corpus(encoder: str, corpus: str) -> None:
     folder = layout.ENCODERS / encoder
     target, inputs = reader.path_of(encoder, corpus), [*manifest.folders([corpus]), folder]
     made = Provenance.of(target, ["numerics_version", "extract"], inputs)
+    clips = manifest.read([corpus])
+    layout.require_heard(folder, clips)
     job = extraction.Job.prepare(folder, encoder, kept)
-    job.run(target, manifest.read([corpus]), made)
+    job.run(target, clips, made)
 
 
 def _embed_fold(fold: int) -> None:

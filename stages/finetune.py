@@ -11,7 +11,6 @@ import typer
 
 from pipeline.corpora import manifest
 from pipeline.encoders import layout
-from pipeline.ground import files
 from pipeline.ground.params import load
 from pipeline.ground.stage import run, runtime
 from pipeline.methods import preprocessing
@@ -38,8 +37,9 @@ def main(
     base = retrained if start == "retrained" else layout.ENCODERS / pretrained
     sections = [f"finetune.{name}" for name in ("model", "loss", "training", f"methods.{method}")]
     own = ["pretrained"] if start == "pretrained" else []
+    layout.require_trainable(base)
     job = Job.prepare(task, start, method, fold, [*sections, *own], [base])
-    config = files.read_json(base / layout.CONFIG)
+    blocks, width = layout.shape(base)
     means, deviations = scale(job.task, job.found)
     design = Design(
         method=method,
@@ -49,8 +49,8 @@ def main(
         deviations=deviations,
         encoder=str(base),
         encoder_sha256=layout.weights_sha256(base),
-        width=config["hidden_size"],
-        blocks=config["num_hidden_layers"],
+        width=width,
+        blocks=blocks,
         model=params.model,
         loss=loss_of(job.task, params.loss),
         lora=params.methods.lora_qkv if method == "lora-qkv" else None,

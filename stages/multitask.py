@@ -42,6 +42,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     corpora, base = load("corpora", list[str]), layout.ENCODERS / load("pretrained", str)
     keys = ("seed", "numerics_version", "corpora", "pretrained", key, "multitask")
     target = manifest.ARTIFACTS / "multitask" / str(fold)
+    layout.require_trainable(base)
     made = Provenance.of(target, keys, [*manifest.folders(corpora), folds.FOLDS, base])
     found = examples(task, manifest.read(corpora), folds.read(fold), key)
 

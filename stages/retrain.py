@@ -42,6 +42,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     folder = manifest.ARTIFACTS / "units" / str(fold)
     keys = ("seed", "numerics_version", "corpora", "pretrained", "retrain")
     target = manifest.ARTIFACTS / "retrained" / str(fold)
+    layout.require_trainable(base)
     made = Provenance.of(target, keys, [*manifest.folders(corpora), folds.FOLDS, base, folder])
     found = everything(manifest.read(corpora), folds.read(fold))
 

@@ -27,12 +27,27 @@ SMALL = {
     "hidden_dropout": 0.1,
     "feat_extract_norm": "group",
 }
+WHISPER = {
+    "model_type": "whisper",
+    "d_model": 16,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 24,
+    "encoder_layers": 2,
+    "num_mel_bins": 20,
+}
 
 
 def small_encoder(folder: Path, seed: int = 0, **changes: Any) -> Path:
     """Save a small untrained encoder; the folder is returned."""
     folder.mkdir(parents=True)
     encoders.save(encoders.initialize({**SMALL, **changes}, seed), folder)
+    return folder
+
+
+def small_whisper(folder: Path) -> Path:
+    """Save a small untrained encoder of Whisper; the folder is returned."""
+    folder.mkdir(parents=True)
+    encoders.save(encoders.initialize(WHISPER, seed=0), folder)
     return folder
 
 

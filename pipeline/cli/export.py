@@ -71,10 +71,11 @@ def _require_encoder(folder: Path, design: "Design") -> None:
     if design.method == "full":
         return
     config = files.read_json(Path(design.encoder) / layout.CONFIG)
-    if not isinstance(config, dict) or "model_type" not in config:
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind in (None, layout.FEATURES_ALONE):
         raise PipelineError(
-            f"{folder}: its encoder {design.encoder} is a front end, no model of transformers, "
-            "export a classifier on an encoder with weights"
+            f"{folder}: its encoder {design.encoder} is {kind or 'a front end'}, which gives "
+            "features alone, export a classifier on another encoder"
         )
 
 

@@ -4,8 +4,6 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.ground.errors import PipelineError
-
 # Published shapes (Hsu et al., 2021, Table 1), for encoders that are not there yet.
 SHAPES: dict[str, dict[str, Any]] = {
     "hubert-base": {"model_type": "hubert"},
@@ -49,9 +47,8 @@ def _config(name: str) -> dict[str, Any]:
     path = layout.ENCODERS / name / layout.CONFIG
     if not path.is_file() and name in SHAPES:
         return SHAPES[name]
+    layout.require_trainable(path.parent)
     config: dict[str, Any] = files.read_json(path)
-    if "model_type" not in config:
-        raise PipelineError(f"{path}: {name} is a front end without parameters, name an encoder")
     return config
 
 

@@ -219,7 +219,7 @@ def embedder(folder: Path, name: str, kept: Kept) -> tuple[Embed, Begin | None, 
     device.wake(stage.runtime().device)
     from pipeline.embeddings.embedder import Embedder
 
-    blocks, width = settings["num_hidden_layers"], settings["hidden_size"]
+    blocks, width = layout.shape(folder)
     header = _header(folder, name, kept, blocks, width, layout.HOP_SAMPLES)
     embed = Embedder(folder, header, stage.runtime().device)
     begin = embed.begin if embed.device.type == "cuda" else None

@@ -16,10 +16,13 @@ from pipeline.encoders.layout import CONFIG, FIELD_SAMPLES, HOP_SAMPLES
 from pipeline.ground.errors import PipelineError
 
 Width = Annotated[int, Field(ge=1, le=16_384)]
+Blocks = Annotated[int, Field(ge=1, le=256)]
+Heads = Annotated[int, Field(ge=1, le=1024)]
+FeedForward = Annotated[int, Field(ge=1, le=131_072)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Steps = Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=1, max_length=16)]
 Taps = Annotated[int, Field(ge=1, le=4096)]
-Kind = Literal["hubert", "wav2vec2", "wavlm", "data2vec-audio"]
+Kind = Literal["hubert", "wav2vec2", "wavlm", "data2vec-audio", "whisper"]
 Activation = Literal["gelu", "gelu_new", "gelu_fast", "relu", "silu", "swish", "tanh"]
 
 
@@ -34,10 +37,10 @@ class Named(BaseModel):
 class Architecture(Named):
     """The settings by transformers' names; those that are not given have its defaults."""
 
-    num_hidden_layers: Annotated[int, Field(ge=1, le=256)] = 12
+    num_hidden_layers: Blocks = 12
     hidden_size: Width = 768
-    num_attention_heads: Annotated[int, Field(ge=1, le=1024)] = 12
-    intermediate_size: Annotated[int, Field(ge=1, le=131_072)] = 3072
+    num_attention_heads: Heads = 12
+    intermediate_size: FeedForward = 3072
     hidden_act: Activation = "gelu"
     hidden_dropout: Fraction = 0.1
     attention_dropout: Fraction = 0.1
@@ -110,11 +113,36 @@ class Data2VecAudio(Architecture):
     conv_pos_kernel_size: Taps = 19
 
 
-KINDS: Mapping[Kind, type[Architecture]] = {
+class Whisper(Named):
+    """Whisper's encoder, which always hears half a minute; its decoder is left out."""
+
+    num_mel_bins: Annotated[int, Field(ge=1, le=1024)] = 80
+    encoder_layers: Blocks = 4
+    d_model: Width = 384
+    encoder_attention_heads: Heads = 6
+    encoder_ffn_dim: FeedForward = 1536
+    activation_function: Activation = "gelu"
+    dropout: Fraction = 0.0
+    attention_dropout: Fraction = 0.0
+    activation_dropout: Fraction = 0.0
+    init_std: Fraction = 0.02
+    max_source_positions: Literal[1500] = 1500
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Whisper":
+        if self.d_model % self.encoder_attention_heads:
+            raise ValueError("d_model must be a multiple of encoder_attention_heads")
+        if self.d_model % 2 or self.d_model < 4:  # positions are pairs of sines and cosines
+            raise ValueError("d_model must be even, and 4 or more")
+        return self
+
+
+KINDS: Mapping[Kind, type[Named]] = {
     "hubert": Hubert,
     "wav2vec2": Wav2Vec2,
     "wavlm": WavLM,
     "data2vec-audio": Data2VecAudio,
+    "whisper": Whisper,
 }
 
 

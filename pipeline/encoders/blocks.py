@@ -17,7 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from pipeline.encoders.layers import Layer, index
+from pipeline.encoders.layers import Layer, depths
 
 ATTENTION = "clips"
 
@@ -33,8 +33,7 @@ def pass_through(
         PipelineError: There is no such layer.
     """
     encoder = model.encoder
-    blocks = len(encoder.layers)
-    places = {layer: blocks if layer == "last" else index(layer, blocks) for layer in layers}
+    wanted = depths(layers, len(encoder.layers))
     final_norm = getattr(model.config, "do_stable_layer_norm", False)  # data2vec has one style
     if not final_norm:
         states = encoder.layer_norm(states)
@@ -44,7 +43,7 @@ def pass_through(
         through = _fused()
         # Adapters leave the first block an input without a gradient: a second kernel for that one.
         found[0].requires_grad_(torch.is_grad_enabled())
-    for block in encoder.layers[: max(places.values())]:
+    for block in encoder.layers[: max(wanted.values())]:
         if model.training and model.recompute:
             # No state of a generator to keep: no draw in training follows from one.
             run = partial(through, block, **attention)
@@ -53,7 +52,7 @@ def pass_through(
             made = through(block, found[-1], **attention)
         # WavLM returns the bias of positions too.
         found.append(made[0] if isinstance(made, tuple) else made)
-    frames: dict[Layer, Tensor] = {layer: found[place] for layer, place in places.items()}
+    frames: dict[Layer, Tensor] = {layer: found[place] for layer, place in wanted.items()}
     if final_norm and "last" in frames:
         frames["last"] = encoder.layer_norm(frames["last"])
     return frames

@@ -7,6 +7,7 @@ transformers program can. What it makes of clips is `pipeline.encoders.forward`.
 
 import json
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.nn.utils import parametrize
 
 from pipeline.audio.formats import SAMPLE_RATE_HZ
 from pipeline.encoders import architecture, blocks, layout
-from pipeline.encoders.kinds import wavlm
+from pipeline.encoders.kinds import wavlm, whisper
 from pipeline.encoders.layout import CONFIG, PREPROCESSOR, WEIGHTS
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
@@ -28,6 +29,7 @@ MODELS = {
     "wav2vec2": ("Wav2Vec2Config", "Wav2Vec2Model"),
     "wavlm": ("WavLMConfig", "WavLMModel"),
     "data2vec-audio": ("Data2VecAudioConfig", "Data2VecAudioModel"),
+    "whisper": ("WhisperConfig", "models.whisper.modeling_whisper.WhisperEncoder"),
 }
 # Masks are drawn by us, and no block is ever skipped. transformers creates the mask embedding only
 # where the probability is not zero.
@@ -43,7 +45,7 @@ def build(found: Any, place: str = CONFIG) -> Any:
     settings = architecture.settings(found, place)
     config_name, model_name = MODELS[settings["model_type"]]
     config = getattr(transformers, config_name).from_dict({**settings, **OURS})
-    kind = getattr(transformers, model_name)
+    kind = attrgetter(model_name)(transformers)
     config._attn_implementation = blocks.ATTENTION if kind._supports_sdpa else "eager"
     model = kind(config).eval()
     wavlm.install(model)
@@ -107,7 +109,7 @@ def fold(model: Any) -> None:
 
     It is 6 % of a forward pass, and the same every time where nothing trains.
     """
-    for module in list(model.encoder.pos_conv_embed.modules()):
+    for module in list(model.modules()):
         if parametrize.is_parametrized(module):
             parametrize.remove_parametrizations(module, "weight")
 
@@ -125,7 +127,14 @@ def write_config(model: Any, folder: Path, changes: Mapping[str, Any] | None = N
     for provenance in ("transformers_version", "_name_or_path", "dtype"):
         config.pop(provenance, None)
     config |= {"architectures": [type(model).__name__], **(changes or {})}
-    preprocessor = {
+    files.write_json(folder / CONFIG, dict(sorted(config.items())))
+    files.write_json(folder / PREPROCESSOR, _preprocessor(model))
+
+
+def _preprocessor(model: Any) -> dict[str, Any]:
+    if whisper.is_one(model):
+        return whisper.preprocessor(model)
+    return {
         "do_normalize": model.do_normalize,
         "feature_extractor_type": "Wav2Vec2FeatureExtractor",
         "feature_size": 1,
@@ -134,8 +143,6 @@ def write_config(model: Any, folder: Path, changes: Mapping[str, Any] | None = N
         "return_attention_mask": model.do_normalize,
         "sampling_rate": SAMPLE_RATE_HZ,
     }
-    files.write_json(folder / CONFIG, dict(sorted(config.items())))
-    files.write_json(folder / PREPROCESSOR, preprocessor)
 
 
 def is_frozen(module: torch.nn.Module) -> bool:

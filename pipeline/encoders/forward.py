@@ -15,9 +15,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from pipeline.encoders import blocks, packed
 from pipeline.encoders.encoder import is_frozen
-from pipeline.encoders.kinds import wavlm
-from pipeline.encoders.layers import Layer
+from pipeline.encoders.kinds import wavlm, whisper
+from pipeline.encoders.layers import Layer, depths
 from pipeline.encoders.layout import frame_count
+from pipeline.ground.errors import PipelineError
 
 PACKED = ("hubert", "wav2vec2")
 
@@ -62,11 +63,16 @@ def hidden(
         own frames, and the clips' frames, int64 (clips,) on the CPU: no GPU is waited for.
 
     Raises:
-        PipelineError: There is no such layer.
+        PipelineError: There is no such layer, or Whisper is to hear more than half a minute, or a
+            mask.
     """
     if packs(model):
         found, packing = packed.hidden(model, waves, layers, masks)
         return {k: packing.padded(v) for k, v in found.items()}, torch.tensor(packing.rows)
+    if whisper.is_one(model):
+        if masks is not None:
+            raise PipelineError("params.yaml: pretrained is a Whisper, which takes no masks")
+        return _whisper(model, waves, layers)
     features = front_ends(model, waves)
     lengths = [len(frames) for frames in features]
     states = packed.project(model, pad_sequence(features, batch_first=True))
@@ -98,8 +104,10 @@ def packs(model: Any) -> bool:
 
     WavLM's bias of positions is one of padded clips, and so is data2vec's stack of convolutions.
     """
+    if model.config.model_type not in PACKED:
+        return False
     weight: Tensor = model.feature_projection.projection.weight
-    return weight.is_cuda and model.config.model_type in PACKED
+    return weight.is_cuda
 
 
 def hidden_of_one(model: Any, features: Tensor, layers: Sequence[Layer]) -> dict[Layer, Tensor]:
@@ -110,6 +118,21 @@ def hidden_of_one(model: Any, features: Tensor, layers: Sequence[Layer]) -> dict
 def frames_in(wave: Tensor) -> int:
     """The frames that `hidden` makes of a waveform, or of the front end's output."""
     return len(wave) if wave.ndim == 2 else frame_count(len(wave))
+
+
+def _whisper(
+    model: Any, waves: Sequence[Tensor], layers: Sequence[Layer]
+) -> tuple[dict[Layer, Tensor], Tensor]:
+    """Clip by clip: each fills the half minute that passes the blocks."""
+    wanted = depths(layers, len(model.layers))
+    found: dict[Layer, list[Tensor]] = {layer: [] for layer in layers}
+    for wave in waves:
+        states = whisper.states(model, wave, max(wanted.values()))
+        for layer, place in wanted.items():
+            normed = model.layer_norm(states[place]) if layer == "last" else states[place]
+            found[layer].append(normed)
+    counts = torch.tensor([whisper.frame_count(len(wave)) for wave in waves])
+    return {k: pad_sequence(v, batch_first=True) for k, v in found.items()}, counts
 
 
 def _front_end(model: Any, wave: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ reads a ``.bin``: its checksum is compared first, and no code in it is run.
 import errno
 import logging
 import re
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -151,15 +152,17 @@ def _assemble(weights: Path, settings: Path, do_normalize: bool) -> Any:
     import torch
 
     from pipeline.encoders import encoder
+    from pipeline.encoders.kinds import whisper
 
     model = encoder.outline(settings)
     model.do_normalize = do_normalize
     published, expected = _read(weights), model.state_dict()
-    state = _rename(published, model.base_model_prefix)
-    known = {model.base_model_prefix, *(key.split(".")[0] for key in expected)}
+    prefixes = whisper.PREFIXES if whisper.is_one(model) else (model.base_model_prefix,)
+    state = reduce(_rename, prefixes, published)
+    known = {*prefixes, *(key.split(".")[0] for key in expected)}
     if heads := sorted({key.split(".")[0] for key in published} - known):
         say(f"{weights.name}: {', '.join(heads)} left out, whatever is trained gets a new head")
-    if _MASK not in state:
+    if _MASK in expected and _MASK not in state:
         # A checkpoint that was never trained with masks; ours may be.
         drawn = torch.Generator().manual_seed(_MASK_SEED)
         state[_MASK] = torch.rand(expected[_MASK].shape, generator=drawn)

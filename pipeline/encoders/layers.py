@@ -33,6 +33,15 @@ def index(layer: int, blocks: int) -> int:
     return found
 
 
+def depths(layers: Sequence[Layer], blocks: int) -> dict[Layer, int]:
+    """How many blocks a frame has passed at each layer; all of them at ``last``.
+
+    Raises:
+        PipelineError: There is no such layer.
+    """
+    return {layer: blocks if layer == "last" else index(layer, blocks) for layer in layers}
+
+
 def expand(layers: Layers, blocks: int) -> tuple[Layer, ...]:
     """Each layer once, from bottom to top, ``last`` at the end; ``all`` is every one and ``last``.
 
