@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
+from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -129,12 +130,15 @@ def logits(model: Any, inputs: Vectors) -> Vectors:
     """(examples, outputs): log probabilities, signed distances from an SVM's planes, or values."""
     if isinstance(model[-1], Ridge):
         values = model.predict(inputs).reshape(len(inputs), -1)
-    elif hasattr(model, "predict_log_proba"):
-        values = model.predict_log_proba(inputs)
-    else:
-        values = model.decision_function(inputs)
-        if values.ndim == 1:  # two classes share one plane
-            values = np.stack([-values / 2, values / 2], 1)
+        return np.asarray(values, np.float32)
+    values = model.decision_function(inputs)
+    if values.ndim == 1:  # two classes share one plane
+        values = np.stack([-values / 2, values / 2], 1)
+    if hasattr(model, "predict_log_proba"):
+        with np.errstate(divide="ignore"):
+            told = model.predict_log_proba(inputs)
+        # Far from what it was fitted on, as in another corpus, a probability is 0.
+        values = np.where(np.isfinite(told), told, log_softmax(values, 1))
     result: Vectors = values.astype(np.float32)
     return result
 

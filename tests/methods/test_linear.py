@@ -122,3 +122,25 @@ def test_votes_minimise_the_cross_entropy_with_their_shares(project: Path) -> No
     assert np.abs(slope).max() < 1e-2
     with pytest.raises(PipelineError, match="kind svm learns classes alone, not votes"):
         linear.fit("svm", task, found, inputs, [strength])
+
+
+def test_what_is_far_from_the_training_features_has_finite_logits(project: Path) -> None:
+    """Where scikit-learn's probabilities are 0 and their logarithms are not finite."""
+    found, inputs = data(project)
+    labels = np.array([example.label for example in found])
+    for classes in (3, 2):
+        some = [example for example in found if example.label < classes]
+        model = linear.fit("logistic", TASK, some, inputs[labels < classes], [1.0])
+        far = inputs[labels < classes] * 5000
+        with np.errstate(divide="ignore"):
+            peer = model.predict_log_proba(far)
+        got = linear.logits(model, far)
+        assert np.isfinite(got).all()
+        assert not np.isfinite(peer).all()
+        kept = np.isfinite(peer)
+        assert np.array_equal(got[kept], peer[kept].astype(np.float32))
+        # An utterance's probabilities are known by their ratios, which lie in the planes.
+        planes = model.decision_function(far)
+        ratios = got[:, 1] - got[:, 0]
+        expected = planes if classes == 2 else planes[:, 1] - planes[:, 0]
+        np.testing.assert_allclose(ratios, expected, rtol=1e-3, atol=1e-3)
