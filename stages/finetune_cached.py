@@ -61,7 +61,7 @@ def _linear(params: LinearParams, job: Job, corpora: Any) -> None:
 
 def _head(method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any) -> None:
     from pipeline.methods import adaptation, emotion_head, summary
-    from pipeline.methods.cached_head import CachedHead, Means
+    from pipeline.methods.cached_head import CachedHead, source
     from pipeline.training.fit import Fit
 
     methods, header = load("finetune.methods", Methods), corpora[0].header
@@ -81,10 +81,11 @@ def _head(method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any) 
         loss=loss_of(job.task, params.loss),
         lora=None if method == "frozen" else methods.lora_classifier.lora,
     )
-    means = Means(corpora, design.layers)
-    inputs = [design.model_dump(), digest(job.found), [asdict(one) for one in means.headers]]
+    headers = [asdict(corpus.header) for corpus in corpora]
+    inputs = [design.model_dump(), digest(job.found), headers]
     seed = derive(load("seed", int), "finetune", job.fold)
-    fit = Fit.prepare("finetune_cached", params.training, seed, inputs, means, job.found)
+    read = source(corpora, design)
+    fit = Fit.prepare("finetune_cached", params.training, seed, inputs, read, job.found)
     head = emotion_head.build(design)
     model = CachedHead(head).to(fit.device)
 

@@ -20,7 +20,7 @@ from pipeline.encoders.layers import Layer
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from pipeline.methods import features as cached
-from pipeline.methods.emotion_head import DESIGN
+from pipeline.methods.emotion_head import DESIGN, Design
 from pipeline.methods.features import Features
 from pipeline.methods.finetuning import Target
 from pipeline.methods.networks import crnn
@@ -82,6 +82,8 @@ def _load(folder: Path) -> Judge:
         features = Features.read(folder)
         if (folder / crnn.DESIGN).is_file():
             return _crnn(folder, features)
+        if (folder / DESIGN).is_file() and not Design.read(folder).reads_means:
+            return _on_frames(folder, features)
         on_vectors = _head(folder) if (folder / DESIGN).is_file() else _linear(folder)
         embed = _embedder(folder, features)
         return Judge(features.target, features.classes, lambda waves: on_vectors(embed(waves)))
@@ -118,18 +120,29 @@ def of(model: Any) -> Judge:
 
 
 def _crnn(folder: Path, features: Features) -> Judge:
+    model, scale = crnn.load(folder)
+    return _of_frames(folder, features, lambda found, n: model(scale(found[0]), n))
+
+
+def _on_frames(folder: Path, features: Features) -> Judge:
+    from pipeline.methods import emotion_head
+
+    return _of_frames(folder, features, emotion_head.load(folder))
+
+
+def _of_frames(folder: Path, features: Features, model: Callable[..., Any]) -> Judge:
+    """What reads the cached frames of each layer, (1, frames, width), and their number, (1,)."""
     import torch
 
-    model, scale = crnn.load(folder)
-    embed, layer = _embed(folder, features, features.layers), features.layers[0]
+    embed = _embed(folder, features, features.layers)
 
     @torch.inference_mode()
     def logits(waves: Sequence[Samples]) -> Floats:
         made = []
         for one in embed(waves):
-            stored = one.frames[layer].astype(features.dtype).astype(np.float32)
-            frames = scale(torch.from_numpy(stored))[None]
-            made.append(model(frames, torch.tensor([frames.shape[1]])))
+            stored = [one.frames[layer].astype(features.dtype) for layer in features.layers]
+            frames = [torch.from_numpy(values.astype(np.float32))[None] for values in stored]
+            made.append(model(frames, torch.tensor([frames[0].shape[1]])))
         result: Floats = torch.cat(made).numpy()
         return result
 

@@ -45,7 +45,7 @@ def write(model: Classifier, path: Path) -> None:
     Raises:
         PipelineError: The extra is not installed, or the head reads frames.
     """
-    if model.head.recurrent:
+    if not model.design.reads_means:
         raise PipelineError("onnx: the head must be pool, train one with finetune.model.head pool")
     try:
         import onnxscript  # noqa: F401

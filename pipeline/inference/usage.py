@@ -10,6 +10,7 @@ from pipeline.audio.segments import FRAME_SAMPLES, HOP_SAMPLES, Cutting
 from pipeline.encoders.layers import index
 from pipeline.methods.emotion_head import Design
 from pipeline.methods.finetuning import LossParams
+from pipeline.training.heads import LEAST_VARIANCE
 
 
 def program(design: Design, cutting: Cutting | None) -> str:
@@ -93,6 +94,23 @@ def _head(design: Design) -> list[str]:
     return lines
 
 
+def _pooled(design: Design) -> list[str]:
+    """From ``frames`` to ``pooled``, as `EmotionHead` does it."""
+    if design.model.head == "bilstm":
+        return ["    frames = lstm(frames[None])[0][0]", "    pooled = frames.mean(0)"]
+    if design.model.head == "mean-max":
+        return ["    pooled = torch.cat([frames.mean(0), frames.amax(0)])"]
+    if design.model.head == "pool":
+        return ["    pooled = frames.mean(0)"]
+    return [
+        '    hidden = frames @ head["attention.hidden.weight"].T + head["attention.hidden.bias"]',
+        '    weights = (hidden.tanh() @ head["attention.score.weight"].T).softmax(0)',
+        "    mean = (weights * frames).sum(0)",
+        "    variance = (weights * (frames - mean) ** 2).sum(0)",
+        f"    pooled = torch.cat([mean, variance.clamp(min={LEAST_VARIANCE}).sqrt()])",
+    ]
+
+
 def _logits(design: Design) -> list[str]:
     """The body of a function from ``inputs`` to logits (classes,), after `EmotionHead`."""
     model = design.model
@@ -107,10 +125,9 @@ def _logits(design: Design) -> list[str]:
     else:
         at = index(model.layer, design.blocks)
         lines += [f"    frames = found.hidden_states[{at}][0]  # layer {model.layer}"]
-    if model.head == "bilstm":
-        lines += ["    frames = lstm(frames[None])[0][0]"]
-    lines += ['    x = head["projector.weight"] @ frames.mean(0) + head["projector.bias"]']
-    if model.head == "bilstm":
+    lines += _pooled(design)
+    lines += ['    x = head["projector.weight"] @ pooled + head["projector.bias"]']
+    if not design.reads_means:
         lines += ["    x = x.relu()"]
     if model.batch_norm:
         lines += [

@@ -64,6 +64,18 @@ class Design(Section):
         return [self.model.layer]
 
     @property
+    def pooled(self) -> int:
+        """The width of what the head makes of a clip's frames."""
+        if self.model.head == "bilstm":
+            return 2 * self.model.lstm_width
+        return self.width if self.model.head == "pool" else 2 * self.width
+
+    @property
+    def reads_means(self) -> bool:
+        """Whether the mean over time is all that the head reads of a clip's frames."""
+        return self.model.head == "pool"
+
+    @property
     def is_transformers(self) -> bool:
         """Whether ``AutoModelForAudioClassification`` has this architecture."""
         model = self.model
@@ -104,16 +116,16 @@ class EmotionHead(nn.Module):
         super().__init__()
         model, count = design.model, len(design.classes)
         self.design = design
-        self.recurrent = model.head == "bilstm"
         if model.layer == "weighted":
             layers = design.blocks + 1
             self.layer_weights = nn.Parameter(torch.full((layers,), 1 / layers))
-        if self.recurrent:
+        if model.head == "bilstm":
             self.lstm = nn.LSTM(
                 design.width, model.lstm_width, batch_first=True, bidirectional=True
             )
-        width = 2 * model.lstm_width if self.recurrent else design.width
-        self.projector = nn.Linear(width, model.projection)
+        elif model.head == "attentive":
+            self.attention = heads.AttentiveStatistics(design.width)
+        self.projector = nn.Linear(design.pooled, model.projection)
         self.norm = BatchNorm(model.projection) if model.batch_norm else nn.Identity()
         self.dropout = nn.Dropout(model.dropout)
         self.classifier = (
@@ -132,16 +144,17 @@ class EmotionHead(nn.Module):
         """Map the frames of each of `Design.layers` to logits (clips, classes) in fp32.
 
         ``pool`` is transformers' head: projecting and then averaging is the same as averaging and
-        then projecting. ``bilstm`` is GMP-ATL's (figure 1a).
+        then projecting. ``bilstm`` is GMP-ATL's (figure 1a). All but ``pool`` have a ReLU after
+        the projection.
 
         Args:
             layers: (clips, frames, width) each; what lies on padding is not read.
             lengths: (clips,) frames of each clip.
         """
-        if not self.recurrent:
+        if self.design.reads_means:
             return self.of_means([heads.mean_over_time(frames, lengths) for frames in layers])
-        states = heads.run_lstm(self.lstm, self._mixed(layers), lengths)
-        return self._classified(torch.relu(self.projector(heads.mean_over_time(states, lengths))))
+        vectors = self._pooled(self._mixed(layers), lengths)
+        return self._classified(torch.relu(self.projector(vectors)))
 
     def of_means(self, layers: Sequence[Tensor]) -> Tensor:
         """Map the means of each layer over time, (clips, width), to logits (clips, classes)."""
@@ -157,6 +170,15 @@ class EmotionHead(nn.Module):
         if self.training and settings.name == "am-softmax":
             logits = losses.with_margin(logits, targets, settings.scale * settings.margin)
         return losses.cross_entropy_sum(logits, targets), len(found)
+
+    def _pooled(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """One vector a clip, (clips, `Design.pooled`)."""
+        if self.design.model.head == "bilstm":
+            return heads.mean_over_time(heads.run_lstm(self.lstm, frames, lengths), lengths)
+        if self.design.model.head == "attentive":
+            statistics: Tensor = self.attention(frames, lengths)
+            return statistics
+        return heads.mean_max(frames, lengths)
 
     def _mixed(self, layers: Sequence[Tensor]) -> Tensor:
         if self.design.model.layer != "weighted":

@@ -36,7 +36,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 class ModelParams(Section):
     """``model``: the head on the encoder; ``weighted`` learns a weight for each layer."""
 
-    head: Literal["pool", "bilstm"]
+    head: Literal["pool", "bilstm", "attentive", "mean-max"]
     layer: Layer | Literal["weighted"]
     projection: Count
     lstm_width: Count

@@ -74,11 +74,12 @@ def _head(head: EmotionHead, frames: int) -> Iterator[Row]:
         weights = head.layer_weights
         shape = f"[{len(weights)}]"
         yield Row("layer weights", shape, shape, len(weights) * weights.requires_grad, len(weights))
-    if head.recurrent:
-        wide = 2 * head.design.model.lstm_width
-        yield _row("lstm", [1, frames, width], [1, frames, wide], [head.lstm])
-        width = wide
-    yield _row("projector", [1, width], [1, projection], [head.projector])
+    pooled, kind = head.design.pooled, head.design.model.head
+    if kind == "bilstm":
+        yield _row("lstm", [1, frames, width], [1, frames, pooled], [head.lstm])
+    elif kind == "attentive":
+        yield _row("attention", [1, frames, width], [1, pooled], [head.attention])
+    yield _row("projector", [1, pooled], [1, projection], [head.projector])
     if head.design.model.batch_norm:
         yield _row("batch norm", [1, projection], [1, projection], [head.norm])
     yield _row("classifier", [1, projection], [1, len(head.design.classes)], [head.classifier])

@@ -9,6 +9,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from pipeline.work.device import send
 
+# Equal frames have no deviation, and its root there no gradient.
+LEAST_VARIANCE = 1e-6
+
 
 def valid(lengths: Tensor, frames: int) -> Tensor:
     """A (batch, frames) mask, True on the first ``lengths[i]`` frames of clip i."""
@@ -20,6 +23,35 @@ def mean_over_time(frames: Tensor, lengths: Tensor) -> Tensor:
     lengths = send(lengths, frames.device)
     mask = valid(lengths, frames.shape[1])[..., None]
     return frames.masked_fill(~mask, 0).sum(1) / lengths[:, None]
+
+
+def mean_max(frames: Tensor, lengths: Tensor) -> Tensor:
+    """Mean and maximum of the valid frames: (batch, frames, width) to (batch, 2 width)."""
+    padding = ~valid(send(lengths, frames.device), frames.shape[1])[..., None]
+    highest = frames.masked_fill(padding, -torch.inf).amax(1)
+    return torch.cat([mean_over_time(frames, lengths), highest], 1)
+
+
+class AttentiveStatistics(nn.Module):
+    """Mean and deviation of the frames under learnt weights (Okabe et al., 2018, section 3).
+
+    Of tanh, and as wide as the frames, as in the baseline of the MSP-Podcast challenge (2024).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, width)
+        self.score = nn.Linear(width, 1, bias=False)  # a bias moves no softmax
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Map (batch, frames, width) to (batch, 2 width); what lies on padding is not read."""
+        padding = ~valid(send(lengths, frames.device), frames.shape[1])[..., None]
+        kept = frames.masked_fill(padding, 0)
+        scores = self.score(self.hidden(kept).tanh()).masked_fill(padding, -torch.inf)
+        weights = scores.float().softmax(1)
+        mean = (weights * kept).sum(1)
+        variance = (weights * (kept - mean[:, None]).square()).sum(1)
+        return torch.cat([mean, variance.clamp(min=LEAST_VARIANCE).sqrt()], 1)
 
 
 def two_layers(width: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -32,7 +32,7 @@ def layers_of(head: EmotionHead) -> list[torch.Tensor]:
     return LAYERS[: len(head.design.layers)]
 
 
-@pytest.mark.parametrize("kind", ["pool", "bilstm"])
+@pytest.mark.parametrize("kind", ["pool", "bilstm", "attentive", "mean-max"])
 @pytest.mark.parametrize("layer", ["last", "weighted"])
 def test_padding_never_counts(kind: str, layer: str) -> None:
     head = built(head=kind, layer=layer)

@@ -71,10 +71,15 @@ def test_the_shapes_are_those_that_pass() -> None:
 
 
 def test_what_is_trainable_is_what_the_optimiser_gets(project: Path) -> None:
-    for method in ("full", "lora-qkv", "frozen", "lora-classifier"):
+    for method, head in (
+        ("full", "bilstm"),
+        ("lora-qkv", "attentive"),
+        ("frozen", "mean-max"),
+        ("lora-classifier", "pool"),
+    ):
         with torch.random.fork_rng():
             body = encoders.initialize(SMALL, 0)
-            design = design_of(project, method, CE, batch_norm=True, layer="weighted")
+            design = design_of(project, method, CE, batch_norm=True, layer="weighted", head=head)
             model = Classifier(body, design)
         total = summary.rows(model.encoder, model.head)[-1]
         assert total.total == sum(p.numel() for p in model.parameters())

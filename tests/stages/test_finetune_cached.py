@@ -1,6 +1,7 @@
 """finetune_cached: what trains on the embeddings that `extract` wrote."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from pipeline.audio.flac import read_clip
 from pipeline.cli.preset import merged
+from pipeline.embeddings.reader import Embeddings
 from pipeline.encoders import encoder as encoders
 from pipeline.ground import params
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import load
+from pipeline.inference import judge
 from pipeline.methods import adaptation, classifier
 from pipeline.methods.classifier import Classifier
 from pipeline.methods.emotion_head import Design
@@ -38,7 +42,6 @@ finetune:
     frozen: {training: {learning_rate: 1e-2}}
     lora-classifier: {training: {learning_rate: 1e-2}}
 """
-FRAMES = "finetune: {methods: {frozen: {model: {head: bilstm}}}}"
 
 
 @pytest.fixture
@@ -70,12 +73,23 @@ def test_embeddings_that_are_not_there_are_named(found: list[Example]) -> None:
         finetune_cached.main("emotion", "tiny", "linear", 0)
 
 
-@pytest.mark.parametrize("method", ["frozen", "lora-classifier"])
-@pytest.mark.parametrize("style", [{}, LARGE], ids=["base", "large"])
-def test_cached_means_train_what_the_encoder_in_the_loop_would(
-    found: list[Example], method: str, style: dict[str, Any]
+@pytest.mark.parametrize(
+    ("method", "head", "style"),
+    [
+        ("frozen", {}, {}),
+        ("frozen", {}, LARGE),
+        ("frozen", {"head": "attentive"}, LARGE),
+        ("frozen", {"head": "mean-max", "layer": "weighted"}, {}),
+        ("frozen", {"head": "bilstm"}, {}),
+        ("lora-classifier", {}, {}),
+        ("lora-classifier", {}, LARGE),
+    ],
+)
+def test_what_is_cached_trains_what_the_encoder_in_the_loop_would(
+    found: list[Example], method: str, head: dict[str, Any], style: dict[str, Any]
 ) -> None:
     base = small_encoder(Path("artifacts/encoders/tiny"), **style)
+    set_params({"extract": {"frames": "all"}, "finetune": frozen(head)})
     extract.main("tiny", "tones")
     finetune_cached.main("emotion", "tiny", method, 0)  # type: ignore[arg-type]
     folder = Path(f"artifacts/classifiers/emotion/tiny/{method}/0")
@@ -104,9 +118,45 @@ def test_cached_means_train_what_the_encoder_in_the_loop_would(
     assert np.abs(expected).max() > 0.1
 
 
-def test_a_head_that_reads_frames_is_refused_by_name(found: list[Example]) -> None:
-    text = Path("params.yaml").read_text("utf-8")
-    Path("params.yaml").write_text(merged(text, FRAMES), "utf-8")
-    params.read.cache_clear()
-    with pytest.raises(PipelineError, match=r"finetune\.methods\.frozen\.model\.head"):
+@pytest.mark.parametrize("head", ["attentive", "mean-max"])
+def test_what_reads_frames_judges_a_recording_as_its_cached_frames(
+    found: list[Example], head: str
+) -> None:
+    set_params({"extract": {"dtype": "float16"}, "finetune": frozen({"head": head})})
+    extract.main("fbank", "tones")
+    finetune_cached.main("emotion", "fbank", "frozen", 0)
+    folder = Path("artifacts/classifiers/emotion/fbank/frozen/0")
+    clips = {e.clip.utterance: e.clip for e in found}
+    with (folder / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    made = judge.load(folder).logits([read_clip(clips[row["utterance"]].file) for row in rows])
+    expected = [[float(row["angry"]), float(row["sad"])] for row in rows]
+    np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_frames_that_are_not_cached_are_named(found: list[Example]) -> None:
+    small_encoder(Path("artifacts/encoders/tiny"))
+    set_params({"finetune": frozen({"head": "mean-max", "layer": -2})})
+    extract.main("tiny", "tones")
+    with pytest.raises(PipelineError, match=r"tiny/tones\.h5: no 'layer_1', .* extract\.frames"):
+        finetune_cached.main("emotion", "tiny", "frozen", 0)
+
+
+def test_a_vector_a_clip_has_no_frames_to_read(
+    found: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_params({"finetune": frozen({"head": "attentive"})})
+    monkeypatch.setattr(Embeddings, "hop_s", 0.0)
+    with pytest.raises(PipelineError, match=r"frozen\.model\.head must be pool for 'fbank'"):
         finetune_cached.main("emotion", "fbank", "frozen", 0)
+
+
+def frozen(model: dict[str, Any]) -> dict[str, Any]:
+    """The part of ``finetune`` that says how the frozen method's head is."""
+    return {"methods": {"frozen": {"model": model}}}
+
+
+def set_params(values: dict[str, Any]) -> None:
+    text = merged(Path("params.yaml").read_text("utf-8"), json.dumps(values))
+    Path("params.yaml").write_text(text, "utf-8")
+    params.read.cache_clear()

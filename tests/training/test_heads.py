@@ -1,5 +1,7 @@
 """Heads: only valid frames count, whatever the batch."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -13,6 +15,42 @@ LENGTHS = torch.tensor([9, 4, 1])
 def test_mean_over_time_by_hand() -> None:
     expected = torch.stack([FRAMES[i, :n].mean(0) for i, n in enumerate(LENGTHS.tolist())])
     torch.testing.assert_close(heads.mean_over_time(FRAMES, LENGTHS), expected)
+
+
+def test_mean_and_maximum_by_hand() -> None:
+    found = heads.mean_max(FRAMES - 5, LENGTHS)  # padding would be the highest
+    for i, n in enumerate(LENGTHS.tolist()):
+        clip = FRAMES[i, :n] - 5
+        torch.testing.assert_close(found[i], torch.cat([clip.mean(0), clip.amax(0)]))
+
+
+def test_attentive_statistics_by_hand() -> None:
+    """Equations 2 to 6 of Okabe et al. (2018), frame by frame."""
+    torch.manual_seed(1)
+    layer = heads.AttentiveStatistics(6)
+    with torch.no_grad():
+        layer.score.weight *= 5  # else all frames weigh nearly the same
+    found = layer(FRAMES, LENGTHS)
+    w, b, v = layer.hidden.weight, layer.hidden.bias, layer.score.weight[0]
+    for i, n in enumerate(LENGTHS.tolist()):
+        scores = [(v @ torch.tanh(w @ FRAMES[i, t] + b)).item() for t in range(n)]
+        whole = math.fsum(math.exp(score) for score in scores)
+        weights = [math.exp(score) / whole for score in scores]
+        mean = torch.stack([a * FRAMES[i, t] for t, a in enumerate(weights)]).sum(0)
+        square = torch.stack([a * FRAMES[i, t] ** 2 for t, a in enumerate(weights)]).sum(0)
+        deviation = (square - mean**2).clamp(min=heads.LEAST_VARIANCE).sqrt()
+        torch.testing.assert_close(found[i], torch.cat([mean, deviation]), rtol=1e-4, atol=1e-4)
+    uniform = heads.mean_over_time(FRAMES, LENGTHS)
+    assert (found[0, :6] - uniform[0]).abs().max() > 0.05
+
+
+def test_a_clip_of_equal_frames_has_a_finite_gradient() -> None:
+    frames = torch.ones(2, 5, 6, requires_grad=True)
+    layer = heads.AttentiveStatistics(6)
+    layer(frames, torch.tensor([5, 1])).sum().backward()
+    assert all(
+        p.grad is not None and p.grad.isfinite().all() for p in (frames, layer.hidden.weight)
+    )
 
 
 def test_two_layers_has_one_relu_between_two_linear_layers() -> None:
