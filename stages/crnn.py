@@ -17,11 +17,11 @@ from pipeline.ground.params import Section, load
 from pipeline.ground.stage import run
 from pipeline.methods import preprocessing
 from pipeline.methods.features import Features
-from pipeline.methods.finetuning import Job
+from pipeline.methods.finetuning import Imbalance, Job
 from pipeline.methods.networks.specaugment import Augmentation
 from pipeline.splits import targets
 from pipeline.splits.task import digest, of_role
-from pipeline.training.settings import Annealed
+from pipeline.training.settings import Annealed, Sampled
 from pipeline.work.seeds import derive
 
 
@@ -33,6 +33,10 @@ class ModelParams(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
+class CrnnTraining(Annealed, Sampled):
+    """``crnn.training``."""
+
+
 class CrnnParams(Section):
     """The ``crnn`` section."""
 
@@ -41,7 +45,8 @@ class CrnnParams(Section):
     layer: Layer
     model: ModelParams
     augmentation: Augmentation
-    training: Annealed
+    loss: Imbalance
+    training: CrnnTraining
 
 
 def main(
@@ -50,18 +55,22 @@ def main(
     fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")],
 ) -> None:
     """Train a convolutional-recurrent classifier on cached frames and predict dev and test."""
+    import numpy as np
+
     from pipeline.embeddings.frames import Frames, Scale
     from pipeline.embeddings.reader import opened, paths
     from pipeline.methods import adaptation
     from pipeline.methods.networks import crnn
-    from pipeline.methods.networks.spectrograms import Spectrograms, balanced
+    from pipeline.methods.networks.spectrograms import Spectrograms
     from pipeline.training.fit import Fit
 
     targets.require_fitting("crnn.tasks", task)
     params = load("crnn", CrnnParams)
-    own = [f"crnn.{name}" for name in ("layer", "model", "augmentation", "training")]
+    own = [f"crnn.{name}" for name in ("layer", "model", "augmentation", "loss", "training")]
     read = paths(features, load("corpora", list[str]))
     job = Job.prepare(task, features, "crnn", fold, own, read)
+    unweighted = params.loss.model_copy(update={"class_weight": "none"})  # as votes are
+    job.require_classes("crnn", unweighted, params.training)
     seed, train = derive(load("seed", int), "crnn", fold), of_role(job.found, "train")
     with opened(features, job.clips) as corpora:
         if not corpora[0].hop_s:
@@ -70,15 +79,17 @@ def main(
                 "name an encoder of frames, such as fbank"
             )
         frames = Frames(corpora, params.layer)
-        scale, weights = Scale.of(frames, train, True), balanced(train, len(job.task.names))
+        scale, found = Scale.of(frames, train, True), job.class_weights(params.loss)
+        weights = np.ones(len(job.task.names)) if found is None else found
         source = Spectrograms(frames, scale, weights, train, params.augmentation, seed)
         design = crnn.Design(
             classes=job.task.names, bands=frames.width, **params.model.model_dump()
         )
-        settings = [design.model_dump(), params.augmentation.model_dump(), params.layer]
+        own_params = (design, params.augmentation, params.loss)
+        settings = [*(section.model_dump() for section in own_params), params.layer]
         inputs = [settings, digest(job.found), [asdict(header) for header in frames.headers]]
         fit = Fit.prepare("crnn", params.training, seed, inputs, source, job.found)
-        model = crnn.Crnn(design).to(fit.device)
+        model = crnn.Crnn(design, params.loss.gamma).to(fit.device)
 
         def save(out: Path) -> None:
             crnn.save(model, scale, out)

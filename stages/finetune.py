@@ -39,6 +39,7 @@ def main(
     own = ["pretrained"] if start == "pretrained" else []
     layout.require_trainable(base)
     job = Job.prepare(task, start, method, fold, [*sections, *own], [base])
+    job.require_classes("finetune", params.loss, params.training)
     blocks, width = layout.shape(base)
     means, deviations = scale(job.task, job.found)
     design = Design(
@@ -56,10 +57,11 @@ def main(
         lora=params.methods.lora_qkv if method == "lora-qkv" else None,
     )
     seed = derive(load("seed", int), "finetune", fold)
-    inputs = [design.model_dump(), digest(job.found)]
+    inputs = [design.model_dump(), params.loss.model_dump(), digest(job.found)]
     body = encoder.load(base, params.training.freeze_conv, runtime().gradient_checkpointing)
     fit = Fit.prepare("finetune", params.training, seed, inputs, Waves(body))
     model = classifier.Classifier(body, design).to(fit.device)
+    model.head.meet(job.class_weights(params.loss), params.loss.gamma)
 
     def save(out: Path) -> None:
         classifier.save(model, out)

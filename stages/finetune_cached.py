@@ -47,7 +47,9 @@ def _linear(params: LinearParams, job: Job, corpora: Any) -> None:
     # Functionals are one frame a clip, and have no deviation.
     deviation = params.pooling == "mean-std" and header.hop_samples > 0
     vectors = linear.vectors(corpora, params.layer, job.found, deviation)
-    model = linear.fit(params.kind, job.task, job.found, vectors, params.c)
+    weights = job.class_weights(params)
+    by_class = None if weights is None else dict(enumerate(weights.tolist()))
+    model = linear.fit(params.kind, job.task, job.found, vectors, params.c, by_class)
     scored = [row for row, example in enumerate(job.found) if example.role != "train"]
     with files.publish(job.target) as out:
         out.mkdir()
@@ -66,6 +68,7 @@ def _head(method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any) 
 
     methods, header = load("finetune.methods", Methods), corpora[0].header
     params = methods.frozen if method == "frozen" else methods.lora_classifier
+    job.require_classes(f"finetune.methods.{method}", params.loss, params.training)
     averages, deviations = scale(job.task, job.found)
     design = emotion_head.Design(
         method=method,
@@ -82,11 +85,12 @@ def _head(method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any) 
         lora=None if method == "frozen" else methods.lora_classifier.lora,
     )
     headers = [asdict(corpus.header) for corpus in corpora]
-    inputs = [design.model_dump(), digest(job.found), headers]
+    inputs = [design.model_dump(), params.loss.model_dump(), digest(job.found), headers]
     seed = derive(load("seed", int), "finetune", job.fold)
     read = source(corpora, design)
     fit = Fit.prepare("finetune_cached", params.training, seed, inputs, read, job.found)
     head = emotion_head.build(design)
+    head.meet(job.class_weights(params.loss), params.loss.gamma)
     model = CachedHead(head).to(fit.device)
 
     def save(out: Path) -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.work.seeds import derive
 
@@ -16,16 +17,25 @@ GROUP_S = 800.0
 
 Batch = TypeVar("Batch")
 Group = TypeVar("Group")
+Ints = npt.NDArray[np.int64]
 
 
-def of_epoch(lengths: Sequence[float], batch: int, seed: int, epoch: int) -> list[list[int]]:
+def of_epoch(
+    lengths: Sequence[float],
+    batch: int,
+    seed: int,
+    epoch: int,
+    labels: Sequence[int] | None = None,
+) -> list[list[int]]:
     """The epoch's batches as indices into ``lengths``: shuffled, each of similar lengths.
 
-    Every index appears once; the order depends on the seed and the epoch alone. The last batch of
-    the shuffled order may be smaller.
+    Every index appears once, or, where ``labels`` are given, every label as often as any other (or
+    once more): an epoch is as long, and those of a rare label return. The order depends on the seed
+    and the epoch alone. The last batch of the shuffled order may be smaller.
     """
     rng = np.random.default_rng(derive(seed, "batches", epoch))
-    order = rng.permutation(len(lengths))
+    drawn = len(lengths) if labels is None else _balanced(np.array(labels), rng)
+    order = rng.permutation(drawn)
     batches = []
     for start in range(0, len(order), POOL_BATCHES * batch):
         pool = sorted(order[start : start + POOL_BATCHES * batch], key=lambda i: lengths[i])
@@ -82,3 +92,14 @@ def read_ahead(
                 yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()
+
+
+def _balanced(labels: Ints, rng: np.random.Generator) -> Ints:
+    """As many indices as there are, the same number of each label; none twice before all once."""
+    kinds = rng.permutation(np.unique(labels))  # by chance which of them get one more
+    drawn = []
+    for kind, times in enumerate(np.bincount(np.arange(len(labels)) % len(kinds))):
+        own = np.flatnonzero(labels == kinds[kind])
+        rounds = [rng.permutation(own) for _ in range(-(-times // len(own)))]
+        drawn.append(np.concatenate(rounds)[:times])
+    return np.concatenate(drawn)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -116,6 +118,8 @@ class EmotionHead(nn.Module):
         super().__init__()
         model, count = design.model, len(design.classes)
         self.design = design
+        self.class_weights: Tensor | None = None
+        self.gamma = 0.0
         if model.layer == "weighted":
             layers = design.blocks + 1
             self.layer_weights = nn.Parameter(torch.full((layers,), 1 / layers))
@@ -161,15 +165,28 @@ class EmotionHead(nn.Module):
         return self._classified(self.projector(self._mixed(layers)))
 
     def loss(self, logits: Tensor, found: Sequence[Example]) -> tuple[Tensor, int]:
-        """The loss summed over the clips, and their number; the margin is for training alone."""
+        """The loss summed over the clips, and their number.
+
+        The margin and what `meet` was told are for training alone.
+        """
         settings = self.design.loss
         if isinstance(settings, OwnLoss):
             values = send(torch.tensor([example.values for example in found]), logits.device)
-            return self.ratings(logits, values), len(found)
+            return self.ratings(logits, values, self.gamma * self.training), len(found)
         targets = send(torch.tensor([example.label for example in found]), logits.device)
-        if self.training and settings.name == "am-softmax":
+        if not self.training:
+            return losses.cross_entropy_sum(logits, targets), len(found)
+        if settings.name == "am-softmax":
             logits = losses.with_margin(logits, targets, settings.scale * settings.margin)
-        return losses.cross_entropy_sum(logits, targets), len(found)
+        weights = self.class_weights
+        if weights is not None:
+            weights = send(weights, logits.device)
+        return losses.cross_entropy_sum(logits, targets, weights, self.gamma), len(found)
+
+    def meet(self, weights: npt.NDArray[np.float64] | None, gamma: float) -> None:
+        """Train on classes that weigh (classes,), by the focal loss of ``gamma``."""
+        self.class_weights = None if weights is None else torch.from_numpy(weights).float()
+        self.gamma = gamma
 
     def _pooled(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """One vector a clip, (clips, `Design.pooled`)."""

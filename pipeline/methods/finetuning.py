@@ -13,12 +13,13 @@ from pydantic import Field
 from pipeline.corpora import manifest
 from pipeline.corpora.manifest import Clip
 from pipeline.encoders.layers import Layer
+from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import Section, load
 from pipeline.ground.provenance import Provenance
-from pipeline.splits import folds, targets
+from pipeline.splits import folds, imbalance, targets
 from pipeline.splits.targets import Emotion, Task
 from pipeline.splits.task import Example, examples
-from pipeline.training.settings import Optimization, Training
+from pipeline.training.settings import Optimization, Sampled, Training
 
 Start = Literal["pretrained", "retrained"]
 Trained = Literal["full", "lora-qkv"]
@@ -58,6 +59,31 @@ class OwnLoss(Section):
     name: Literal["soft-ce", "ccc", "mse", "mae"]
 
 
+class ClassWeights(Section):
+    """What classes of unequal size weigh in training: `pipeline.splits.imbalance.weights`."""
+
+    class_weight: imbalance.Weighting
+    beta: imbalance.Beta
+
+
+class Imbalance(ClassWeights):
+    """The weights of classes and the focal loss's gamma; nothing that a trained model needs."""
+
+    gamma: Annotated[float, Field(ge=0, le=100)]
+
+
+class TrainingLoss(LossParams, Imbalance):
+    """``loss``, as params.yaml has it."""
+
+
+class EncoderTraining(Training, Sampled):
+    """``training`` of what adapts an encoder."""
+
+
+class HeadTraining(Optimization, Sampled):
+    """``training`` of a head alone."""
+
+
 class LoraParams(Section):
     """Low-rank adapters (Hu et al., 2021): ``finetune.methods.lora-qkv``."""
 
@@ -74,8 +100,8 @@ class FrozenParams(Section):
     """``finetune.methods.frozen``: a head from cached embeddings."""
 
     model: ModelParams
-    loss: LossParams
-    training: Optimization
+    loss: TrainingLoss
+    training: HeadTraining
 
 
 class LoraClassifierParams(Section):
@@ -84,7 +110,8 @@ class LoraClassifierParams(Section):
     layer: Layer
     projection: Count
     lora: LoraParams
-    training: Optimization
+    imbalance: Annotated[Imbalance, Field(alias="loss")]
+    training: HeadTraining
 
     @property
     def model(self) -> ModelParams:
@@ -99,12 +126,12 @@ class LoraClassifierParams(Section):
         )
 
     @property
-    def loss(self) -> LossParams:
+    def loss(self) -> TrainingLoss:
         """Cross-entropy: the classes of another loss are no linear layer."""
-        return LossParams(name="ce", scale=1.0, margin=0.0)
+        return TrainingLoss(name="ce", scale=1.0, margin=0.0, **self.imbalance.model_dump())
 
 
-class LinearParams(Section):
+class LinearParams(ClassWeights):
     """``finetune.methods.linear``."""
 
     kind: Literal["logistic", "svm"]
@@ -127,8 +154,8 @@ class FinetuneParams(Section):
     """The ``finetune`` section."""
 
     model: ModelParams
-    loss: LossParams
-    training: Training
+    loss: TrainingLoss
+    training: EncoderTraining
     methods: Methods
 
 
@@ -177,6 +204,35 @@ class Job:
         task, clips = targets.of(name), manifest.read(corpora)
         found = examples(task, clips, folds.read(fold), f"task.{name}")
         return cls(name, start, method, fold, task, clips, found, target, made)
+
+    def class_weights(self, params: ClassWeights) -> imbalance.Floats | None:
+        """What each class weighs by its training clips, (classes,); None where all weigh 1.
+
+        Votes and dimensions have none: each clip weighs the same.
+        """
+        if not isinstance(self.task, Emotion):
+            return None
+        labels = [example.label for example in self.found if example.role == "train"]
+        return imbalance.weights(params.class_weight, labels, len(self.task.names), params.beta)
+
+    def require_classes(self, key: str, loss: Imbalance, training: Sampled) -> None:
+        """Stop where the section ``key`` asks for what this target has nothing of.
+
+        Raises:
+            PipelineError: Weights or balanced batches, but no emotion as target; a gamma, but no
+                classes.
+        """
+        asked = {
+            f"{key}.loss.class_weight none": loss.class_weight != "none",
+            f"{key}.training.sampling shuffled": training.sampling != "shuffled",
+            f"{key}.loss.gamma 0.0": loss.gamma > 0 and self.task.target == "dimensions",
+        }
+        wrong = [remedy for remedy, is_asked in asked.items() if is_asked]
+        if wrong and self.task.target != "emotion":
+            raise PipelineError(
+                f"params.yaml: task.{self.name} is of {self.task.target}, which are not balanced "
+                f"by class: set {' and '.join(wrong)}, or take it out of tasks"
+            )
 
     @property
     def scored(self) -> list[Example]:

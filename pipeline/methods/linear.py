@@ -5,7 +5,7 @@ Of dimensions it is ridge regression, of votes logistic regression on the shares
 The baseline that any encoder has to beat: no gradient passes the encoder, and it fits in a second.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,7 @@ from pipeline.splits.task import Example
 Vectors = npt.NDArray[np.float32]
 
 Kind = Literal["logistic", "svm"]
+Weights = Mapping[int, float] | Literal["balanced"] | None
 
 # Logistic regression on standardised features converges well below this. An SVM with weak
 # regularisation may not, and then stays behind on dev.
@@ -60,20 +61,26 @@ def vectors(
 
 
 def fit(
-    kind: Kind, task: Task, found: Sequence[Example], inputs: Vectors, strengths: Sequence[float]
+    kind: Kind,
+    task: Task,
+    found: Sequence[Example],
+    inputs: Vectors,
+    strengths: Sequence[float],
+    weights: Weights = "balanced",
 ) -> Pipeline:
     """Fit on train; the inverse regularisation strength with the best score on dev is kept.
 
     The score is UAR, of votes the cross-entropy, of dimensions the mean concordance. Of equals the
     first. Statistics for standardisation come from train alone. Without dev examples the first
-    strength is taken. Classes weigh the same, whatever their size; of votes each clip does.
+    strength is taken. ``weights`` are scikit-learn's ``class_weight``; of votes each clip weighs
+    the same.
 
     Raises:
         PipelineError: An SVM is to learn votes.
     """
     roles = np.array([example.role for example in found])
     train, dev = roles == "train", roles == "dev"
-    learn, rate = _ways(kind, task, found)
+    learn, rate = _ways(kind, task, found, weights)
 
     def fitted(strength: float) -> Pipeline:
         scaler = StandardScaler().fit(inputs[train])
@@ -90,7 +97,7 @@ Learn = Callable[[float, Vectors, Rows], Any]
 Rate = Callable[[Any, Vectors, Rows], float]
 
 
-def _ways(kind: Kind, task: Task, found: Sequence[Example]) -> tuple[Learn, Rate]:
+def _ways(kind: Kind, task: Task, found: Sequence[Example], weights: Weights) -> tuple[Learn, Rate]:
     """How a target is learnt with a strength from rows of vectors, and how that is rated."""
     labels, values = np.array([e.label for e in found]), np.array([e.values for e in found])
     if isinstance(task, Dimensions):
@@ -109,7 +116,7 @@ def _ways(kind: Kind, task: Task, found: Sequence[Example]) -> tuple[Learn, Rate
             lambda model, x, rows: float((values[rows] * model.predict_log_proba(x)).sum()),
         )
     return (
-        lambda strength, x, rows: _classifier(kind, strength).fit(x, labels[rows]),
+        lambda strength, x, rows: _classifier(kind, strength, weights).fit(x, labels[rows]),
         lambda model, x, rows: float(balanced_accuracy_score(labels[rows], model.predict(x))),
     )
 
@@ -187,8 +194,8 @@ def load(path: Path) -> Callable[[Vectors], Vectors]:
     return planes
 
 
-def _classifier(kind: Kind, strength: float) -> LogisticRegression | LinearSVC:
-    shared = {"C": strength, "class_weight": "balanced", "max_iter": MAX_ITERATIONS}
+def _classifier(kind: Kind, strength: float, weights: Weights) -> LogisticRegression | LinearSVC:
+    shared = {"C": strength, "class_weight": weights, "max_iter": MAX_ITERATIONS}
     # liblinear visits the examples of its dual problem in a random order.
     return (
         LogisticRegression(**shared) if kind == "logistic" else LinearSVC(**shared, random_state=0)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 Weighting = Literal["none", "balanced", "effective-number"]
 Beta = Annotated[float, Field(ge=0, lt=1)]
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
 
 
 def weights(kind: Weighting, labels: Sequence[int], classes: int, beta: float) -> Floats | None:
@@ -29,9 +29,6 @@ def weights(kind: Weighting, labels: Sequence[int], classes: int, beta: float) -
         return None
     counts = np.bincount(labels, minlength=classes)
     if kind == "balanced":
-        each = len(labels) / (classes * counts)
-    else:
-        each = (1 - beta) / (1 - beta**counts)
-        each *= classes / each.sum()
-    found: Floats = each.astype(np.float32)
-    return found
+        return np.asarray(len(labels) / (classes * counts))
+    each = (1 - beta) / (1 - beta**counts)
+    return np.asarray(each * classes / each.sum())

@@ -23,6 +23,7 @@ from pipeline.ground.progress import Meter, say
 from pipeline.training import concordance
 from pipeline.training.checkpoint import LAST, State
 from pipeline.training.fit import Fit
+from pipeline.training.settings import Sampled
 from pipeline.work.device import autocast
 from pipeline.work.seeds import derive
 
@@ -57,7 +58,10 @@ class Epoch:
     @cached_property
     def plan(self) -> list[list[int]]:
         """The batch of each step."""
-        return batches.of_epoch(self.lengths, self.fit.settings.batch, self.fit.seed, self.number)
+        settings = self.fit.settings
+        balances = isinstance(settings, Sampled) and settings.sampling == "balanced"
+        labels = [item.label for item in self.train] if balances else None
+        return batches.of_epoch(self.lengths, settings.batch, self.fit.seed, self.number, labels)
 
     @property
     def done(self) -> int:

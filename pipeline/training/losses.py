@@ -45,9 +45,18 @@ def with_margin(logits: Tensor, targets: Tensor, margin: float) -> Tensor:
     return logits - margin * functional.one_hot(targets, logits.shape[-1])
 
 
-def cross_entropy_sum(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy summed over the items: logits (items, classes), targets (items,)."""
-    return functional.cross_entropy(logits.float(), targets, reduction="sum")
+def cross_entropy_sum(
+    logits: Tensor, targets: Tensor, weights: Tensor | None = None, gamma: float = 0.0
+) -> Tensor:
+    """Cross-entropy summed over the items: logits (items, classes), targets (items,).
+
+    Weighted by class and focal as `soft_cross_entropy_sum`.
+    """
+    if weights is None and not gamma:
+        return functional.cross_entropy(logits.float(), targets, reduction="sum")
+    return soft_cross_entropy_sum(
+        logits, functional.one_hot(targets, logits.shape[-1]), weights, gamma
+    )
 
 
 def soft_cross_entropy_sum(
@@ -102,10 +111,13 @@ class Ratings(nn.Module):
         means, deviations = self._scale(outputs)
         return outputs * deviations + means
 
-    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss summed over the items: logits or ratings, and shares or ratings."""
+    def forward(self, outputs: Tensor, targets: Tensor, gamma: float = 0.0) -> Tensor:
+        """The loss summed over the items: logits or ratings, and shares or ratings.
+
+        ``gamma`` is the focal loss's, of votes.
+        """
         if self.name == "soft-ce":
-            return soft_cross_entropy_sum(outputs, targets)
+            return soft_cross_entropy_sum(outputs, targets, gamma=gamma)
         means, deviations = self._scale(outputs)
         values, targets = ((one - means) / deviations for one in (outputs, targets))
         if self.name == "ccc":

@@ -23,6 +23,12 @@ class Schedule(Section):
         return self.learning_rate
 
 
+class Sampled(Section):
+    """What is drawn in an epoch: every clip once, or as many, every class as often as any other."""
+
+    sampling: Literal["shuffled", "balanced"]
+
+
 class Optimization(Schedule):
     """A constant learning rate; dev chooses the epoch, and stops ``patience`` epochs after it."""
 

@@ -97,7 +97,7 @@ HEADS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "weighted": ("frozen", LARGE, {"layer": "weighted", "loss": AMS}),
     "bilstm": ("full", LARGE, {"head": "bilstm", "loss": AMS}),
     "attentive": ("lora-qkv", LARGE, {"head": "attentive", "layer": -1}),
-    "mean-max": ("frozen", {}, {"head": "mean-max", "layer": "weighted"}),
+    "mean-max": ("frozen", {}, {"head": "mean-max", "layer": "weighted", "loss": AMS}),
 }
 FRESH = ("theirs", "bilstm")  # in a process of its own, which takes seconds to import torch
 CUT = Cutting(max_clip_s=0.5, last_clip="shorter", trim_db=30.0)

@@ -1,6 +1,7 @@
 """Batches: every clip once, similar lengths together, a fixed order."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -24,6 +25,41 @@ def test_epochs_and_seeds_differ() -> None:
     clips = [float(i % 13) for i in range(100)]
     orders = {str(batches.of_epoch(clips, 8, seed, epoch)) for seed in (1, 2) for epoch in (1, 2)}
     assert len(orders) == 4
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 20), st.integers(0, 3)), min_size=1, max_size=200),
+    st.integers(1, 40),
+    st.integers(0, 9),
+)
+def test_a_balanced_epoch_is_as_long_and_has_every_label_as_often(
+    clips: list[tuple[float, int]], batch: int, epoch: int
+) -> None:
+    seconds, labels = [s for s, _ in clips], [label for _, label in clips]
+    made = batches.of_epoch(seconds, batch, 7, epoch, labels)
+    drawn = [i for group in made for i in group]
+    assert len(drawn) == len(clips)
+    often = Counter(labels[i] for i in drawn)
+    assert set(often) == set(labels) or len(clips) < 4
+    assert max(often.values()) - min(often.values()) <= 1
+    for label in often:  # none for the third time before all were drawn twice
+        times = Counter(i for i in drawn if labels[i] == label)
+        own = [times[i] for i, other in enumerate(labels) if other == label]
+        assert max(own) - min(own) <= 1
+    assert made == batches.of_epoch(seconds, batch, 7, epoch, labels)
+
+
+def test_balanced_epochs_and_seeds_differ() -> None:
+    clips, labels = [float(i % 13) for i in range(100)], [int(i > 80) for i in range(100)]
+    orders = {
+        str(batches.of_epoch(clips, 8, seed, epoch, labels)) for seed in (1, 2) for epoch in (1, 2)
+    }
+    assert len(orders) == 4
+    seen = [
+        {i for group in batches.of_epoch(clips, 8, 1, epoch, labels) for i in group}
+        for epoch in range(1, 6)
+    ]
+    assert set.union(*seen) == set(range(100))  # what an epoch leaves out, others have
 
 
 def test_batches_of_similar_lengths_waste_little() -> None:

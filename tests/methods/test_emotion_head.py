@@ -1,23 +1,32 @@
 """The head: padding never counts, means do where frames are averaged, and what is saved is all."""
 
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import batch_norm
 
 from pipeline.ground.errors import PipelineError
 from pipeline.methods import emotion_head
-from pipeline.methods.emotion_head import EmotionHead
-from pipeline.methods.finetuning import LoraParams, LossParams
+from pipeline.methods.emotion_head import Design, EmotionHead
+from pipeline.methods.finetuning import LoraParams, LossParams, TrainingLoss
+from pipeline.splits.task import Example
 from pipeline.training import heads
+from tests.speech import tone_clips
 from tests.training.test_fit import DESIGN, MODEL
 
 torch.manual_seed(0)
 LAYERS = [torch.randn(3, 9, 16) for _ in range(3)]
 LENGTHS = torch.tensor([9, 4, 1])
 CE = LossParams(name="ce", scale=1.0, margin=0.0)
+
+
+@pytest.fixture
+def found(project: Path) -> list[Example]:
+    return tone_clips(10)
 
 
 def built(method: str = "frozen", **model: Any) -> EmotionHead:
@@ -82,6 +91,46 @@ def test_dropout_is_for_training_alone() -> None:
     assert torch.equal(head.of_means(means), head.of_means(means))
     head.train()
     assert not torch.equal(head.of_means(means), head.of_means(means))
+
+
+WEIGHTS = np.array([0.5, 2.0])
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+@pytest.mark.parametrize("name", ["ce", "am-softmax"])
+def test_weights_and_gamma_are_met_in_training_alone(
+    found: list[Example], gamma: float, name: str
+) -> None:
+    loss = LossParams(name=name, scale=4.0, margin=0.3)  # type: ignore[arg-type]
+    torch.manual_seed(1)
+    head = emotion_head.build(DESIGN.model_copy(update={"loss": loss}))
+    plain = emotion_head.build(DESIGN.model_copy(update={"loss": loss}))
+    plain.load_state_dict(head.state_dict())
+    head.meet(WEIGHTS, gamma)
+    members = found[:7]
+    logits = torch.randn(7, 2)
+    labels = [example.label for example in members]
+    total, count = head.train().loss(logits, members)
+    expected = 0.0
+    for row, label in zip(logits.tolist(), labels, strict=True):
+        row[label] -= 4.0 * 0.3 if name == "am-softmax" else 0.0
+        p = math.exp(row[label]) / sum(map(math.exp, row))
+        expected -= WEIGHTS[label] * (1 - p) ** gamma * math.log(p)
+    assert (total.item(), count) == (pytest.approx(expected, rel=1e-5), 7)
+    assert torch.equal(head.eval().loss(logits, members)[0], plain.eval().loss(logits, members)[0])
+
+
+def test_what_is_met_is_no_part_of_the_classifier(tmp_path: Path) -> None:
+    """It takes a place neither in its design nor in its weights."""
+    both = TrainingLoss(
+        name="ce", scale=1.0, margin=0.0, class_weight="balanced", beta=0.9, gamma=2.0
+    )
+    head = emotion_head.build(Design(**{**DESIGN.model_dump(), "method": "frozen", "loss": both}))
+    head.meet(WEIGHTS, 2.0)
+    emotion_head.save(head, tmp_path)
+    again = emotion_head.load(tmp_path)
+    assert again.design.loss == CE
+    assert again.class_weights is None
 
 
 def test_adapters_on_the_head_alone_train_and_are_fewer_than_the_head() -> None:

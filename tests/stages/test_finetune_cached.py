@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.audio.flac import read_clip
@@ -23,6 +24,7 @@ from pipeline.methods import adaptation, classifier
 from pipeline.methods.classifier import Classifier
 from pipeline.methods.emotion_head import Design
 from pipeline.methods.finetuning import FinetuneParams
+from pipeline.splits import folds, imbalance
 from pipeline.splits.task import Example, of_role
 from pipeline.training import loop
 from pipeline.training.fit import Fit
@@ -66,6 +68,58 @@ def test_linear_is_scikit_learn_on_the_cached_means(found: list[Example]) -> Non
     for row in rows:
         got = [float(row["angry"]), float(row["sad"])]
         np.testing.assert_allclose(got, expected[at[row["utterance"]]], atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["none", "balanced", "effective-number"])
+def test_linear_weighs_classes_as_scikit_learn(found: list[Example], kind: str) -> None:
+    """Against weights as scikit-learn has them, of which those of `kind` are checked elsewhere."""
+    keep = [e for e in found if e.label == 0 or e.role != "train" or int(e.clip.clip[-2:]) < 12]
+    folds.write(folds.FOLDS, [{e.clip.clip: e.role for e in keep}])
+    own = {"c": [0.1], "class_weight": kind, "beta": 0.9}
+    set_params({"finetune": {"methods": {"linear": own}}})
+    finetune_cached.main("emotion", "fbank", "linear", 0)
+    with h5py.File("artifacts/embeddings/fbank/tones.h5") as file:
+        means = dict(zip(file["clip"].asstr()[:], file["mean_last"][:], strict=True))
+    train = [e for e in keep if e.role == "train"]
+    inputs, labels = np.stack([means[e.clip.clip] for e in train]), [e.label for e in train]
+    weights = imbalance.weights(kind, labels, 2, 0.9)  # type: ignore[arg-type]
+    peer = LogisticRegression(
+        C=0.1, class_weight=weights if weights is None else {0: weights[0], 1: weights[1]}
+    )
+    mean, deviation = inputs.mean(0), inputs.std(0)
+    peer.fit((inputs - mean) / deviation, labels)
+    found_ = load_file("artifacts/classifiers/emotion/fbank/linear/0/model.safetensors")
+    np.testing.assert_allclose(found_["weight"], peer.coef_, atol=2e-3)
+    assert len(set(labels)) == 2
+    assert labels.count(0) > labels.count(1)
+
+
+@pytest.mark.parametrize("method", ["frozen", "lora-classifier"])
+def test_imbalance_is_met_by_weights_gamma_and_sampling(found: list[Example], method: str) -> None:
+    """Each of them changes what is learnt, and the same settings learn the same."""
+    small_encoder(Path("artifacts/encoders/tiny"))
+    extract.main("tiny", "tones")
+    keep = [e for e in found if e.label == 0 or e.role != "train" or int(e.clip.clip[-2:]) < 12]
+    folds.write(folds.FOLDS, [{e.clip.clip: e.role for e in keep}])
+    learnt = []
+    for settings in (
+        {},
+        {"loss": {"class_weight": "balanced"}},
+        {"loss": {"class_weight": "effective-number", "beta": 0.9}},
+        {"loss": {"gamma": 2.0}},
+        {"training": {"sampling": "balanced"}},
+        {"loss": {"gamma": 0.0}, "training": {"sampling": "balanced"}},
+    ):
+        plain = {"loss": {"class_weight": "none", "gamma": 0.0}}
+        plain["training"] = {"sampling": "shuffled"}
+        for values in (plain, settings):
+            set_params({"finetune": {"methods": {method: values}}})
+        finetune_cached.main("emotion", "tiny", method, 0)  # type: ignore[arg-type]
+        learnt.append(
+            Path(f"artifacts/classifiers/emotion/tiny/{method}/0/predictions.csv").read_bytes()
+        )
+    assert len(set(learnt)) == 5
+    assert learnt[-1] == learnt[-2]
 
 
 def test_embeddings_that_are_not_there_are_named(found: list[Example]) -> None:

@@ -24,7 +24,7 @@ from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import Section, parse
 from pipeline.methods.finetuning import Classes, Count, Fraction
 from pipeline.methods.networks.spectrograms import Batch
-from pipeline.training import checkpoint
+from pipeline.training import checkpoint, losses
 from pipeline.training.heads import valid
 
 WEIGHTS = "model.safetensors"
@@ -46,11 +46,11 @@ class Design(Section):
 
 
 class Crnn(nn.Module):
-    """Log-mel frames to class logits."""
+    """Log-mel frames to class logits; ``gamma`` is the focal loss's."""
 
-    def __init__(self, design: Design) -> None:
+    def __init__(self, design: Design, gamma: float = 0.0) -> None:
         super().__init__()
-        self.design, bands = design, design.bands
+        self.design, self.gamma, bands = design, gamma, design.bands
         pairs = list(pairwise([1, *design.channels]))
         self.convolutions = nn.ModuleList(
             nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairs
@@ -92,8 +92,9 @@ class Crnn(nn.Module):
 
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
         """Cross-entropy with the batch's targets, summed over the clips, and their number."""
-        log_probabilities = self.logits(batch).log_softmax(1)
-        return -(batch.targets * log_probabilities).sum(), len(batch.examples)
+        logits = self.logits(batch)
+        loss = losses.soft_cross_entropy_sum(logits, batch.targets, gamma=self.gamma)
+        return loss, len(batch.examples)
 
     def _states(self, images: Tensor, lengths: Tensor) -> Tensor:
         """The GRU's states on valid frames, zero on padding."""

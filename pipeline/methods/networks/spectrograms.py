@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -39,12 +40,12 @@ class Batch:
 class Spectrograms:
     """The source of batches.
 
-    ``train`` are the clips that mixup draws, ``weights`` (classes,) those of `balanced`.
+    ``train`` are the clips that mixup draws, ``weights`` (classes,) those of the classes.
     """
 
     frames: Frames
     scale: Scale
-    weights: Floats
+    weights: npt.NDArray[np.float64]
     train: Sequence[Example]
     augmentation: Augmentation
     seed: int
@@ -85,17 +86,5 @@ class Spectrograms:
     def _target(self, example: Example) -> Floats:
         if example.values:  # the shares of votes
             return np.array(example.values, np.float32)
-        target: Floats = np.diag(self.weights)[example.label]
+        target: Floats = np.diag(self.weights.astype(np.float32))[example.label]
         return target
-
-
-def balanced(train: Sequence[Example], classes: int) -> Floats:
-    """Weights (classes,) that make the classes count the same in the loss, 1 a clip on average.
-
-    Votes have none.
-    """
-    if train[0].values:
-        return np.ones(classes, np.float32)
-    counts = np.bincount([example.label for example in train], minlength=classes)
-    weights: Floats = (len(train) / (classes * counts)).astype(np.float32)
-    return weights
