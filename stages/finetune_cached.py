@@ -40,7 +40,7 @@ def main(
 
 
 def _linear(params: LinearParams, job: Job, corpora: Any) -> None:
-    from pipeline.methods import linear
+    from pipeline.methods import calibration, linear
     from pipeline.training import predictions
 
     header = corpora[0].header
@@ -57,6 +57,7 @@ def _linear(params: LinearParams, job: Job, corpora: Any) -> None:
         Features.of(header, [params.layer], job.task, deviation).write(out)
         logits = linear.logits(model, vectors[scored])
         predictions.write(out, job.task, job.scored, logits)
+        calibration.write(out, job.task)
         predictions.write_history(out, [])
         preprocessing.carry(out, job.made)
 

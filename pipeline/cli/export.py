@@ -33,7 +33,7 @@ def main(
     stage.set_threads(stage.runtime().threads)
     from pipeline.ground import files
     from pipeline.inference import judge
-    from pipeline.methods import classifier, lora, preprocessing
+    from pipeline.methods import calibration, classifier, lora, preprocessing
     from pipeline.methods.emotion_head import DESIGN, Design
 
     if not (folder / DESIGN).is_file():
@@ -56,7 +56,11 @@ def main(
         cutting = preprocessing.read(folder)
         if cutting:
             preprocessing.write(staged, cutting)
-        (staged / "README.md").write_text(_card(folder, model.design, cutting), "utf-8")
+        scale = calibration.read(folder)
+        if scale:
+            files.write_json(staged / calibration.FILE, scale.model_dump())
+        card = _card(folder, model.design, cutting, scale and scale.temperature)
+        (staged / "README.md").write_text(card, "utf-8")
         if onnx:
             from pipeline.inference import onnx_model
 
@@ -79,13 +83,15 @@ def _require_encoder(folder: Path, design: "Design") -> None:
         )
 
 
-def _card(folder: Path, design: "Design", cutting: "Cutting | None") -> str:
+def _card(
+    folder: Path, design: "Design", cutting: "Cutting | None", temperature: float | None
+) -> str:
     from pipeline.inference import card
 
     system, fold = _origin(folder, design)
     name = "/".join(filter(None, [*system, fold]))
     measured = _measured(folder, system, name)
-    return card.text(design, cutting, name, _data(folder, fold), measured)
+    return card.text(design, cutting, name, _data(folder, fold), measured, temperature)
 
 
 def _origin(folder: Path, design: "Design") -> tuple[tuple[str, str, str], str]:

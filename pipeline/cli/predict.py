@@ -11,6 +11,7 @@ import typer
 from pipeline.ground.errors import PipelineError
 
 if TYPE_CHECKING:
+    from pipeline.inference.judge import Judge
     from pipeline.inference.listening import Heard, Opinion
 
 
@@ -23,6 +24,13 @@ def main(
         float | None, typer.Option(min=0.5, help="Cut longer files; else as in training.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON, one line a file.")] = False,
+    classes: Annotated[
+        str, typer.Option(help="Which to choose from, such as angry,happy,sad; else all.")
+    ] = "",
+    sure: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help='"unsure", rather than right less often than this on dev.'),
+    ] = None,
 ) -> None:
     """Tell the emotion of audio files, and where they are long, how it changes over time.
 
@@ -31,6 +39,9 @@ def main(
     Files are trimmed and cut as those that the classifier learnt from; where `params.yaml` has
     other settings by now, a line on stderr says so. A file that cannot be read is one line on
     stderr; the others are judged, and the exit status is 1.
+
+    Probabilities are calibrated on dev (temperature scaling); without dev a line on stderr says
+    that they are not.
     """
     from pipeline.ground import stage
 
@@ -39,7 +50,9 @@ def main(
 
     files = searching.audio_files(places)
     opinion = judge.load(classifier)
+    opinion, least, told = _asked(classifier, opinion, classes, sure)
     cutting, notes = listening.cutting_of(classifier)
+    notes += told
     for note in notes:
         typer.echo(note, err=True)
     if segment_s:
@@ -55,7 +68,7 @@ def main(
             typer.echo(_printable(" ".join(str(error).split())), err=True)
             failed = True
             continue
-        typer.echo(_json(heard) if as_json else _rows(heard, opinion.classes))
+        typer.echo(_json(heard, least) if as_json else _rows(heard, opinion.classes, least))
     if failed:
         sys.exit(1)
 
@@ -65,12 +78,54 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _json(heard: "Heard") -> str:
+def _asked(
+    folder: Path, judge: "Judge", classes: str, sure: float | None
+) -> tuple["Judge", float, list[str]]:
+    """The judge of what is asked for, its least confidence, and what is to be said.
+
+    Raises:
+        PipelineError: As `answers.among` and `answers.sure`, or both are asked for.
+    """
+    from pipeline.inference import answers
+    from pipeline.methods import calibration
+
+    if judge.target == "dimensions":
+        if classes or sure is not None:
+            raise PipelineError(f"{folder}: tells dimensions, ask without --classes and --sure")
+        return judge, 0.0, []
+    found = calibration.read(folder)
+    notes = [] if found else [f"{folder}: uncalibrated, it had no dev to learn its confidence from"]
+    if found:
+        judge = answers.calibrated(judge, found)
+    if classes:
+        judge = answers.among(judge, classes.split(","))
+    if sure is None:
+        return judge, 0.0, notes
+    if classes:
+        raise PipelineError(
+            "--sure: its confidence was chosen among all classes, ask without --classes"
+        )
+    cover = answers.sure(folder, found, sure)
+    told = (
+        f"{folder}: unsure below {cover.confidence:.3f}; on dev {cover.coverage:.0%} of the "
+        f"answers are not, and {cover.accuracy:.0%} of these are right"
+    )
+    return judge, cover.confidence, [*notes, told]
+
+
+def _label(opinion: "Opinion", least: float) -> str:
+    from pipeline.inference.answers import UNSURE
+
+    return opinion.label if opinion.probabilities[opinion.label] >= least else UNSURE
+
+
+def _json(heard: "Heard", least: float) -> str:
     def plain(opinion: "Opinion") -> dict[str, object]:
         where = {"start_s": opinion.start_s, "end_s": opinion.end_s}
         if opinion.values:
             return {**where, "values": opinion.values}
-        return {**where, "emotion": opinion.label, "probabilities": opinion.probabilities}
+        emotion = _label(opinion, least)
+        return {**where, "emotion": emotion, "probabilities": opinion.probabilities}
 
     return json.dumps(
         {
@@ -82,7 +137,7 @@ def _json(heard: "Heard") -> str:
     )
 
 
-def _rows(heard: "Heard", classes: Sequence[str]) -> str:
+def _rows(heard: "Heard", classes: Sequence[str], least: float) -> str:
     """The whole file, then its clips where it has several."""
     over_time = heard.clips if len(heard.clips) > 1 else []
     # A name may hold what separates columns and rows.
@@ -91,6 +146,6 @@ def _rows(heard: "Heard", classes: Sequence[str]) -> str:
     for name, opinion in [(named, heard.whole), *(("", clip) for clip in over_time)]:
         shown = [f"{opinion.told[c]:.3f}" for c in classes]
         where = [f"{opinion.start_s:.2f}", f"{opinion.end_s:.2f}"]
-        label = [opinion.label] if opinion.probabilities else []
+        label = [_label(opinion, least)] if opinion.probabilities else []
         rows.append("\t".join([name, *where, *label, *shown]))
     return "\n".join(rows)

@@ -59,6 +59,7 @@ def text(
     fold: str,
     data: Data | None,
     measured: tuple[Mapping[str, Any], Mapping[str, Any]] | None,
+    temperature: float | None = None,
 ) -> str:
     """The card as Markdown with the hub's YAML header.
 
@@ -68,6 +69,7 @@ def text(
         fold: Its name, such as ``emotion/pretrained/full/0``.
         data: What it learnt from; None where that is not here.
         measured: The protocol and the scores of the classifier's method; None before `evaluate`.
+        temperature: What calibrates it; None where it is uncalibrated.
     """
     clips = data.clips if data else ()
     languages = sorted({clip.language for clip in clips if len(clip.language) == 2})
@@ -87,7 +89,7 @@ def text(
         f"Method `{design.method}` on the encoder `{design.encoder}` "
         f"(sha256 `{design.encoder_sha256}`), classifier `{fold}`.",
         "",
-        *_loading(design, cutting),
+        *_loading(design, cutting, temperature),
         *_data(data),
         *_scores(measured),
         "## Limits",
@@ -98,13 +100,15 @@ def text(
     return "\n".join(lines) + "\n"
 
 
-def _loading(design: Design, cutting: Cutting | None) -> list[str]:
+def _loading(design: Design, cutting: Cutting | None, temperature: float | None) -> list[str]:
     if design.is_transformers:
         note = "transformers knows this head; adapters are merged."
     else:
         note = "transformers loads the encoder; its head is none of theirs, and computed here."
     if cutting is None:
         note += " How its training clips were trimmed and cut is not known."
+    if temperature is None and design.target != "dimensions":
+        note += " Its probabilities are uncalibrated."
     return [
         "## How to use it",
         "",
@@ -112,7 +116,7 @@ def _loading(design: Design, cutting: Cutting | None) -> list[str]:
         "alone:",
         "",
         "```python",
-        usage.program(design, cutting),
+        usage.program(design, cutting, temperature or 1.0),
         "```",
         "",
         note,

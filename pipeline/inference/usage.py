@@ -13,12 +13,13 @@ from pipeline.methods.finetuning import LossParams
 from pipeline.training.heads import LEAST_VARIANCE
 
 
-def program(design: Design, cutting: Cutting | None) -> str:
+def program(design: Design, cutting: Cutting | None, temperature: float = 1.0) -> str:
     """Python for a folder that `ser export` wrote; ``folder`` and ``file`` are its first lines.
 
     Args:
         design: Of the classifier.
         cutting: How its clips were cut; None where that is not known, and nothing is cut.
+        temperature: Its own, which calibrates it.
     """
     theirs = design.is_transformers
     model = "AutoModelForAudioClassification" if theirs else "AutoModel"
@@ -50,19 +51,20 @@ def program(design: Design, cutting: Cutting | None) -> str:
         *(_cut(cutting) if cutting and limit else ["clips = [wave]"]),
         "with torch.inference_mode():",
         "    mean = torch.stack([logits(clip) for clip in clips]).mean(0)",
-        *_told(design),
+        *_told(design, temperature),
     ]
     return "\n".join(lines)
 
 
-def _told(design: Design) -> list[str]:
+def _told(design: Design, temperature: float) -> list[str]:
     if design.target == "dimensions":
         return [
             "for name, value in zip(classes, mean.tolist()):",
             '    print(f"{name} {value:.3f}")',
         ]
+    scaled = "mean" if temperature == 1 else f"(mean / {temperature})"
     return [
-        "for name, probability in zip(classes, mean.softmax(0).tolist()):",
+        f"for name, probability in zip(classes, {scaled}.softmax(0).tolist()):",
         '    print(f"{name} {probability:.3f}")',
     ]
 

@@ -14,6 +14,7 @@ import torch
 
 from pipeline.ground import files
 from pipeline.ground.progress import say
+from pipeline.methods import calibration
 from pipeline.methods.finetuning import Job
 from pipeline.metrics import agreement, recalls
 from pipeline.splits.targets import UNDECIDED, Emotion, Task
@@ -41,6 +42,7 @@ def run(job: Job, fit: Fit, model: Any, save: Callable[[Path], None]) -> None:
         out.mkdir()
         save(out)
         predictions.write(out, job.task, job.scored, scored)
+        calibration.write(out, job.task)
         predictions.write_history(out, history, predictions.history_of(job.task))
     fit.discard()
 

@@ -61,16 +61,112 @@ def require_predictions_of_the_stage(folder: Path, capsys: pytest.CaptureFixture
         rows = list(csv.DictReader(file))
     files = [Path("data/raw/toy") / f"{row['utterance'].split('/')[1]}.wav" for row in rows]
     predict.main(files, folder, as_json=True)
+    temperature = json.loads((folder / "calibration.json").read_text())["temperature"]
     out, err = capsys.readouterr()
     told = [json.loads(line) for line in out.splitlines()]
     assert [found["file"] for found in told] == [str(file) for file in files]
     assert max(len(found["clips"]) for found in told) == 3
     for found, row in zip(told, rows, strict=True):
-        expected = softmax([float(row[name]) for name in CLASSES])
+        expected = softmax(np.array([float(row[name]) for name in CLASSES]) / temperature)
         got = [found["probabilities"][name] for name in CLASSES]
         np.testing.assert_allclose(got, expected, atol=2e-5)
         assert found["emotion"] == CLASSES[int(expected.argmax())]
     sys.stderr.write(err)
+
+
+def told_of(
+    folder: Path, capsys: pytest.CaptureFixture[str], **options: Any
+) -> tuple[list[dict[str, Any]], str]:
+    files = sorted(Path("data/raw/toy").glob("*.wav"))
+    predict.main(files, folder, as_json=True, **options)
+    out, err = capsys.readouterr()
+    return [json.loads(line) for line in out.splitlines()], err
+
+
+@pytest.mark.parametrize(("start", "method"), [("pretrained", "full"), ("fbank", "linear")])
+def test_some_classes_share_the_probability(
+    toy: Path, start: str, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bayes: each one's probability, given that it is one of those asked for."""
+    folder = folder_of(start, method)
+    everything, _ = told_of(folder, capsys)
+    some, _ = told_of(folder, capsys, classes="happy,angry")
+    for one, found in zip(everything, some, strict=True):
+        both = {name: one["probabilities"][name] for name in ("happy", "angry")}
+        expected = {name: value / sum(both.values()) for name, value in both.items()}
+        assert found["probabilities"] == pytest.approx(expected, rel=1e-4)
+        assert found["emotion"] == max(expected, key=expected.__getitem__)
+
+
+@pytest.mark.parametrize("asked", ["angry", "angry,angry", "angry,joy", "angry,", ","])
+def test_classes_it_does_not_know_are_one_line(toy: Path, asked: str) -> None:
+    with pytest.raises(PipelineError, match=r"--classes: expected two or more of angry,sad,happy"):
+        predict.main([Path("data/raw/toy/00.wav")], folder_of("fbank", "linear"), classes=asked)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_what_is_not_sure_enough_is_unsure(
+    toy: Path, tmp_path: Path, as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The confidence is that of the most answers which were right so often on dev."""
+    folder = shutil.copytree(folder_of("fbank", "linear"), tmp_path / "0")
+    (folder / "SHA256SUMS").unlink()
+    everything, _ = told_of(folder, capsys)
+    surest = sorted(max(one["probabilities"].values()) for one in everything)
+    middle = (surest[17] + surest[18]) / 2
+    covers = [(1.0, 0.0, 0.5), (0.4, middle, 0.8), (0.2, 0.9999, 0.7)]
+    names = ("coverage", "confidence", "accuracy")
+    found = {"temperature": 1.0, "utterances": 5}
+    made = json.loads((folder / "calibration.json").read_text())
+    found["temperature"] = made["temperature"]
+    found["covers"] = [dict(zip(names, cover, strict=True)) for cover in covers]  # type: ignore[assignment]
+    (folder / "calibration.json").write_text(json.dumps(found))
+    files = sorted(Path("data/raw/toy").glob("*.wav"))
+    predict.main(files, folder, as_json=as_json, sure=0.75)
+    out, err = capsys.readouterr()
+    assert f"unsure below {middle:.3f}; on dev 40% of the answers are not, and 80%" in err
+    if as_json:
+        told = [json.loads(line)["emotion"] for line in out.splitlines()]
+    else:
+        told = [line.split("\t")[3] for line in out.splitlines()[1:] if line[0] != "\t"]
+    for answer, one in zip(told, everything, strict=True):
+        unsure = max(one["probabilities"].values()) < middle
+        assert answer == ("unsure" if unsure else one["emotion"])
+    assert told.count("unsure") == 18
+
+
+def test_what_cannot_be_asked_is_one_line(toy: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(folder_of("fbank", "linear"), tmp_path / "0")
+    (folder / "SHA256SUMS").unlink()
+    one = [Path("data/raw/toy/00.wav")]
+    with pytest.raises(PipelineError, match=r"--sure: .* without --classes"):
+        predict.main(one, folder, classes="angry,sad", sure=0.5)
+    covers = [{"coverage": 1.0, "confidence": 0.1, "accuracy": 0.5}]
+    text = json.dumps({"temperature": 1.0, "utterances": 5, "covers": covers})
+    (folder / "calibration.json").write_text(text)
+    with pytest.raises(PipelineError, match=r"--sure 0\.9: on dev at most 0\.5 of the answers"):
+        predict.main(one, folder, sure=0.9)
+    (folder / "calibration.json").unlink()
+    with pytest.raises(PipelineError, match=r"0: --sure needs a dev"):
+        predict.main(one, folder, sure=0.9)
+
+
+def test_without_dev_it_says_uncalibrated(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(folder_of("fbank", "linear"), tmp_path / "0")
+    (folder / "SHA256SUMS").unlink()
+    (folder / "calibration.json").unlink()
+    found, err = told_of(folder, capsys)
+    assert err.splitlines() == [
+        f"{folder}: uncalibrated, it had no dev to learn its confidence from"
+    ]
+    with (folder / "predictions.csv").open() as file:
+        rows = {row["utterance"].split("/")[1]: row for row in csv.DictReader(file)}
+    told = {Path(one["file"]).stem: one["probabilities"] for one in found}
+    for name, row in rows.items():
+        expected = softmax([float(row[c]) for c in CLASSES])
+        np.testing.assert_allclose([told[name][c] for c in CLASSES], expected, atol=2e-5)
 
 
 @pytest.fixture
