@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from pipeline.corpora.manifest import Clip
 from pipeline.report import (
     anonymous,
+    calibration_section,
     corpora_table,
     dimensions_section,
     plots,
@@ -229,6 +230,7 @@ def reproduce(run: Run, _plots: Path) -> Section:
 
 
 SECTIONS: Sequence[Make] = (
+    calibration_section.section,
     protocols_section.section,
     share_section.section,
     probe_section.layers,

@@ -17,8 +17,9 @@ from pipeline.corpora.manifest import Clip
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from pipeline.metrics.arrays import Floats
-from pipeline.scoring import active, ratings, scores
+from pipeline.scoring import active, calibrated, ratings, scores
 from pipeline.scoring.active import System
+from pipeline.scoring.calibrated import Confidence
 from pipeline.scoring.scores import Bootstrap, Predictions, Scores
 from pipeline.splits import folds
 from pipeline.splits.folds import Fold
@@ -59,6 +60,7 @@ class Classifier:
     tested: Predictions
     scores: Scores
     curves: dict[int, dict[str, Floats]]
+    confidence: Confidence | None = None
 
     @property
     def shown(self) -> str:
@@ -136,7 +138,8 @@ def score_classifiers(
         total = {**measure(np.ones(len(tested.truth), bool)), "corpora": parts}
         curves = {k: scores.read_history(f / "history.csv") for k, f in folders.items()}
         curves = {fold: curve for fold, curve in curves.items() if curve}
-        found.append(Classifier(name, start, method, task.names, tested, total, curves))
+        sure = None if isinstance(task, Dimensions) else calibrated.confidence(tested, folders)
+        found.append(Classifier(name, start, method, task.names, tested, total, curves, sure))
     return found
 
 
