@@ -49,7 +49,7 @@ def _linear(params: LinearParams, job: Job, corpora: Any) -> None:
     vectors = linear.vectors(corpora, params.layer, job.found, deviation)
     weights = job.class_weights(params)
     by_class = None if weights is None else dict(enumerate(weights.tolist()))
-    model = linear.fit(params.kind, job.task, job.found, vectors, params.c, by_class)
+    model = linear.fit(params.kind, job.task.target, job.found, vectors, params.c, by_class)
     scored = [row for row, example in enumerate(job.found) if example.role != "train"]
     with files.publish(job.target) as out:
         out.mkdir()

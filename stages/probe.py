@@ -54,7 +54,7 @@ def main(
         scores = []
         for fold in load("folds", list[int]):
             found = examples(wanted, clips, folds.read(fold), key)
-            scores += probes.by_layer(corpora, wanted, found, params.c, fold)
+            scores += probes.by_layer(corpora, found, params.c, fold)
         originals = [clip.clip for clip in clips if not clip.augmented_from]
         places = probes.places(corpora, originals, params.layer, params.points, seed)
     with files.publish(target) as out:

@@ -15,9 +15,9 @@ import torch
 from pipeline.ground import files
 from pipeline.ground.progress import say
 from pipeline.methods import calibration
-from pipeline.methods.finetuning import Job
+from pipeline.methods.finetuning import Job, Target
 from pipeline.metrics import agreement, recalls
-from pipeline.splits.targets import UNDECIDED, Emotion, Task
+from pipeline.splits.targets import UNDECIDED
 from pipeline.splits.task import Example, of_role
 from pipeline.training import loop, losses, predictions
 from pipeline.training.fit import Fit
@@ -33,7 +33,7 @@ def run(job: Job, fit: Fit, model: Any, save: Callable[[Path], None]) -> None:
     say(f"a new, untrained head for {len(job.task.names)} {outputs}")
     train, dev = of_role(job.found, "train"), of_role(job.found, "dev")
     history = loop.train(
-        fit, model, train, dev, lambda: score(fit, model, dev, job.task), job.target
+        fit, model, train, dev, lambda: score(fit, model, dev, job.task.target), job.target
     )
     if not fit.processes.main:
         return
@@ -53,15 +53,14 @@ def logits(fit: Fit, model: Any, found: Sequence[Example]) -> npt.NDArray[np.flo
     return fit.outputs(model.logits, found)
 
 
-def score(fit: Fit, model: Any, dev: Sequence[Example], task: Task) -> dict[str, float]:
+def score(fit: Fit, model: Any, dev: Sequence[Example], target: Target) -> dict[str, float]:
     """Loss per clip (no margin), and the unweighted average recall over clips.
 
     Votes have the recall of those clips that are decided, dimensions their mean concordance.
     """
-    if not isinstance(task, Emotion):
-        loss = fit.mean_loss(model, dev)
-        return {"dev_loss": loss, **_own_score(task, logits(fit, model, dev), dev)}
     scored = logits(fit, model, dev)
+    if target != "emotion":
+        return {"dev_loss": fit.mean_loss(model, dev), **_own_score(target, scored, dev)}
     targets = np.array([example.label for example in dev])
     loss = losses.cross_entropy_sum(torch.from_numpy(scored), torch.from_numpy(targets))
     counts = recalls.confusion(targets, scored.argmax(-1), scored.shape[1])
@@ -69,9 +68,9 @@ def score(fit: Fit, model: Any, dev: Sequence[Example], task: Task) -> dict[str,
 
 
 def _own_score(
-    task: Task, scored: npt.NDArray[np.float32], dev: Sequence[Example]
+    target: Target, scored: npt.NDArray[np.float32], dev: Sequence[Example]
 ) -> dict[str, float]:
-    if task.target == "dimensions":
+    if target == "dimensions":
         pairs = zip(np.array([e.values for e in dev]).T, scored.astype(np.float64).T, strict=True)
         found = [agreement.concordance(truth, guess) for truth, guess in pairs]
         return {"dev_ccc": float(np.nan_to_num(found).mean())}

@@ -23,8 +23,8 @@ from pipeline.embeddings.reader import Embeddings
 from pipeline.encoders.layers import Layer
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
+from pipeline.methods.finetuning import Target
 from pipeline.metrics import agreement
-from pipeline.splits.targets import Dimensions, Task, Votes
 from pipeline.splits.task import Example
 
 Vectors = npt.NDArray[np.float32]
@@ -62,7 +62,7 @@ def vectors(
 
 def fit(
     kind: Kind,
-    task: Task,
+    target: Target,
     found: Sequence[Example],
     inputs: Vectors,
     strengths: Sequence[float],
@@ -80,7 +80,7 @@ def fit(
     """
     roles = np.array([example.role for example in found])
     train, dev = roles == "train", roles == "dev"
-    learn, rate = _ways(kind, task, found, weights)
+    learn, rate = _ways(kind, target, found, weights)
 
     def fitted(strength: float) -> Pipeline:
         scaler = StandardScaler().fit(inputs[train])
@@ -97,15 +97,17 @@ Learn = Callable[[float, Vectors, Rows], Any]
 Rate = Callable[[Any, Vectors, Rows], float]
 
 
-def _ways(kind: Kind, task: Task, found: Sequence[Example], weights: Weights) -> tuple[Learn, Rate]:
+def _ways(
+    kind: Kind, target: Target, found: Sequence[Example], weights: Weights
+) -> tuple[Learn, Rate]:
     """How a target is learnt with a strength from rows of vectors, and how that is rated."""
     labels, values = np.array([e.label for e in found]), np.array([e.values for e in found])
-    if isinstance(task, Dimensions):
+    if target == "dimensions":
         return (
             lambda strength, x, rows: Ridge(1 / strength).fit(x, values[rows]),
             lambda model, x, rows: _concordance(values[rows], model.predict(x)),
         )
-    if isinstance(task, Votes):
+    if target == "votes":
         if kind == "svm":
             raise PipelineError(
                 "params.yaml: finetune.methods.linear.kind svm learns classes alone, not votes, "

@@ -17,7 +17,6 @@ from pipeline.embeddings.reader import Embeddings
 from pipeline.encoders.layers import Layer
 from pipeline.ground import files
 from pipeline.methods import linear
-from pipeline.splits.targets import Emotion
 from pipeline.splits.task import Example
 
 Floats = npt.NDArray[np.float32]
@@ -42,7 +41,6 @@ class Probe:
 
 def by_layer(
     corpora: Sequence[Embeddings],
-    task: Emotion,
     found: Sequence[Example],
     strengths: Sequence[float],
     fold: int,
@@ -55,7 +53,7 @@ def by_layer(
     probed = []
     for depth, layer in enumerate(corpora[0].header.means):
         vectors = linear.vectors(corpora, layer, found, deviation=False)
-        model = linear.fit("logistic", task, found, vectors, strengths)
+        model = linear.fit("logistic", "emotion", found, vectors, strengths)
         uars = [
             balanced_accuracy_score(labels[rows], model.predict(vectors[rows]))
             if rows.any()

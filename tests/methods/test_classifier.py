@@ -19,7 +19,7 @@ from pipeline.ground.errors import PipelineError
 from pipeline.methods import classifier, emotion_head, lora
 from pipeline.methods.adaptation import logits
 from pipeline.methods.emotion_head import Design
-from pipeline.methods.finetuning import LoraParams, LossParams
+from pipeline.methods.finetuning import LoraParams, LossParams, OwnLoss
 from pipeline.splits.task import of_role
 from tests.speech import small_encoder, tone_clips
 from tests.training.test_fit import DESIGN, MODEL, SETTINGS, fit_of, train
@@ -52,7 +52,7 @@ for folder in map(Path, sys.argv[1:]):
 """
 
 
-def design_of(base: Path, method: str, loss: LossParams = CE, **model: Any) -> Design:
+def design_of(base: Path, method: str, loss: LossParams | OwnLoss = CE, **model: Any) -> Design:
     changes = {
         "method": method,
         "encoder": str(base),
@@ -65,7 +65,9 @@ def design_of(base: Path, method: str, loss: LossParams = CE, **model: Any) -> D
     return DESIGN.model_copy(update=changes)
 
 
-def trained(base: Path, method: str, loss: LossParams = CE, **model: Any) -> classifier.Classifier:
+def trained(
+    base: Path, method: str, loss: LossParams | OwnLoss = CE, **model: Any
+) -> classifier.Classifier:
     torch.manual_seed(0)
     made = classifier.Classifier(
         encoders.load(base, freeze_conv=True), design_of(base, method, loss, **model)

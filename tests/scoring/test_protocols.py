@@ -91,7 +91,7 @@ def test_without_shared_folds_there_is_no_such_section(both: Path) -> None:
 def test_a_system_with_shared_folds_alone_is_scored_by_them() -> None:
     study = Study(folds=2)
     made = [{c.clip: "test" if i % 2 else "train" for i, c in enumerate(study.clips())}]
-    systems = {("pretrained", "full"): [0]}
+    systems = {("emotion", "pretrained", "full"): [0]}
     assert protocols.separate(systems, study.clips(), made) == (systems, {})
 
 

@@ -161,7 +161,7 @@ def test_what_is_cached_trains_what_the_encoder_in_the_loop_would(
         live,
         of_role(found, "train"),
         of_role(found, "dev"),
-        lambda: adaptation.score(fit, live, of_role(found, "dev")),
+        lambda: adaptation.score(fit, live, of_role(found, "dev"), "emotion"),
     )
     assert history[-1]["train_loss"] < 0.9 * history[0]["train_loss"]
     assert torch.equal(body.state_dict()["encoder.layers.0.final_layer_norm.weight"], before)

@@ -71,7 +71,7 @@ def train(fit: Fit, model: Any, found: list[Example]) -> list[dict[str, float]]:
         model,
         of_role(found, "train"),
         of_role(found, "dev"),
-        lambda: score(fit, model, of_role(found, "dev")),
+        lambda: score(fit, model, of_role(found, "dev"), "emotion"),
     )
 
 
