@@ -60,6 +60,12 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture
+def copied(evaluated: Path, project: Path) -> Path:
+    """A copy of it to harm."""
+    return Path(shutil.copytree(evaluated, project, dirs_exist_ok=True))
+
+
 def metrics(project: Path) -> Any:
     return json.loads((project / "results/metrics.json").read_text())
 
@@ -98,18 +104,17 @@ def test_every_active_system_has_few_figures_beside_its_protocol(evaluated: Path
     assert found["share"]["fbank"]["cnn-lstm-attention"]["rho"] > 0.2
 
 
-def test_what_is_no_longer_active_does_not_leak_in(trained: Path) -> None:
-    evaluate.main()
-    before = {p: sha256(p) for p in sorted((trained / "results").rglob("*")) if p.is_file()}
+def test_what_is_no_longer_active_does_not_leak_in(copied: Path) -> None:
+    before = {p: sha256(p) for p in sorted((copied / "results").rglob("*")) if p.is_file()}
     for system in ("pretrained/frozen", "mfcc/linear"):
-        plant_classifier(trained, STUDY, system, skill=9.0)
+        plant_classifier(copied, STUDY, system, skill=9.0)
     shutil.copytree(
-        trained / "artifacts/classifiers/emotion/pretrained/frozen/0",
-        trained / "artifacts/classifiers/emotion/pretrained/full/2",
+        copied / "artifacts/classifiers/emotion/pretrained/frozen/0",
+        copied / "artifacts/classifiers/emotion/pretrained/full/2",
     )
-    plant_share(trained, STUDY, "mfcc/cnn-lstm")
+    plant_share(copied, STUDY, "mfcc/cnn-lstm")
     evaluate.main()
-    after = {p: sha256(p) for p in sorted((trained / "results").rglob("*")) if p.is_file()}
+    after = {p: sha256(p) for p in sorted((copied / "results").rglob("*")) if p.is_file()}
     assert after == before
 
 
@@ -193,13 +198,12 @@ def test_the_report_quotes_only_what_the_stage_depends_on() -> None:
     assert tuple(params_of(STAGES["evaluate"])) == evaluate.SETTINGS
 
 
-def test_the_environment_stands_beside_the_report_and_not_in_it(trained: Path) -> None:
-    evaluate.main()
-    before = sha256(trained / "results/report.html")
+def test_the_environment_stands_beside_the_report_and_not_in_it(copied: Path) -> None:
+    before = sha256(copied / "results/report.html")
     runs.record("finetune --fold 0", 12.5)
     evaluate.main()
-    assert sha256(trained / "results/report.html") == before
-    text = (trained / "results/environment.html").read_text("utf-8")
+    assert sha256(copied / "results/report.html") == before
+    text = (copied / "results/environment.html").read_text("utf-8")
     assert "finetune --fold 0" in text and "12.500" in text
     assert importlib.metadata.version("torch") in text
 
@@ -245,10 +249,9 @@ def test_without_folds_there_are_no_classifiers(trained: Path) -> None:
     assert metrics(trained)["share"]["fbank"]["cnn-lstm-attention"]["rho"] > 0.2
 
 
-def test_a_missing_fold_leaves_old_results_untouched(trained: Path) -> None:
-    evaluate.main()
-    before = sha256(trained / "results/metrics.json")
-    (trained / "artifacts/classifiers/emotion/retrained/full/1/predictions.csv").unlink()
+def test_a_missing_fold_leaves_old_results_untouched(copied: Path) -> None:
+    before = sha256(copied / "results/metrics.json")
+    (copied / "artifacts/classifiers/emotion/retrained/full/1/predictions.csv").unlink()
     with pytest.raises(PipelineError, match=r"retrained/full/1/predictions\.csv: no such file"):
         evaluate.main()
-    assert sha256(trained / "results/metrics.json") == before
+    assert sha256(copied / "results/metrics.json") == before
