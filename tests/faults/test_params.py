@@ -36,7 +36,7 @@ Key = tuple[Any, ...]
 Document = dict[str, Any]
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=NAMES, scope="module")
 def document(request: pytest.FixtureRequest) -> Document:
     overlay = (ROOT / "presets" / f"{request.param}.yaml").read_text("utf-8")
     found: Document = YAML(typ="safe").load(merged(BASE, overlay))
@@ -65,9 +65,12 @@ def told(document: Document, path: Key, monkeypatch: pytest.MonkeyPatch) -> list
 
 
 def changed(document: Document, path: Key) -> tuple[Document, dict[str, Any]]:
-    """A copy of the document, and in it the mapping that holds the key."""
-    copied = copy.deepcopy(document)
-    return copied, at(copied, path[:-1])
+    """A copy of the document as far as the key, and in it the mapping that holds the key."""
+    copied = section = copy.copy(document)
+    for part in path[:-1]:
+        section[part] = copy.copy(section[part])
+        section = section[part]
+    return copied, section
 
 
 def below_the_top(document: Document) -> list[Key]:
