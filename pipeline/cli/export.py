@@ -59,7 +59,7 @@ def main(
         scale = calibration.read(folder)
         if scale:
             files.write_json(staged / calibration.FILE, scale.model_dump())
-        card = _card(folder, model.design, cutting, scale and scale.temperature)
+        card = _card(folder, model.design, cutting, scale.temperature if scale else None)
         (staged / "README.md").write_text(card, "utf-8")
         if onnx:
             from pipeline.inference import onnx_model

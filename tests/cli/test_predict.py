@@ -21,6 +21,7 @@ from pipeline.cli import predict
 from pipeline.cli.preset import merged
 from pipeline.ground import params
 from pipeline.ground.errors import PipelineError
+from pipeline.inference.judge import Judge
 from tests.toy import TRAINED, run_stages
 
 CLASSES = ["angry", "sad", "happy"]
@@ -149,6 +150,14 @@ def test_what_cannot_be_asked_is_one_line(toy: Path, tmp_path: Path) -> None:
     (folder / "calibration.json").unlink()
     with pytest.raises(PipelineError, match=r"0: --sure needs a dev"):
         predict.main(one, folder, sure=0.9)
+
+
+@pytest.mark.parametrize("asked", [{"classes": "arousal,valence"}, {"sure": 0.5}])
+def test_dimensions_have_no_classes_to_choose_from(tmp_path: Path, asked: dict[str, Any]) -> None:
+    values = Judge("dimensions", ["arousal", "valence"], lambda waves: np.zeros((len(waves), 2)))  # type: ignore[arg-type, return-value]
+    with pytest.raises(PipelineError, match="tells dimensions, ask without --classes and --sure"):
+        predict._asked(tmp_path, values, asked.get("classes", ""), asked.get("sure"))
+    assert predict._asked(tmp_path, values, "", None) == (values, 0.0, [])
 
 
 def test_without_dev_it_says_uncalibrated(
