@@ -186,12 +186,12 @@ def _cached(design: Design, clips: int, where: torch.device) -> tuple[Any, Calla
     """The head on means of the same number of clips, whose values cost the same."""
     model = CachedHead(emotion_head.build(design)).to(where)
     means = torch.from_numpy(
-        np.random.default_rng(0).standard_normal((clips, 1, design.width), np.float32)
+        np.random.default_rng(0).standard_normal((clips, design.width), np.float32)
     )
     found = [_example(None, number, np.zeros(400, np.float32)) for number in range(clips)]
     places = range(0, clips, BATCH)
     return model, lambda: (
-        Batch(found[at : at + BATCH], means[at : at + BATCH].to(where)) for at in places
+        Batch(found[at : at + BATCH], [means[at : at + BATCH].to(where)]) for at in places
     )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.corpora import registry
-from pipeline.corpora.entries import Choice, OutOfScope, Reject, Row
+from pipeline.corpora.entries import FOUND, Choice, OutOfScope, Reject, Row
 from pipeline.ground.errors import PipelineError
 from tests.recordings import record, tone
 
@@ -51,7 +51,7 @@ def saved(database: Any, folder: Path, kind: str = "csv", *names: str) -> Path:
     return folder
 
 
-def rows_of(folder: Path, choice: Choice = registry.FOUND) -> dict[str, Row]:
+def rows_of(folder: Path, choice: Choice = FOUND) -> dict[str, Row]:
     return {row.utterance: row for row in registry.parse("audformat", folder, choice).rows}
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from pipeline.encoders import encoder, forward, hub
 from pipeline.encoders.hub import Pin
+from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from tests.speech import SMALL
 
@@ -197,7 +198,7 @@ def test_weights_that_change_after_their_checksum_are_refused(
     published(cache, file, initializer_range=0.5)
     (cache / file).replace(cache / "other")
     (cache / file).write_bytes(good)
-    sha256 = hub.files.sha256
+    sha256 = files.sha256
 
     def hashed(path: Path) -> str:
         told = sha256(path)

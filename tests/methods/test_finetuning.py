@@ -1,8 +1,11 @@
 """What a section asks of classes, and targets that have none to balance."""
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.ground.errors import PipelineError
+from pipeline.ground.provenance import Provenance
 from pipeline.methods.finetuning import Imbalance, Job
 from pipeline.splits.targets import Dimensions, Emotion, Task, Votes
 from pipeline.training.settings import Sampled
@@ -31,7 +34,7 @@ WEIGHTED = PLAIN.model_copy(update={"class_weight": "effective-number"})
 def test_a_pair_fits_or_is_one_line(
     name: str, loss: Imbalance, training: Sampled, fits: set[str], remedy: str
 ) -> None:
-    job = Job(name, "pretrained", "full", 0, TASKS[name], (), ())
+    job = job_of(name)
     if name in fits:
         job.require_classes("finetune", loss, training)
         return
@@ -45,4 +48,10 @@ def test_a_pair_fits_or_is_one_line(
 
 def test_votes_and_dimensions_weigh_every_clip_the_same() -> None:
     for name in ("heard", "affect"):
-        assert Job(name, "x", "linear", 0, TASKS[name], (), ()).class_weights(WEIGHTED) is None
+        assert job_of(name).class_weights(WEIGHTED) is None
+
+
+def job_of(name: str) -> Job:
+    """A job without a clip."""
+    made = Provenance(params={}, inputs={})
+    return Job(name, "pretrained", "full", 0, TASKS[name], (), (), Path(), made)

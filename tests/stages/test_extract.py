@@ -78,8 +78,8 @@ def test_whisper_gives_features(whisper: Path, corpus: list[manifest.Clip], meth
         for clip in corpus:
             frames = found.frames(clip.clip, "last")
             assert frames.shape == (math.ceil(round(clip.duration_s * 16000) / 320), 16)
-    finetune_cached.main("whisper", method, 0)  # type: ignore[arg-type]
-    opinion = judge.load(Path(f"artifacts/classifiers/whisper/{method}/0"))
+    finetune_cached.main("emotion", "whisper", method, 0)  # type: ignore[arg-type]
+    opinion = judge.load(Path(f"artifacts/classifiers/emotion/whisper/{method}/0"))
     assert opinion.classes == ["angry", "sad"]
 
 
@@ -96,8 +96,8 @@ def test_whisper_hears_no_longer_clip(whisper: Path, corpus: list[manifest.Clip]
     [
         lambda: multitask.main(0),
         lambda: retrain.main(0),
-        lambda: finetune.main("pretrained", "full", 0),
-        lambda: finetune.main("pretrained", "lora-qkv", 0),
+        lambda: finetune.main("emotion", "pretrained", "full", 0),
+        lambda: finetune.main("emotion", "pretrained", "lora-qkv", 0),
     ],
 )
 @pytest.mark.parametrize("name", ["whisper", "fbank"])
