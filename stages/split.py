@@ -82,7 +82,18 @@ def _require_classes(clips: Sequence[Clip], made: Sequence[folds.Fold]) -> None:
         for line in scope.lines(key, task, held):
             progress.say(line)
         scope.require_filled(key, task, held)
+        scope.require_one_scale(key, task, _scales())
         scope.require_trained(key, task, clips, {n: folds.of(made, n) for n in used})
+
+
+def _scales() -> dict[str, dict[str, list[float]]]:
+    """The ends of the scale of each dimension, by corpus, as the audits have them."""
+    audits = {name: CLIPS / name / "audit.json" for name in load("corpora", list[str])}
+    found = {name: files.read_json(path) for name, path in audits.items() if path.is_file()}
+    return {
+        name: {dimension: told["scale"] for dimension, told in audit.get("dimensions", {}).items()}
+        for name, audit in found.items()
+    }
 
 
 def _divide(params: SplitParams, clips: Sequence[Clip], corpora: list[str]) -> list[folds.Fold]:

@@ -142,6 +142,36 @@ def plant_classifier(root: Path, study: Study, system: str, skill: float, seed: 
         _write(folder / "history.csv", columns, curve if "linear" not in system else [])
 
 
+def plant_ratings(root: Path, study: Study, target: str, task: str) -> None:
+    """Predictions of ``fbank/linear``: votes for the emotion and one more, or two dimensions."""
+    rng, count = np.random.default_rng(3), len(EMOTIONS)
+    for fold in range(study.folds):
+        rows: list[Sequence[object]] = []
+        for number, clip in enumerate(study.clips()):
+            known = [clip.utterance, clip.corpus, clip.speaker]
+            known.append("test" if study.fold(clip) == fold else "dev")
+            label = EMOTIONS.index(clip.emotion)
+            if target == "votes":
+                shares = np.eye(count)[label] * 0.5 + np.eye(count)[(label + 1) % count] * 0.5
+                shares = np.eye(count)[label] * 0.3 + shares * 0.7 if number % 4 else shares
+                told = clip.emotion if number % 4 else ""
+                logits = np.log(shares + 0.05) + rng.normal(0, 0.3, count)
+                rows.append([*known, told, *shares, *logits])
+            else:
+                truth = rng.normal(4, 1, 2)
+                guess = truth + rng.normal(0, [0.2, 1.5])
+                rows.append([*known, truth[0], guess[0], truth[1], guess[1]])
+        header = ["utterance", "corpus", "speaker", "role"]
+        if target == "votes":
+            header += ["label", *(f"true_{name}" for name in EMOTIONS), *EMOTIONS]
+        else:
+            names = ("arousal", "valence")
+            header += [f"{kind}_{name}" for name in names for kind in ("true", "predicted")]
+        folder = root / "artifacts/classifiers" / task / "fbank/linear" / str(fold)
+        _write(folder / "predictions.csv", header, rows)
+        _write(folder / "history.csv", ["epoch", "train_loss", "dev_loss", "dev_uar"], [])
+
+
 def plant_share(root: Path, study: Study, system: str, masked: bool = False) -> None:
     """Shares that follow the truth for some emotions and are constant for the last."""
     rng = np.random.default_rng(7)

@@ -1,6 +1,7 @@
 """Every cell of the table in docs/tasks.md: what it names is learnt, what it refuses is refused."""
 
 import csv
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.cli import predict
 from pipeline.cli.preset import merged
 from pipeline.corpora import manifest
 from pipeline.ground import params
@@ -138,6 +140,27 @@ def test_a_cell_is_learnt(here: Path, method: str, target: str, loss: str) -> No
     if (method, target) == ("linear", "dimensions"):
         pairs = [(float(r["true_arousal"]), float(r["predicted_arousal"])) for r in rows]
         assert np.corrcoef(np.array(pairs).T)[0, 1] > 0.9
+
+
+def test_predict_tells_values_in_the_range_of_the_ratings(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    STAGES["linear"]("affect")
+    folder = Path("artifacts/classifiers/affect/fbank/linear/0")
+    row = next(iter(csv.DictReader((folder / "predictions.csv").open())))
+    file = manifest.CLIPS / "tones" / f"{row['utterance'].split('/')[1]}.flac"
+    capsys.readouterr()
+    predict.main([file], folder, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    expected = {name: float(row[f"predicted_{name}"]) for name in ("arousal", "valence")}
+    assert found["values"] == pytest.approx(expected, abs=1e-4)
+    assert "emotion" not in found and found["clips"][0]["values"] == found["values"]
+    predict.main([file], folder)
+    head, told = capsys.readouterr().out.splitlines()
+    assert head.split("\t") == ["file", "start_s", "end_s", "arousal", "valence"]
+    assert [float(value) for value in told.split("\t")[3:]] == pytest.approx(
+        [*expected.values()], abs=1e-3
+    )
 
 
 @pytest.mark.parametrize(("method", "target"), REFUSED)

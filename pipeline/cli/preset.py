@@ -2,7 +2,7 @@
 
 A preset is an overlay on the settings as shipped (``presets/demo.yaml``): mappings are merged,
 everything else is replaced. So no preset leaves a trace of the one before. What is the user's own
-stays: the definitions of corpora and encoders, where and how fast, the numerics version.
+stays: the definitions of corpora, encoders and own tasks, where and how fast, the numerics version.
 """
 
 import difflib
@@ -97,6 +97,9 @@ def _own(users: dict[str, Any], default: dict[str, Any]) -> Iterator[tuple[str, 
         for key, value in users[section].items() if isinstance(users[section], dict) else ():
             if default[section].get(key) != value:
                 yield section, key
+    for key in users["task"] if isinstance(users["task"], dict) else ():
+        if key not in default["task"]:
+            yield "task", key
 
 
 def _put(names: CommentedMap, key: str, value: Any) -> None:

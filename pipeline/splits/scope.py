@@ -77,6 +77,27 @@ def require_filled(key: str, task: Task, held: Labels) -> None:
         )
 
 
+def require_one_scale(
+    key: str, task: Task, scales: Mapping[str, Mapping[str, Sequence[float]]]
+) -> None:
+    """Check that each dimension was rated on one scale; corpora that name none are passed over.
+
+    Args:
+        scales: By corpus and dimension, its ends.
+
+    Raises:
+        PipelineError: Two corpora rated a dimension on different scales.
+    """
+    for name in task.names if task.target == "dimensions" else ():
+        known = {corpus: own[name] for corpus, own in scales.items() if own.get(name)}
+        if len({tuple(ends) for ends in known.values()}) > 1:
+            told = " and ".join(f"{low:g} to {high:g} in {c}" for c, (low, high) in known.items())
+            raise PipelineError(
+                f"params.yaml: {key} has {name!r}, which was rated {told}, learn it of one of "
+                "these corpora at a time"
+            )
+
+
 def require_trained(key: str, task: Task, clips: Sequence[Clip], made: Mapping[int, Fold]) -> None:
     """Check that every class has a training clip in each of the folds, by number.
 

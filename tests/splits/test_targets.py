@@ -91,6 +91,17 @@ def test_a_dimension_that_no_corpus_has_is_named_with_the_nearest() -> None:
         scope.require_filled("task.x", wrong, held)
 
 
+def test_ratings_on_two_scales_are_not_learnt_together() -> None:
+    scales = {"a": {"arousal": [1, 5], "valence": [1, 5]}, "b": {"arousal": [1, 5]}, "c": {}}
+    scope.require_one_scale("task.x", AFFECT, scales)
+    scales["b"]["arousal"] = [1, 7]
+    with pytest.raises(
+        PipelineError, match="'arousal', which was rated 1 to 5 in a and 1 to 7 in b"
+    ):
+        scope.require_one_scale("task.x", AFFECT, scales)
+    scope.require_one_scale("task.x", VOTES, scales)
+
+
 def test_a_target_is_known_by_its_name(project: Path) -> None:
     assert isinstance(targets.of("emotion"), Emotion)
     assert isinstance(targets.of("heard"), Votes)

@@ -19,7 +19,15 @@ from pipeline.ground.files import sha256
 from stages import evaluate
 from tests.conftest import ROOT
 from tests.graph import STAGES, params_of
-from tests.results import Study, plant, plant_classifier, plant_probe, plant_share, plant_units
+from tests.results import (
+    Study,
+    plant,
+    plant_classifier,
+    plant_probe,
+    plant_ratings,
+    plant_share,
+    plant_units,
+)
 
 STUDY = Study()
 SYSTEMS = {
@@ -255,3 +263,32 @@ def test_a_missing_fold_leaves_old_results_untouched(copied: Path) -> None:
     with pytest.raises(PipelineError, match=r"retrained/full/1/predictions\.csv: no such file"):
         evaluate.main()
     assert sha256(copied / "results/metrics.json") == before
+
+
+def test_votes_and_dimensions_have_sections_and_columns_of_their_own(trained: Path) -> None:
+    plant_ratings(trained, STUDY, "votes", "heard")
+    plant_ratings(trained, STUDY, "dimensions", "affect")
+    path = trained / "params.yaml"
+    params = YAML().load(path.read_text("utf-8"))
+    params["tasks"]["cached"] = ["emotion", "heard", "affect"]
+    with path.open("w", encoding="utf-8") as file:
+        YAML().dump(params, file)
+    evaluate.main()
+    found = metrics(trained)
+    assert set(found["affect"]["fbank"]["linear"]) == {
+        "ccc", "pearson", "mae", "ccc_95", "ccc_mean_sd"
+    }  # fmt: skip
+    assert set(found["heard"]["fbank"]["linear"]) == {
+        "uar", "war", "f1_macro", "js", "uar_95", "uar_mean_sd"
+    }  # fmt: skip
+    assert found["protocol"]["affect_speakers"] == found["protocol"]["heard_speakers"]
+    everything = json.loads((trained / "results/scores.json").read_text())
+    of = everything["affect"]["fbank"]["linear"]["of"]
+    assert of["arousal"]["ccc"] > 0.9 > of["valence"]["ccc"] > 0.3
+    assert everything["heard"]["fbank"]["linear"]["undecided"] == 32
+    page = (trained / "results/report.html").read_text("utf-8")
+    for words in ('<h2 id="affect">', "CCC by speaker", '<h2 id="heard">', "Jensen-Shannon"):
+        assert words in page
+    assert "demo/0" not in page  # speakers are numbers there
+    drawn = {path.name for path in (trained / "results/plots").iterdir()}
+    assert {"dimensions-affect-fbank-linear.png", "confusion-heard-fbank-linear.png"} <= drawn
