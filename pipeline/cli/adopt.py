@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.status import LOCK, Change, changes, dvc_status, git, read_lock
+from pipeline.cli.status import LOCK, Change, changes, dvc_status, git, known, read_lock
 from pipeline.ground import code
 from pipeline.ground.errors import PipelineError
 
@@ -28,8 +28,9 @@ def main(
     A stage is adopted if nothing but its code differs from dvc.lock (no parameter, no data), its
     outputs lie here with the bytes of dvc.lock, and every entry under "Results" that CHANGELOG.md
     got since dvc.lock was committed says "unchanged" or names other stages. Nothing is computed.
+    What has another name by now is left to `dvc repro`.
     """
-    lock = read_lock()
+    lock = known(read_lock())
     new = news(CHANGELOG.read_text("utf-8"), _committed(CHANGELOG))
     if not new:
         raise PipelineError(

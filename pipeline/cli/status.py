@@ -46,7 +46,7 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    lock = read_lock()
+    lock = known(read_lock())
     changed = changes(lock, dvc_status())
     table = Table("stage", "why", box=None, pad_edge=False)
     for change in changed:
@@ -84,6 +84,15 @@ def read_lock() -> dict[str, Any]:
     if not whole:
         raise _damaged()
     return stages
+
+
+def known(lock: Mapping[str, Any]) -> dict[str, Any]:
+    """The stages of ``dvc.lock`` that dvc.yaml has, too: an upgrade may have renamed the others."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        names = {stage.addressing for stage in repo.index.stages}
+    return {name: stage for name, stage in lock.items() if name in names}
 
 
 def _damaged() -> PipelineError:

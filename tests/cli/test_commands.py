@@ -359,3 +359,13 @@ def test_sub_commands_load_nothing_heavy() -> None:
         "assert not {'numpy', 'dvc', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_stages_of_another_version_are_not_spoken_of(project: Path) -> None:
+    from pipeline.cli import status
+
+    (project / "dvc.yaml").write_text("stages: {a: {matrix: {x: [1, 2]}, cmd: 'true ${item.x}'}}")
+    for words in (("git", "init", "-q"), ("dvc", "init", "-q")):
+        shell(project, *words)
+    lock = {"a@1": {"cmd": "true 1"}, "a@2": {"cmd": "true 2"}, "finetune@full-0": {"cmd": "true"}}
+    assert list(status.known(lock)) == ["a@1", "a@2"]
