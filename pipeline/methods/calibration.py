@@ -1,6 +1,6 @@
 """How sure a classifier may sound: ``calibration.json`` in its folder, fitted on dev.
 
-Networks say 0.96 of answers of which eight in ten are right. One number, the temperature that
+Networks sound surer than they are right. One number, the temperature that
 divides the logits, mends most of that and changes no answer (Guo et al., 2017, section 4.2). What
 was trained without dev has no such file, and is uncalibrated.
 """
