@@ -11,7 +11,7 @@ from pipeline.ground.code import ROOT
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "gpu.md"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
-NOTHING = "No card was measured since this was written: run `make gpu FOLDER=...` on one."
+NOTHING = "No whole run is kept here yet: `make gpu FOLDER=...` on a card writes one."
 HEAD = ["what", "figure", "aim", "of the card", "idle", "peak", "start-up", "against"]
 
 

@@ -210,7 +210,8 @@ class Bench:
         body = self.encoder()
         design = Design.model_validate(
             {
-                "method": "full", "classes": CLASSES, "encoder": "", "encoder_sha256": "",
+                "method": "full", "target": "emotion", "classes": CLASSES,
+                "encoder": "", "encoder_sha256": "",
                 "width": body.config.hidden_size,
                 "blocks": body.config.num_hidden_layers,
                 "model": {

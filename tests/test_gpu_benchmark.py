@@ -82,7 +82,7 @@ def test_the_work_of_a_forward_pass_is_that_of_its_products() -> None:
 
 def test_the_page_shows_what_was_kept_and_nothing_else(tmp_path: Path) -> None:
     text = PAGE.read_text("utf-8")
-    assert "No card was measured" in page(text, tmp_path)
+    assert "No whole run is kept" in page(text, tmp_path)
     kept = {"card": "NVIDIA X", "torch": "2", "budget_s": 420.0, "tflops": {"fp16": 792.4}}
     (tmp_path / "gpu-x.json").write_text(json.dumps({**kept, "rows": [asdict(ROW)]}))
     made = page(text, tmp_path)
