@@ -4,8 +4,9 @@ The last stage. What it reads is named by ``params.yaml`` alone, so that nothing
 active leaks in.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -32,7 +33,7 @@ class EvaluateParams(Section):
 def main() -> None:
     """Write results/metrics.json, scores.json, tables, plots, report.html and their provenance."""
     from pipeline.report import corpora_table, page, sections, share_section
-    from pipeline.scoring import evaluation, protocols
+    from pipeline.scoring import evaluation, protocols, trained_on
     from pipeline.scoring.scores import Bootstrap
     from pipeline.splits import scope, targets
 
@@ -60,6 +61,8 @@ def main() -> None:
     out = {n: scope.left_out(task, scope.labels(task, clips)) for n, task in trained.items()}
     out = {name: labels for name, labels in out.items() if labels}
     about |= {"left_out": out} if out else {}
+    known = trained_on.met_by(_folders(systems, regressors, params))
+    about |= {trained_on.KEY: known} if known else {}
     settings = {key: load(key, object) for key in SETTINGS}
     audits = evaluation.audits(corpora)
     units = evaluation.units(adapted)
@@ -70,7 +73,7 @@ def main() -> None:
     determined.require_same()
     with files.publish(RESULTS / "tables") as tables:
         evaluation.write_tables(tables, classifiers)
-        share_section.write(tables, shares)
+        share_section.write(tables, shares, about)
         corpora_table.write(tables, clips, evaluated.counted)
     with files.publish(RESULTS / "plots") as plots:
         plots.mkdir()
@@ -81,6 +84,23 @@ def main() -> None:
     files.write_json(RESULTS / "metrics.json", evaluation.headline(scores, tasks))
     determined.write(RESULTS)
     live.clear()
+
+
+def _folders(
+    systems: Mapping[active.System, Sequence[int]],
+    regressors: Sequence[active.Regressor],
+    params: Mapping[str, Any],
+) -> dict[str, Path]:
+    """Where one of each system lies; what its encoder met before is the same in every task."""
+    found = {
+        f"{start} {method}": manifest.ARTIFACTS / f"classifiers/{task}/{start}/{method}/{used[0]}"
+        for (task, start, method), used in systems.items()
+    }
+    for name, head in regressors:
+        found[f"{name} {head}"] = manifest.ARTIFACTS / "share" / name / head
+    for task, name in active.probes(params):
+        found[f"{name} probe"] = manifest.ARTIFACTS / "probes" / task / name
+    return found
 
 
 if __name__ == "__main__":

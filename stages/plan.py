@@ -7,6 +7,7 @@ folder's digest, or be mistaken for active. DVC's cache keeps what is removed he
 
 import shutil
 from collections import Counter
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from typing import get_args
@@ -18,7 +19,7 @@ from pipeline.ground import files, progress
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, load, read
 from pipeline.ground.stage import run
-from pipeline.scoring import active, lists
+from pipeline.scoring import active, lists, trained_on
 from pipeline.splits import scope, targets
 
 RAW = Path("data/raw")
@@ -35,6 +36,7 @@ def main() -> None:
     corpora, features = lists.check(), load("features", Names)
     _require_data(corpora)
     _require_classes(corpora)
+    _warn_of_met(corpora, dict.fromkeys([*features, load("pretrained", str)]))
 
     params = read(PARAMS_FILE.absolute())
     results = active.results(params)
@@ -95,6 +97,18 @@ def _rows(corpora: Names) -> list[tuple[str, Row]] | None:
             return None
         found += rows
     return found
+
+
+def _warn_of_met(corpora: Names, encoders: Iterable[str]) -> None:
+    """Say before anything is computed which scores will be on speech that the encoder knows."""
+    parsers = {name: load(f"corpus.{name}.parser", str) for name in corpora}
+    for name in encoders:
+        entry = load(f"encoder.{name}", dict[str, object])
+        if known := trained_on.met(parsers, [entry]):
+            progress.say(
+                f"{name}: was trained on {', '.join(known)}, its scores there are marked, since "
+                "none is one on unseen speech"
+            )
 
 
 def _prune(folder: Path, active: Names) -> None:

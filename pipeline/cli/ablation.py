@@ -33,9 +33,20 @@ def main(
             f"ablation: no two experiments differ in {LOSS} or {LAYER} alone, run `make ablation`"
         )
     console = Console(highlight=False)
+    scored = [one for study in studies for group in study.values() for one in group]
+    for line in sorted({line for one in scored for line in _remarks(one)}):
+        console.print(line, soft_wrap=True, markup=False)
     for study in studies:
         for title, wanted in (("Table 3", _grid(study)), ("Table 4", _layers(study))):
             console.print(_table(title, study, wanted, method, resamples))
+
+
+def _remarks(experiment: Any) -> list[str]:
+    """What is to be said of all its scores: an ablation has one encoder."""
+    from pipeline.scoring.trained_on import remarks
+
+    metrics = experiment.metrics()
+    return remarks(metrics["protocol"]) if metrics else []
 
 
 def _studies(experiments: Iterable[Any]) -> list[dict[tuple[Any, str], list[Any]]]:

@@ -27,6 +27,7 @@ def main(
     from pipeline.scoring.comparison import compare, compare_dimensions
     from pipeline.scoring.experiments import Experiment, repetitions
     from pipeline.scoring.scores import Bootstrap
+    from pipeline.scoring.trained_on import marked, remarks
 
     if experiment_a == experiment_b:
         raise PipelineError(f"compare: {experiment_a} is named twice, name what to compare it with")
@@ -52,20 +53,25 @@ def main(
     if seeds:
         for group in (group_a, group_b):
             typer.echo(", ".join(f"{one.name} (seed {one.seed})" for one in group))
+    protocols = [(one.metrics() or {}).get("protocol", {}) for one in (*group_a, *group_b)]
     for system in common:
         tested_a, tested_b = (
             [_predictions(one, system) for one in group] for group in (group_a, group_b)
         )
         names, drawn = a.names(system), Bootstrap(resamples, 1)
+        stars = [marked(" ".join(system), protocol, system[-2:]) for protocol in protocols]
+        shown = max(stars, key=len)
         if a.target(system) == "dimensions":
             values = compare_dimensions(tested_a, tested_b, drawn)
-            typer.echo(_of_dimensions(" ".join(system), values, names))
+            typer.echo(_of_dimensions(shown, values, names))
         else:
             decided_a, decided_b = (
                 [one.of(one.truth >= 0) for one in group] for group in (tested_a, tested_b)
             )
             found = compare(decided_a, decided_b, len(names), drawn)
-            typer.echo(_text(" ".join(system), found, names))
+            typer.echo(_text(shown, found, names))
+    for line in sorted({line for protocol in protocols for line in remarks(protocol)}):
+        typer.echo(line)
 
 
 def _predictions(experiment: Any, system: tuple[str, str, str]) -> Any:

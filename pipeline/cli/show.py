@@ -40,10 +40,15 @@ def main(
 
 
 def _show(console: Any, metrics: dict[str, Any]) -> None:
+    from pipeline.scoring import trained_on
+
     for task in _tasks(metrics):
         if metrics[task]:
-            console.print(_table(task, _columns(metrics[task]), metrics[task]))
+            columns = _columns(metrics[task])
+            console.print(_table(task, columns, metrics[task], metrics["protocol"]))
     protocol = metrics["protocol"]
+    for line in trained_on.remarks(protocol):
+        console.print(line, soft_wrap=True, markup=False)
     independent = "" if protocol["speaker_independent"] else "NOT "
     console.print(f"{independent}speaker-independent, {protocol['folds']} folds")
     for task, left_out in protocol.get("left_out", {}).items():
@@ -64,14 +69,16 @@ def _columns(systems: dict[str, Any]) -> list[str]:
     return [name for name in COLUMNS if name in scores]
 
 
-def _table(task: str, columns: list[str], systems: dict[str, Any]) -> Any:
+def _table(task: str, columns: list[str], systems: dict[str, Any], protocol: dict[str, Any]) -> Any:
+    from pipeline.scoring.trained_on import marked
+
     table = _new(task, *columns, "95 %")
     for start, methods in systems.items():
         for method, found in methods.items():
             scores = [f"{found[name]:.3f}" if name in found else "-" for name in columns]
             pair = found.get(f"{columns[0]}_95")
             interval = f"{pair[0]:.3f} to {pair[1]:.3f}" if pair else "-"
-            table.add_row(f"{start} {method}", *scores, interval)
+            table.add_row(marked(f"{start} {method}", protocol), *scores, interval)
     return table
 
 
@@ -96,12 +103,20 @@ def _show_experiments(console: Any) -> None:
                 table.add_row(system, str(number), *_pooled(scores))
         if table.row_count:
             console.print(table)
+    for line in sorted({line for group in found for line in _remarks(group)}):
+        console.print(line, soft_wrap=True, markup=False)
     for number, (group, changed) in enumerate(zip(found, differences(found), strict=True), 1):
         console.print(
             f"group {number}: {', '.join(one.name for one in group)}", soft_wrap=True, markup=False
         )
         for line in changed.splitlines():
             console.print(f"  {line}", soft_wrap=True, markup=False)
+
+
+def _remarks(group: Any) -> list[str]:
+    from pipeline.scoring.trained_on import remarks
+
+    return [line for one in group for line in remarks(one.metrics()["protocol"])]
 
 
 def _pooled(scores: list[float]) -> tuple[str, str, str]:
@@ -114,12 +129,16 @@ def _pooled(scores: list[float]) -> tuple[str, str, str]:
 
 def _scores(group: Any, task: str, column: str) -> dict[str, list[float]]:
     """Each system's score with each seed."""
+    from pipeline.scoring.trained_on import marked
+
     found: dict[str, list[float]] = {}
     for one in group:
-        for start, methods in one.metrics().get(task, {}).items():
+        metrics = one.metrics()
+        for start, methods in metrics.get(task, {}).items():
             for method, scores in methods.items():
                 if column in scores:
-                    found.setdefault(f"{start} {method}", []).append(scores[column])
+                    name = marked(f"{start} {method}", metrics["protocol"])
+                    found.setdefault(name, []).append(scores[column])
     return found
 
 

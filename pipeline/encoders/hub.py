@@ -33,7 +33,8 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 class Pin(Section):
     """One published encoder: an exact commit, and the checksum of its weights file.
 
-    Empty where nobody has pinned it yet: such an encoder is refused.
+    Empty where nobody has pinned it yet: such an encoder is refused. ``trained_on`` are corpora, by
+    name or parser, that its authors trained it on, with labels or without; ``licence`` is theirs.
     """
 
     kind: Literal["hub"]
@@ -41,6 +42,8 @@ class Pin(Section):
     revision: Annotated[str, Field(pattern=r"^([0-9a-f]{40})?$")]
     file: Literal["model.safetensors", "pytorch_model.bin"]
     sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+    trained_on: list[Annotated[str, Field(pattern=r"^[\w-]+$")]] = Field(default_factory=list)
+    licence: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f|]*$")] = ""
 
 
 def load(name: str, pin: Pin) -> Any:

@@ -15,6 +15,7 @@ from pipeline.report import plots
 from pipeline.report.page import Section, Table
 from pipeline.scoring.calibrated import Confidence
 from pipeline.scoring.evaluation import Run
+from pipeline.scoring.trained_on import marked
 
 COLUMNS = 3
 NOTE = (
@@ -27,7 +28,11 @@ NOTE = (
 
 def section(run: Run, folder: Path) -> Section | None:
     """Every classifier's calibration error, and its reliability diagram."""
-    known = [(c.shown, c.confidence) for c in run.classifiers if c.confidence]
+    known = [
+        (marked(c.shown, run.protocol, (c.start, c.method)), c.confidence)
+        for c in run.classifiers
+        if c.confidence
+    ]
     if not known:
         return None
     rows = [

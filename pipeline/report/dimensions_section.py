@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.report import anonymous, plots
 from pipeline.report.page import Section, Table, interval
-from pipeline.scoring import ratings
+from pipeline.scoring import ratings, trained_on
 from pipeline.scoring.evaluation import Classifier, Run
 from pipeline.scoring.scores import Scores
 
@@ -26,14 +26,14 @@ def section(name: str, run: Run, folder: Path) -> Section | None:
     if not own:
         return None
     dimensions = own[0].classes
-    rows = [[_name(c), *_main(c.scores)] for c in own]
+    rows = [[_marked(c, run), *_main(c.scores)] for c in own]
     parts = [
-        [_name(c), corpus, *_main(scores)]
+        [_marked(c, run), corpus, *_main(scores)]
         for c in own
         for corpus, scores in c.scores["corpora"].items()
     ]
     each = [
-        [_name(c), dimension, *_of(c.scores["of"][dimension])]
+        [_marked(c, run), dimension, *_of(c.scores["of"][dimension])]
         for c in own
         for dimension in dimensions
     ]
@@ -49,19 +49,24 @@ def section(name: str, run: Run, folder: Path) -> Section | None:
         told = {n: f"{n}, CCC {c.scores['of'][n].get('ccc', 0):.2f}" for n in dimensions}
         title = f"{_name(c)}: test utterances"
         plots.scatter(path, title, (c.tested.truth, c.tested.guess), list(told.values()))
-    return Section(name.capitalize(), [NOTE], tables, [*drawn, *plots.learnt(own, folder)])
+    notes = [NOTE, *trained_on.remarks(run.protocol)]
+    return Section(name.capitalize(), notes, tables, [*drawn, *plots.learnt(own, folder)])
 
 
 def _speakers(own: Sequence[Classifier], run: Run) -> Table:
     """CCC of each speaker, who is a number here."""
     named = anonymous.numbered(clip.speaker for clip in run.clips)
-    found = {_name(c): ratings.by_speaker(c.tested) for c in own}
+    found = {_marked(c, run): ratings.by_speaker(c.tested) for c in own}
     first = next(iter(found.values()))
     rows = [
         [named.get(who, who), count, *(one.get(who, (0, None))[1] for one in found.values())]
         for who, (count, _) in first.items()
     ]
     return Table(["speaker", "utterances", *found], rows, "CCC by speaker")
+
+
+def _marked(c: Classifier, run: Run) -> str:
+    return trained_on.marked(_name(c), run.protocol)
 
 
 def _name(c: Classifier) -> str:

@@ -17,6 +17,7 @@ from pipeline.report import anonymous, plots
 from pipeline.report.page import Section, Table
 from pipeline.scoring import active
 from pipeline.scoring.evaluation import Run
+from pipeline.scoring.trained_on import KEY, remarks
 
 Probe = tuple[str, str]  # task and encoder
 MOST_NAMED = 12  # values that a legend names; more are told apart by colour alone
@@ -27,9 +28,16 @@ def layers(run: Run, folder: Path) -> Section | None:
     found = {name: curves for name in _probes(run) if (curves := _read_layers(name))}
     if not found:
         return None
+    met = run.protocol.get(KEY, {})
+    stars = {probe: " *" for probe in found if f"{probe[1]} probe" in met}
     rows = [
-        [*name, layer, *(float(uar) if np.isfinite(uar) else None for uar in pair)]
-        for name, curves in found.items()
+        [
+            task,
+            name + stars.get((task, name), ""),
+            layer,
+            *(float(uar) if np.isfinite(uar) else None for uar in pair),
+        ]
+        for (task, name), curves in found.items()
         for layer, pair in curves.items()
     ]
     picture = folder / "layers.png"
@@ -40,7 +48,8 @@ def layers(run: Run, folder: Path) -> Section | None:
         "would no longer be a test."
     )
     header = ["task", "encoder", "layer", "UAR on dev", "UAR on test"]
-    return Section("Layers", [note], [Table(header, rows)], [picture])
+    notes = [note, *(remarks(run.protocol) if stars else [])]
+    return Section("Layers", notes, [Table(header, rows)], [picture])
 
 
 def places(run: Run, folder: Path) -> Section | None:

@@ -2,6 +2,7 @@
 
 from pipeline.report.page import Section, Table, interval
 from pipeline.scoring.evaluation import Run
+from pipeline.scoring.trained_on import marked
 
 SCORES = {"UAR": "uar", "accuracy": "war", "F1 macro": "f1_macro"}
 
@@ -15,7 +16,7 @@ def section(run: Run, _plots: object) -> Section | None:
     for c in run.classifiers:
         if c.name in beside:
             ours, theirs = c.scores, beside[c.name]
-            row: list[object] = [c.shown]
+            row: list[object] = [marked(c.shown, run.protocol, (c.start, c.method))]
             for key in SCORES.values():
                 row += [ours[key], theirs[key], theirs[key] - ours[key]]
             rows.append([*row, interval(ours, "uar"), interval(theirs, "uar")])

@@ -28,6 +28,7 @@ from pipeline.report import (
     units_section,
 )
 from pipeline.report.page import Section, Table, interval, page
+from pipeline.scoring import trained_on
 from pipeline.scoring.evaluation import Classifier, Run
 from pipeline.scoring.scores import Scores
 from pipeline.splits.targets import Dimensions, Emotion
@@ -48,11 +49,12 @@ def protocol(run: Run, _plots: Path) -> Section:
     )
     folds = ", ".join(str(fold) for fold in about["folds"])
     notes = [
+        *trained_on.remarks(about),
         f"Folds by {about['by']}, {kind}. Folds {folds} of {about['of']} were run, with seed "
         f"{about['seed']}. Scores pool the test utterances of all folds; sd is over folds. "
         "Intervals are 95 %, by a bootstrap over speakers "
         f"({about['resamples']} resamples), and none is given below five speakers. "
-        "An utterance counts once, with the mean of its clips' logits."
+        "An utterance counts once, with the mean of its clips' logits.",
     ]
     if "demo" in run.corpora:
         notes.append("The corpus demo is synthetic: its scores measure the machinery, not people.")
@@ -76,12 +78,14 @@ def classes(name: str, run: Run, folder: Path) -> Section | None:
     if not systems:
         return None
     names = own[0].classes
-    rows = [[name, *_main(found)] for name, found in systems.items()]
+    shown = {system: trained_on.marked(system, run.protocol) for system in systems}
+    rows = [[shown[name], *_main(found)] for name, found in systems.items()]
     recalls = [
-        [name, *(found["recall"].get(label) for label in names)] for name, found in systems.items()
+        [shown[name], *(found["recall"].get(label) for label in names)]
+        for name, found in systems.items()
     ]
     parts = [
-        [name, corpus, *_main(scores)]
+        [shown[name], corpus, *_main(scores)]
         for name, found in systems.items()
         for corpus, scores in found["corpora"].items()
     ]
@@ -91,7 +95,8 @@ def classes(name: str, run: Run, folder: Path) -> Section | None:
             "UAR: unweighted average recall. WAR: accuracy, also micro F1. EER: equal error rate, "
             "one class against the rest, at the threshold where both errors are equal. EER at "
             "argmax: the mean of both errors of the decisions made, as one of the papers reports "
-            "it."
+            "it.",
+            *trained_on.remarks(run.protocol),
         ],
         [
             Table(["start, method", *MAIN], rows),

@@ -5,7 +5,8 @@ From the scores of every features and head to tables (also as CSV) and pictures.
 2023; its table 2 measures each mean rho against the challenge's baseline, and so does ours.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.style
@@ -17,6 +18,7 @@ from pipeline.report import plots
 from pipeline.report.page import Section, Table, interval
 from pipeline.scoring.evaluation import Regressor, Run
 from pipeline.scoring.scores import Scores
+from pipeline.scoring.trained_on import KEY, remarks
 
 ARCHITECTURES = {"cnn-lstm": "architecture 1", "cnn-lstm-attention": "architecture 2"}
 # Schuller et al. 2023, on the challenge's devel part, as table 1 of the paper quotes it.
@@ -58,19 +60,30 @@ def section(run: Run, folder: Path) -> Section | None:
         drawn.append(folder / f"share-{r.features}-{r.head}.png")
         title = f"{r.features} {r.head}: emotion shares on test"
         plots.share(drawn[-1], title, r.tested.truth, r.tested.guess, r.scores["rho_of"])
-    return Section("Emotion share", NOTES, list(tables(run.shares).values()), drawn)
+    shown = list(tables(run.shares, run.protocol).values())
+    return Section("Emotion share", [*NOTES, *remarks(run.protocol)], shown, drawn)
 
 
-def tables(shares: Sequence[Regressor]) -> Mapping[str, Table]:
+def tables(shares: Sequence[Regressor], protocol: Scores) -> Mapping[str, Table]:
     """The tables by the name of their CSV file; none where there is no regressor."""
     if not shares:
         return {}
-    return {"share-emotions": _emotions(shares), "share-baseline": _against_baseline(shares)}
+    found = {"share-emotions": _emotions(shares), "share-baseline": _against_baseline(shares)}
+    met = {name.partition(" ")[0] for name in protocol.get(KEY, {})}
+    return {
+        name: replace(table, rows=[_starred(row, met) for row in table.rows])
+        for name, table in found.items()
+    }
 
 
-def write(folder: Path, shares: Sequence[Regressor]) -> None:
+def _starred(row: Sequence[object], met: Collection[object]) -> Sequence[object]:
+    """A row, which begins with its features, marked where they met a corpus before."""
+    return [f"{row[0]} *", *row[1:]] if row[0] in met else row
+
+
+def write(folder: Path, shares: Sequence[Regressor], protocol: Scores) -> None:
     """One CSV file for each table, in an existing folder; an unknown value is empty."""
-    for name, table in tables(shares).items():
+    for name, table in tables(shares, protocol).items():
         files.write_csv(folder / f"{name}.csv", table.header, table.rows)
 
 

@@ -241,6 +241,8 @@ def headline(everything: Scores, tasks: Mapping[str, Task]) -> Scores:
             task: {emotion: sum(where.values()) for emotion, where in labels.items()}
             for task, labels in about["left_out"].items()
         }
+    if "trained_on" in about:
+        kept["protocol"]["trained_on"] = about["trained_on"]
     for task in (*tasks, "share"):
         systems = everything[task]
         columns = COLUMNS[tasks[task].target if task in tasks else task]

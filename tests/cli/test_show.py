@@ -142,7 +142,7 @@ def test_long_names_leave_room_for_every_number(width: int) -> None:
     scores = {"uar": 0.123, "war": 0.234, "f1_macro": 0.345, "eer": 0.456, "uar_95": [0.1, 0.2]}
     console = Console(width=width, record=True, file=io.StringIO())
     name = "a-very-long-name-of-an-encoder-of-somebody"
-    console.print(show._table("emotion", [*scores][:4], {name: {"linear": scores}}))
+    console.print(show._table("emotion", [*scores][:4], {name: {"linear": scores}}, {}))
     out = console.export_text()
     assert max(map(len, out.splitlines())) <= width
     for number in ("0.123", "0.234", "0.345", "0.456", "0.100 to 0.200"):

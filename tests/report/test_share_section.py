@@ -38,7 +38,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_the_published_rhos_give_the_published_percentages(tmp_path: Path) -> None:
     """4.6 % for HuBERT large: the paper takes the better architecture of each emotion."""
     found = [regressor("hubert-large", head, rhos) for head, rhos in HUBERT_LARGE.items()]
-    share_section.write(tmp_path, found)
+    share_section.write(tmp_path, found, {})
     first = rows(tmp_path / "share-emotions.csv")
     assert [row["architecture"] for row in first] == [*HUBERT_LARGE, ""]
     for row, rhos in zip(first, HUBERT_LARGE.values(), strict=False):
@@ -96,7 +96,7 @@ def test_without_regressors_there_is_no_section(tmp_path: Path) -> None:
     assert (
         share_section.section(Run({"emotion": TASK}, [], {}, [], [], {}, {}, {}), tmp_path) is None
     )
-    share_section.write(tmp_path, [])
+    share_section.write(tmp_path, [], {})
     assert not list(tmp_path.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Any database in audformat (Wagner et al., arXiv 2303.00645): some forty public corpora.
+"""Any database in audformat (audeering.github.io/audformat): some forty public corpora.
 
 ``db.yaml`` says what its tables hold, ``db.<table>.csv`` or ``.parquet`` what of each file or
 segment. The emotion is a column of the scheme ``emotion``, or of that name; where several could be
