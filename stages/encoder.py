@@ -78,7 +78,8 @@ def _write_pinned(name: str, pin: Pin, out: Path) -> None:
     from pipeline.encoders import encoder, hub
 
     encoder.save(hub.load(name, pin), out)
-    layout.Source(pin.repository, pin.revision, pin.file, pin.sha256).write(out)
+    source = layout.Source(pin.repository, pin.revision, pin.file, pin.sha256, hub.licence(pin))
+    source.write(out)
 
 
 if __name__ == "__main__":

@@ -104,6 +104,21 @@ def describe(name: str, pin: Pin) -> tuple[str, str]:
     )
 
 
+def licence(pin: Pin) -> str:
+    """That of the entry, else of the model card, where the hub's cache has one; else empty."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if pin.licence:
+        return pin.licence
+    card = try_to_load_from_cache(pin.repository, "README.md", revision=pin.revision)
+    text = Path(card).read_text("utf-8", "replace") if isinstance(card, str) else ""
+    front = re.match(r"---\s*\n(.*?)\n---", text, re.DOTALL)
+    told = re.search(
+        r"(?m)^license: *[\"']?([\w.+-]{1,100})[\"']?[ \t\r]*$", front[1] if front else ""
+    )
+    return told[1] if told else ""
+
+
 def _sound(name: str, pin: Pin, revision: object, sha256: object) -> tuple[str, str]:
     """What the hub answered, which is going to be written into params.yaml."""
     for what, told, digits in (("revision", revision, 40), ("sha256", sha256, 64)):

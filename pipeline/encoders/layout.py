@@ -28,12 +28,13 @@ FIELD_SAMPLES = 400
 
 @dataclass(frozen=True)
 class Source:
-    """What was published, under which pin; empty for what was made here."""
+    """What was published, under which pin and licence; empty for what was made here."""
 
     repository: str = ""
     revision: str = ""
     file: str = ""
     sha256: str = ""
+    licence: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> "Source":
@@ -43,7 +44,8 @@ class Source:
 
     def write(self, folder: Path) -> None:
         """Write ``source.json`` into an existing folder."""
-        files.write_json(folder / SOURCE, asdict(self))
+        told = {key: value for key, value in asdict(self).items() if value or key != "licence"}
+        files.write_json(folder / SOURCE, told)
 
 
 def do_normalize(folder: Path) -> bool:

@@ -6,10 +6,12 @@ Made of what the run left: the design, the manifests, the folds and ``results/sc
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.audio.segments import Cutting
 from pipeline.corpora.manifest import Clip
+from pipeline.encoders import layout
 from pipeline.inference import usage
 from pipeline.methods.emotion_head import Design
 
@@ -30,6 +32,7 @@ LICENCES = {
     "msp-podcast": "by agreement with its authors, for research",
     "mead": "for research, not for commercial use; the wording was not checked",
     "table": "yours",
+    "audformat": "that of the database (`license` in its db.yaml)",
 }
 SCORES = {
     "UAR": "uar",
@@ -89,6 +92,8 @@ def text(
         f"Method `{design.method}` on the encoder `{design.encoder}` "
         f"(sha256 `{design.encoder_sha256}`), classifier `{fold}`.",
         "",
+        f"Licence of the encoder: {_licence(design)}.",
+        "",
         *_loading(design, cutting, temperature),
         *_data(data),
         *_scores(measured),
@@ -98,6 +103,12 @@ def text(
         "is like. Do not decide about people with it.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _licence(design: Design) -> str:
+    """What its source says where the encoder lies, of one that was published and not adapted."""
+    told = layout.Source.read(Path(design.encoder)).licence
+    return told or "not known here, see where it was published"
 
 
 def _loading(design: Design, cutting: Cutting | None, temperature: float | None) -> list[str]:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from pipeline.encoders import encoder, forward, hub
 from pipeline.encoders.hub import Pin
+from pipeline.encoders.layout import Source
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from tests.speech import SMALL
@@ -208,3 +209,36 @@ def test_weights_that_change_after_their_checksum_are_refused(
     monkeypatch.setattr("pipeline.ground.files.sha256", hashed)
     with pytest.raises(PipelineError, match=f"{file}: changed while it was read"):
         hub.load("some", pin)
+
+
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        ("---\nlanguage: en\nlicense: apache-2.0\ntags:\n- speech\n---\n# Card\n", "apache-2.0"),
+        ("---\r\nlicense: 'cc-by-nc-4.0'\r\n---\r\n", "cc-by-nc-4.0"),
+        ("# Card\n\nlicense: mit\n", ""),
+        ("---\ntags: [a]\n---\nlicense: mit\n", ""),
+        ("---\nlicense: |\n  a | b\n---\n", ""),
+        (None, ""),
+    ],
+)
+def test_the_licence_is_that_of_the_entry_else_of_the_card(
+    cache: Path, card: str | None, told: str
+) -> None:
+    pin, _ = published(cache)
+    if card is not None:
+        (cache / "README.md").write_bytes(card.encode())
+    assert hub.licence(pin) == told
+    assert hub.licence(pin.model_copy(update={"licence": "mine"})) == "mine"
+
+
+def test_a_source_without_a_licence_is_written_as_before(tmp_path: Path) -> None:
+    Source("a/b", "c", "d", "e").write(tmp_path)
+    assert json.loads((tmp_path / "source.json").read_text("utf-8")) == {
+        "repository": "a/b",
+        "revision": "c",
+        "file": "d",
+        "sha256": "e",
+    }
+    Source("a/b", "c", "d", "e", "mit").write(tmp_path)
+    assert Source.read(tmp_path).licence == "mit"
