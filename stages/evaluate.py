@@ -33,7 +33,7 @@ class EvaluateParams(Section):
 def main() -> None:
     """Write results/metrics.json, scores.json, tables, plots, report.html and their provenance."""
     from pipeline.report import corpora_table, page, sections, share_section
-    from pipeline.scoring import evaluation, protocols, trained_on
+    from pipeline.scoring import crossed, evaluation, protocols, trained_on
     from pipeline.scoring.scores import Bootstrap
     from pipeline.splits import scope, targets
 
@@ -53,6 +53,7 @@ def main() -> None:
     systems, beside = protocols.separate(systems, clips, made)
     classifiers = evaluation.score_classifiers(systems, tasks, bootstrap, tests)
     shared = evaluation.score_classifiers(beside, tasks, bootstrap, tests)
+    matrices = crossed.score(active.crossed(params), corpora, bootstrap)
     shares = evaluation.score_shares(regressors, share_fold, bootstrap)
     used = {fold for trained in systems.values() for fold in trained}
     used |= {share_fold} if regressors else set()
@@ -67,12 +68,14 @@ def main() -> None:
     audits = evaluation.audits(corpora)
     units = evaluation.units(adapted)
     evaluated = evaluation.Run(
-        tasks, clips, about, classifiers, shares, units, audits, settings, shared
+        tasks, clips, about, classifiers, shares, units, audits, settings, shared, matrices
     )
     scores = evaluation.as_json(evaluated)
     determined.require_same()
     with files.publish(RESULTS / "tables") as tables:
         evaluation.write_tables(tables, classifiers)
+        for matrix in matrices:
+            crossed.write_table(tables, matrix)
         share_section.write(tables, shares, about)
         corpora_table.write(tables, clips, evaluated.counted)
     with files.publish(RESULTS / "plots") as plots:

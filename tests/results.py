@@ -1,7 +1,7 @@
 """Predictions of systems of known skill, in the folders where training leaves them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,3 +194,25 @@ def plant_share(root: Path, study: Study, system: str, masked: bool = False) -> 
 def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_csv(path, header, rows)
+
+
+def plant_crossed(
+    root: Path, study: Study, system: str, skills: Mapping[tuple[str, str], float]
+) -> None:
+    """Predictions of pairs of corpora, by how much they favour the truth."""
+    rng = np.random.default_rng(0)
+    folder, pairs = root / "artifacts/cross" / system, []
+    for (one, other), skill in skills.items():
+        clips = [clip for clip in study.clips() if clip.corpus == other]
+        labels = np.array([EMOTIONS.index(clip.emotion) for clip in clips])
+        logits = (
+            rng.normal(0, 1, (len(clips), len(EMOTIONS))) + skill * np.eye(len(EMOTIONS))[labels]
+        )
+        rows = [
+            [clip.utterance, other, clip.speaker, "test", clip.emotion, *(f"{x:.6g}" for x in row)]
+            for clip, row in zip(clips, logits, strict=True)
+        ]
+        header = ["utterance", "corpus", "speaker", "role", "label", *EMOTIONS]
+        _write(folder / one / other / "0" / "predictions.csv", header, rows)
+        pairs.append({"train": one, "test": other, "classes": list(EMOTIONS), "folds": 1})
+    (folder / "pairs.json").write_text(json.dumps(pairs))

@@ -51,9 +51,9 @@ def small_whisper(folder: Path) -> Path:
     return folder
 
 
-def tone_clips(count: int, classes: int = 2, corpus: str = "tones") -> list[Example]:
+def tone_clips(count: int, classes: int = 2, corpus: str = "tones", seed: int = 0) -> list[Example]:
     """Clips of noisy tones, one pitch a class, under artifacts/clips of the working directory."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     folder = Path("artifacts/clips") / corpus
     folder.mkdir(parents=True, exist_ok=True)
     found = []

@@ -46,6 +46,9 @@ def _show(console: Any, metrics: dict[str, Any]) -> None:
         if metrics[task]:
             columns = _columns(metrics[task])
             console.print(_table(task, columns, metrics[task], metrics["protocol"]))
+    for features, methods in metrics.get("cross", {}).items():
+        for method, cells in methods.items():
+            console.print(_crossed(f"{features} {method}", cells))
     protocol = metrics["protocol"]
     for line in trained_on.remarks(protocol):
         console.print(line, soft_wrap=True, markup=False)
@@ -79,6 +82,16 @@ def _table(task: str, columns: list[str], systems: dict[str, Any], protocol: dic
             pair = found.get(f"{columns[0]}_95")
             interval = f"{pair[0]:.3f} to {pair[1]:.3f}" if pair else "-"
             table.add_row(marked(f"{start} {method}", protocol), *scores, interval)
+    return table
+
+
+def _crossed(name: str, cells: dict[str, float]) -> Any:
+    """UAR by the corpus trained on (rows) and tested on (columns)."""
+    names = list(dict.fromkeys(corpus for pair in cells for corpus in pair.split(">")))
+    table = _new(f"cross: {name}", *names)
+    for train in names:
+        row = [cells.get(f"{train}>{test}") for test in names]
+        table.add_row(train, *("-" if uar is None else f"{uar:.3f}" for uar in row))
     return table
 
 

@@ -46,6 +46,7 @@ KEYS = (
     "retrain",
     "finetune",
     "crnn",
+    "cross",
     "share",
     "probe",
     "evaluate",

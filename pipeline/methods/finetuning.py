@@ -24,6 +24,7 @@ from pipeline.training.settings import Optimization, Sampled, Training
 Start = Literal["pretrained", "retrained"]
 Trained = Literal["full", "lora-qkv"]
 Cached = Literal["linear", "frozen", "lora-classifier"]
+Crossed = Literal["linear", "frozen"]
 Count = Annotated[int, Field(ge=1, le=65_536)]
 # In what a classifier says of itself: it may be a stranger's, and is shown on terminals.
 Class = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]

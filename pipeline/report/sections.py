@@ -20,6 +20,7 @@ from pipeline.report import (
     anonymous,
     calibration_section,
     corpora_table,
+    cross_section,
     dimensions_section,
     plots,
     probe_section,
@@ -237,6 +238,7 @@ def reproduce(run: Run, _plots: Path) -> Section:
 SECTIONS: Sequence[Make] = (
     calibration_section.section,
     protocols_section.section,
+    cross_section.section,
     share_section.section,
     probe_section.layers,
     probe_section.places,

@@ -13,12 +13,13 @@ System: TypeAlias = tuple[str, str, str]  # task, start and method
 Regressor: TypeAlias = tuple[str, str]  # features and head of share
 
 # What results/metrics.json holds beside a key for each task: no task has such a name.
-BESIDE = ("protocol", "share", "speaker_shared", "units")
+BESIDE = ("protocol", "share", "cross", "speaker_shared", "units")
 
 STARTS = ("cached", "pretrained", "retrained")
 _METHODS = [f"{key}.{start}" for key in ("methods", "tasks") for start in STARTS]
 _OF_STAGES = ("crnn.tasks", "crnn.features", "share.features", "share.heads")
-_NAMES = ("features", *_METHODS, *_OF_STAGES, "probe.tasks", "probe.features")
+_CROSS = ("cross.features", "cross.methods")
+_NAMES = ("features", *_METHODS, *_OF_STAGES, *_CROSS, "probe.tasks", "probe.features")
 
 
 def checked() -> dict[str, Any]:
@@ -61,9 +62,15 @@ def results(params: Mapping[str, Any]) -> dict[str, list[str]]:
     return {
         "classifiers": ["/".join([*one, str(fold)]) for one, folds in systems for fold in folds],
         "share": [f"{features}/{head}" for features, head in regressors(params)],
+        "cross": [f"{features}/{method}" for features, method in crossed(params)],
         "probes": [f"{task}/{features}" for task, features in probes(params)],
         "units": [str(fold) for fold in params["adapted"]],
     }
+
+
+def crossed(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each features and method that is trained on one corpus and tested on another."""
+    return list(product(params["cross"]["features"], params["cross"]["methods"]))
 
 
 def regressors(params: Mapping[str, Any]) -> list[Regressor]:

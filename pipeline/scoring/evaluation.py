@@ -17,9 +17,10 @@ from pipeline.corpora.manifest import Clip
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from pipeline.metrics.arrays import Floats
-from pipeline.scoring import active, calibrated, ratings, scores
+from pipeline.scoring import active, calibrated, crossed, ratings, scores
 from pipeline.scoring.active import System
 from pipeline.scoring.calibrated import Confidence
+from pipeline.scoring.crossed import Matrix
 from pipeline.scoring.scores import Bootstrap, Predictions, Scores
 from pipeline.splits import folds
 from pipeline.splits.folds import Fold
@@ -102,6 +103,7 @@ class Run:
     audits: Mapping[str, Any]
     settings: Mapping[str, Any]
     shared: Sequence[Classifier] = ()
+    crossed: Sequence[Matrix] = ()
 
     @property
     def counted(self) -> Emotion | None:
@@ -223,6 +225,8 @@ def as_json(run: Run) -> Scores:
     for c in run.shared:
         beside = nested.setdefault("speaker_shared", {}).setdefault(c.task, {})
         beside.setdefault(c.start, {})[c.method] = c.scores
+    for m in run.crossed:
+        nested.setdefault("cross", {}).setdefault(m.features, {})[m.method] = m.nested
     nested["units"] = {str(fold): report for fold, report in run.units.items()}
     return nested
 
@@ -253,6 +257,11 @@ def headline(everything: Scores, tasks: Mapping[str, Task]) -> Scores:
         tested = [found["speakers"] for methods in systems.values() for found in methods.values()]
         if tested:
             kept["protocol"][f"{task}_speakers"] = max(tested)
+    if "cross" in everything:
+        kept["cross"] = {
+            features: {method: crossed.headline(nested) for method, nested in methods.items()}
+            for features, methods in everything["cross"].items()
+        }
     if everything["units"]:
         means = tally.mean(list(everything["units"].values()))
         kept["units"] = {scale: _headline_units(found["train"]) for scale, found in means.items()}

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, Section, load
-from pipeline.methods.finetuning import Cached, Trained
+from pipeline.methods.finetuning import Cached, Crossed, Trained
 from pipeline.scoring import active
 from pipeline.splits import targets
 
@@ -66,6 +66,10 @@ def check(path: Path = PARAMS_FILE) -> list[str]:
         for name in load(key, Names, path):
             targets.require_fitting(key, name, path)
     _require("crnn.features", load("crnn.features", Names, path), "features", features)
+    _require("cross.task", [load("cross.task", str, path)], "task", known)
+    _require("cross.features", load("cross.features", Names, path), "features", features)
+    crossed = load("cross.methods", list[Crossed], path)
+    _require("cross.methods", crossed, "finetune.methods", crossed)
     _require("share.features", load("share.features", Names, path), "features", features)
     _require("probe.features", load("probe.features", Names, path), "features", features)
     _require("share.heads", load("share.heads", Names, path), "share.model.feed_forward", heads)
