@@ -16,6 +16,7 @@ COMMANDS = {
     "status": "Tell which stages would run again, and why.",
     "adopt": "Keep what an older version made, where results did not change.",
     "predict": "Tell the emotion of audio files.",
+    "label": "Predict what a corpus' authors keep the labels of, as a challenge wants it.",
     "export": "Write a classifier as a model of the hub, with its card, or as ONNX.",
     "preset": "Turn params.yaml into one of the published systems.",
     "ablation": "Print experiments as the ablation tables of GMP-ATL.",

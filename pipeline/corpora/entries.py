@@ -11,17 +11,20 @@ from pathlib import PurePosixPath
 
 from pipeline.ground.errors import PipelineError
 
+# The role of what its authors keep the labels of: it is in no fold, and can be predicted.
+UNLABELLED = "unlabelled"
+
 
 @dataclass(frozen=True)
 class Row:
     """One utterance of a corpus: where its audio lies and what its authors say about it.
 
     ``source`` is relative to the corpus folder. ``end_s`` None is the end of the file. ``role`` is
-    the authors' own partition (train, dev or test) where they give one per utterance. ``label``
-    says where the row of a label file stands that this is made of, empty where a name says it all;
-    so it does in a `Reject` and in an `OutOfScope`. ``shares``, ``votes`` and ``dimensions`` are as
-    in a `pipeline.corpora.manifest.Clip`. ``length_s`` is how long its authors say it is,
-    where clips are known to be cut wrongly.
+    the authors' own partition (train, dev, test or `UNLABELLED`) where they give one per utterance.
+    ``label`` says where the row of a label file stands that this is made of, empty where a name
+    says it all; so it does in a `Reject` and in an `OutOfScope`. ``shares``, ``votes`` and
+    ``dimensions`` are as in a `pipeline.corpora.manifest.Clip`. ``length_s`` is how long its
+    authors say it is, where clips are known to be cut wrongly.
     """
 
     source: str

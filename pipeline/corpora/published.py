@@ -7,7 +7,7 @@ utterance; `split` reads it with `pipeline.splits.partition` for ``by: published
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.corpora.entries import Corpus, Row
+from pipeline.corpora.entries import UNLABELLED, Corpus, Row
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 
@@ -18,11 +18,14 @@ SHARED = "shared"
 def partitions(name: str, corpus: Corpus, rows: Sequence[Row]) -> list[dict[str, str]]:
     """The role of each utterance id in each published fold, none where nothing was published.
 
+    What is unlabelled is left out of the folds.
+
     Raises:
         PipelineError: Some rows have a role and others have none.
     """
     if all(row.role for row in rows):
-        return [{f"{name}/{row.utterance}": row.role for row in rows}]
+        held = (row for row in rows if row.role != UNLABELLED)
+        return [{f"{name}/{row.utterance}": row.role for row in held}]
     if any(row.role for row in rows):
         bare = next(row for row in rows if not row.role)
         raise PipelineError(f"{name}: {bare.source} has no split but others have, complete it")

@@ -244,7 +244,7 @@ def test_msp_podcast_in_every_spelling(tmp_path: Path, spelling: str) -> None:
         "0003_0001_0001": ("9", "female", "0003", "other", "test", {}),
         "0003_0002": ("9", "female", "0003", "", "test", {}),  # no agreement, but dimensions
         # Without label: it is kept to be predicted.
-        "0009_0001": ("31", "female", "0009", "", "test", {}),
+        "0009_0001": ("31", "female", "0009", "", "unlabelled", {}),
     }  # fmt: skip
     assert reasons(parsed) == {
         "Audios/jingle.wav": "not named as in MSP-Podcast",
@@ -341,7 +341,7 @@ def test_msp_podcast_takes_parts_and_speakers_from_their_lists(tmp_path: Path) -
     parsed = parse("msp-podcast", tmp_path)
     assert [(r.speaker, r.gender, r.emotion, r.role) for r in parsed.rows] == [
         ("127", "male", "happy", "train"),
-        ("31", "female", "", "test"),
+        ("31", "female", "", "unlabelled"),
     ]
     assert [(r.source[-8:], r.code) for r in parsed.rejects] == [("0033.wav", "unlabelled")]
 

@@ -3,8 +3,9 @@
 Layout: ``Audios/``, and anywhere ``labels_consensus.csv`` (``concensus`` up to 1.9; the same as
 JSON), a row per file with the class that most raters chose, and optionally ``labels_detailed.csv``,
 a row per rater, ``Partitions.txt`` and ``Speaker_ids.txt``. Folders of previous releases are passed
-over. The labels of Test3 are withheld: its files have neither emotion nor ratings. Raters' primary
-choices are votes and shares, the means of EmoAct, EmoVal and EmoDom dimensions from 1 to 7.
+over. The labels of Test3 are withheld: its files have neither emotion nor ratings, and their role
+is ``unlabelled`` (``ser label`` predicts them). Raters' primary choices are votes and shares, the
+means of EmoAct, EmoVal and EmoDom dimensions from 1 to 7.
 """
 
 import json
@@ -15,7 +16,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Reject, Row, lookup, stem
+from pipeline.corpora.entries import (
+    UNLABELLED,
+    Corpus,
+    Entry,
+    OutOfScope,
+    Reject,
+    Row,
+    lookup,
+    stem,
+)
 from pipeline.corpora.folder import audio_files, by_stem, joined, text_files
 from pipeline.corpora.tables import GENDERS, Line, read
 from pipeline.ground.errors import PipelineError
@@ -73,6 +83,7 @@ def _entry(line: Line, source: str | None, votes: Mapping[str, tuple[str, Votes]
         return Reject(source, "unlabelled", f"{where} gives it no class", where)
     if code == NO_AGREEMENT and not (heard or means):
         return OutOfScope(source, "no emotion that most raters agree on (X)", where)
+    role = lookup(ROLES, part, where, "split") if part else ""
     match = _NAME.fullmatch(name)
     return Row(
         source=source,
@@ -81,7 +92,7 @@ def _entry(line: Line, source: str | None, votes: Mapping[str, tuple[str, Votes]
         gender=line.choice("Gender", GENDERS),
         session=match[1] if match else "",
         emotion="" if code in ("", NO_AGREEMENT) else lookup(EMOTIONS, code, where, "emotion"),
-        role=lookup(ROLES, part, where, "split") if part else "",
+        role=UNLABELLED if part == WITHHELD and not code else role,
         shares={e: heard[e] / sum(heard.values()) for e in PRIMARY} if heard else {},
         votes=heard,
         dimensions=means,
