@@ -61,7 +61,7 @@ def whisper(corpus: list[manifest.Clip]) -> Path:
     """An untrained Whisper, which training starts from, beside the corpus and one fold."""
     text = Path("params.yaml").read_text("utf-8").replace("pretrained: tiny", "pretrained: whisper")
     for name in ("calm", "disgust", "fear", "happy", "neutral", "surprise"):
-        text = text.replace(f"  - {name}\n", "")
+        text = text.replace(f"    - {name}\n", "")
     Path("params.yaml").write_text(text, "utf-8")
     params.read.cache_clear()
     roles = ("train", "train", "dev", "dev", "test")

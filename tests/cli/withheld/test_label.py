@@ -20,14 +20,16 @@ features: [fbank]
 folds: [0]
 adapted: []
 methods: {cached: [linear], pretrained: [], retrained: []}
-probe: {features: []}
-task: {classes: [angry, contempt], merge: {}}
+probe: {tasks: [], features: []}
+task: {emotion: {classes: [angry, contempt], merge: {}}}
+tasks: {cached: [emotion], pretrained: [], retrained: []}
+crnn: {tasks: [], features: []}
 preprocess: {max_clip_s: 0.5}
 split: {by: published, count: all, dev: none}
 finetune: {methods: {linear: {pooling: mean, c: [1.0]}}}
 """
 PARTS = ("Train", "Train", "Train", "Development", "Test1", "Test3")
-LINEAR = "artifacts/classifiers/fbank/linear/0"
+LINEAR = "artifacts/classifiers/emotion/fbank/linear/0"
 PITCH_HZ = {"A": 250.0, "C": 2000.0}
 
 
@@ -58,7 +60,7 @@ def msp(project: Path) -> dict[str, str]:
     split.main()
     encoder.main("fbank")
     extract.main("fbank", "msp-podcast")
-    finetune_cached.main("fbank", "linear", 0)
+    finetune_cached.main("emotion", "fbank", "linear", 0)
     return truth
 
 

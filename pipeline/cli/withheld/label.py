@@ -13,7 +13,7 @@ def main(
     corpus: Annotated[str, typer.Argument(help="A corpus of params.yaml, such as msp-podcast.")],
     out: Annotated[Path, typer.Argument(help="The CSV file to write.")],
     classifier: Annotated[
-        Path, typer.Option(help="Such as artifacts/classifiers/pretrained/full/0.")
+        Path, typer.Option(help="Such as artifacts/classifiers/emotion/pretrained/full/0.")
     ],
 ) -> None:
     """Predict every clip of a corpus that has no label, as FileName,EmoClass.
@@ -23,10 +23,11 @@ def main(
     from pipeline.ground import stage
 
     stage.set_threads(stage.runtime().threads)
+    from pipeline.cli.withheld import unlabelled
     from pipeline.corpora import manifest
     from pipeline.ground import files
     from pipeline.ground.params import load
-    from pipeline.inference import judge, unlabelled
+    from pipeline.inference import judge
 
     if out.exists():
         raise PipelineError(f"{out}: exists, name another file or remove it")
