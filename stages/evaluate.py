@@ -59,9 +59,8 @@ def main() -> None:
     used |= {share_fold} if regressors else set()
     about = evaluation.protocol(clips, sorted(used), made, load("split.by", str), bootstrap)
     trained = {c.task: tasks[c.task] for c in classifiers}
-    out = {n: scope.left_out(task, scope.labels(task, clips)) for n, task in trained.items()}
-    out = {name: labels for name, labels in out.items() if labels}
-    about |= {"left_out": out} if out else {}
+    if out := scope.left_out_of(trained, clips):
+        about["left_out"] = out
     known = trained_on.met_by(_folders(systems, regressors, params))
     about |= {trained_on.KEY: known} if known else {}
     settings = {key: load(key, object) for key in SETTINGS}
@@ -74,8 +73,7 @@ def main() -> None:
     determined.require_same()
     with files.publish(RESULTS / "tables") as tables:
         evaluation.write_tables(tables, classifiers)
-        for matrix in matrices:
-            crossed.write_table(tables, matrix)
+        crossed.write_tables(tables, matrices)
         share_section.write(tables, shares, about)
         corpora_table.write(tables, clips, evaluated.counted)
     with files.publish(RESULTS / "plots") as plots:

@@ -150,12 +150,12 @@ def test_predict_tells_values_in_the_range_of_the_ratings(
     row = next(iter(csv.DictReader((folder / "predictions.csv").open())))
     file = manifest.CLIPS / "tones" / f"{row['utterance'].split('/')[1]}.flac"
     capsys.readouterr()
-    predict.main([file], folder, as_json=True)
+    predict.main([file], str(folder), as_json=True)
     found = json.loads(capsys.readouterr().out)
     expected = {name: float(row[f"predicted_{name}"]) for name in ("arousal", "valence")}
     assert found["values"] == pytest.approx(expected, abs=1e-4)
     assert "emotion" not in found and found["clips"][0]["values"] == found["values"]
-    predict.main([file], folder)
+    predict.main([file], str(folder))
     head, told = capsys.readouterr().out.splitlines()
     assert head.split("\t") == ["file", "start_s", "end_s", "arousal", "valence"]
     assert [float(value) for value in told.split("\t")[3:]] == pytest.approx(

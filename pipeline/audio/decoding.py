@@ -75,7 +75,7 @@ def decode_part(
             samples = _read(recording, file, round(start * rate), round(stop * rate))
     except soundfile.LibsndfileError as error:
         raise RejectedError(path, "undecodable", error.error_string.rstrip(".")) from None
-    source = Source(rate, samples.shape[1], _clipped(path, samples), recording.note or "")
+    source = Source(rate, samples.shape[1], clipped(path, samples), recording.note or "")
     mono = samples[:, 0] if source.channels == 1 else samples.mean(axis=1)
     return (mono if rate == SAMPLE_RATE_HZ else resample(mono, rate, SAMPLE_RATE_HZ)), source
 
@@ -182,7 +182,7 @@ def _all_of(path: Path, read: Samples, expected: int) -> Samples:
     return read
 
 
-def _clipped(path: Path, samples: Samples) -> float:
+def clipped(path: Path, samples: Samples) -> float:
     """The share of samples at full scale, which all must be within reach of."""
     low, high = float(samples.min()), float(samples.max())
     if not (math.isfinite(low) and math.isfinite(high)):

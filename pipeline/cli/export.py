@@ -1,4 +1,4 @@
-"""``ser export FOLDER OUT``: a classifier as a model of the hub, with its card, and as ONNX."""
+"""``ser export FOLDER OUT``: a classifier of any method as a model that needs no project."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,9 +8,8 @@ import typer
 from pipeline.ground.errors import PipelineError
 
 if TYPE_CHECKING:
-    from pipeline.audio.segments import Cutting
     from pipeline.inference.card import Data
-    from pipeline.methods.emotion_head import Design
+    from pipeline.inference.packing import Origin
 
 
 def main(
@@ -21,80 +20,62 @@ def main(
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Also as model.onnx (extra `onnx`).")
     ] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Also with weights of 8 bits (model.int8.onnx).")
+    ] = False,
+    pin: Annotated[
+        bool, typer.Option("--pin", help="Name a published encoder instead of copying it.")
+    ] = False,
 ) -> None:
-    """Write encoder and head as one model, adapters merged, with a model card.
+    """Write weights, front end, preprocessing and a model card: all that prediction needs.
 
-    The card has a program that classifies with libraries alone, and `ser predict` takes the folder
-    too. transformers loads it with `AutoModelForAudioClassification` where the head is theirs
-    (pool, layer last or weighted, cross-entropy).
+    `ser predict --model OUT` works from any folder and gives the logits of the stage; the card has
+    a program that does, too. Adapters are merged. transformers loads encoder and head with
+    `AutoModelForAudioClassification` where the head is theirs (pool, layer last or weighted,
+    cross-entropy).
     """
     from pipeline.ground import stage
+    from pipeline.inference import passport
 
-    stage.set_threads(stage.runtime().threads)
+    stage.set_threads(stage.runtime().threads if passport.is_at_home(folder) else 1)
     from pipeline.ground import files
-    from pipeline.inference import judge
-    from pipeline.methods import calibration, classifier, lora, preprocessing
-    from pipeline.methods.emotion_head import DESIGN, Design
+    from pipeline.inference import card, judge, packing
 
-    if not (folder / DESIGN).is_file():
-        raise PipelineError(
-            f"{folder}: no {DESIGN}, expected a classifier with an encoder, such as "
-            "artifacts/classifiers/emotion/pretrained/full/0 (linear is scikit-learn's, and has "
-            "none)"
-        )
+    if (folder / passport.FILE).exists():
+        raise PipelineError(f"{folder}: an exported model already, copy it or `ser push` it")
+    found = judge.load(folder, "cpu")
     if out.exists():
         raise PipelineError(f"{out}: exists, name another folder or remove it")
-    _require_encoder(folder, Design.read(folder))
-    model = classifier.load(folder)
-    judge.require_sound(folder, judge.of(model))
-    lora.merge(model)
+    origin = packing.Origin.of(folder)
+    system, fold = _origin(folder, origin)
+    name = "/".join(filter(None, [*system, fold]))
+    data = _data(folder, fold)
     with files.publish(out.absolute()) as staged:
         staged.mkdir()
-        classifier.write_whole(model, staged)
-        # Adapters are merged: what `ser predict` reads is a whole model.
-        model.design.model_copy(update={"method": "full", "lora": None}).write(staged)
-        cutting = preprocessing.read(folder)
-        if cutting:
-            preprocessing.write(staged, cutting)
-        scale = calibration.read(folder)
-        if scale:
-            files.write_json(staged / calibration.FILE, scale.model_dump())
-        card = _card(folder, model.design, cutting, scale.temperature if scale else None)
-        (staged / "README.md").write_text(card, "utf-8")
-        if onnx:
+        shown = packing.write(folder, staged, origin, pin)
+        told = passport.Passport(
+            format=1,
+            name=name,
+            method=origin.method,
+            target=origin.target,
+            classes=origin.classes,
+            encoder=origin.pinned(),
+            corpora=card.learnt(data) if data else None,
+        )
+        told.write(staged)
+        text = card.text(told, shown, data, _measured(folder, system, name))
+        (staged / passport.CARD).write_text(text, "utf-8")
+        if onnx or int8:
             from pipeline.inference import onnx_model
 
-            onnx_model.write(model, staged / "model.onnx")
+            onnx_model.write(staged, int8)
+        packing.seal(staged)
+        for backend in ("torch", *(["onnx"] if onnx or int8 else [])):
+            judge.require_alike(found, judge.load(staged, "cpu", backend), folder)
     typer.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
 
 
-def _require_encoder(folder: Path, design: "Design") -> None:
-    from pipeline.encoders import layout
-    from pipeline.ground import files
-
-    if design.method == "full":
-        return
-    config = files.read_json(Path(design.encoder) / layout.CONFIG)
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind in (None, layout.FEATURES_ALONE):
-        raise PipelineError(
-            f"{folder}: its encoder {design.encoder} is {kind or 'a front end'}, which gives "
-            "features alone, export a classifier on another encoder"
-        )
-
-
-def _card(
-    folder: Path, design: "Design", cutting: "Cutting | None", temperature: float | None
-) -> str:
-    from pipeline.inference import card
-
-    system, fold = _origin(folder, design)
-    name = "/".join(filter(None, [*system, fold]))
-    measured = _measured(folder, system, name)
-    return card.text(design, cutting, name, _data(folder, fold), measured, temperature)
-
-
-def _origin(folder: Path, design: "Design") -> tuple[tuple[str, str, str], str]:
+def _origin(folder: Path, origin: "Origin") -> tuple[tuple[str, str, str], str]:
     """Task, start, method and fold as the stage named its output: the folder may have been copied.
 
     Where it names none, that of the encoder and the method, and no task and fold.
@@ -105,7 +86,7 @@ def _origin(folder: Path, design: "Design") -> tuple[tuple[str, str, str], str]:
     match made.name.split("/") if made else []:
         case ["classifiers", task, start, method, fold]:
             return (task, start, method), fold
-    return ("", Path(design.encoder).name, design.method), ""
+    return ("", origin.encoder.name, origin.method), ""
 
 
 def _data(folder: Path, fold: str) -> "Data | None":

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import typer
 
+from pipeline.ground import code
 from pipeline.ground.errors import PipelineError, reason, remedy
 
 # Sub-command: its module is `pipeline.cli.<name>` or as `ROOMS` has it, its function `main`.
@@ -17,7 +18,8 @@ COMMANDS = {
     "adopt": "Keep what an older version made, where results did not change.",
     "predict": "Tell the emotion of audio files.",
     "label": "Predict what a corpus' authors keep the labels of, as a challenge wants it.",
-    "export": "Write a classifier as a model of the hub, with its card, or as ONNX.",
+    "export": "Write a classifier as a model that needs no project, with its card.",
+    "push": "Upload an exported model to the hub.",
     "preset": "Turn params.yaml into one of the published systems.",
     "ablation": "Print experiments as the ablation tables of GMP-ATL.",
     "compare": "Test whether one experiment is better than another.",
@@ -25,7 +27,9 @@ COMMANDS = {
     "cache": "List cached embeddings, check every byte, clear unfinished work.",
     "encoder": "Pin a published encoder: its commit and checksum.",
 }
-ROOMS = {"label": "withheld.label"}
+ROOMS = {"label": "withheld.label", "encoder": "hub.encoder", "push": "hub.push"}
+# What needs no clone of the project around the package: all that an installed wheel has.
+ANYWHERE = ("predict", "push")
 
 # DVC and what it is made of: their errors have no common kind, some are Python's own.
 _DVC = {"dvc", "dvc_data", "dvc_objects", "scmrepo", "dulwich", "pygit2", "git"}
@@ -48,10 +52,12 @@ def app(arguments: Sequence[str] | None = None) -> None:
         pretty_exceptions_enable=False,
     )
     cli.callback()(lambda: None)
-    for name, text in COMMANDS.items():
+    is_clone = (code.ROOT / "stages").is_dir()
+    known = {name: text for name, text in COMMANDS.items() if is_clone or name in ANYWHERE}
+    for name, text in known.items():
         chosen = [name] == found
-        module = f"pipeline.cli.{ROOMS.get(name, name)}"
-        command = importlib.import_module(module).main if chosen else _later
+        module = f".{ROOMS.get(name, name)}"
+        command = importlib.import_module(module, __package__).main if chosen else _later
         cli.command(name, help=text if not chosen else None)(command)
     try:
         cli(words)

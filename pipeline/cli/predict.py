@@ -1,10 +1,11 @@
-"""``ser predict FILE...``: the emotion or dimensions of audio files, as a table or as JSON."""
+"""``ser predict FILE...``: emotion or dimensions of audio files, as a whole and over time."""
 
-import json
+import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,18 +13,49 @@ from pipeline.ground.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.inference.judge import Judge
-    from pipeline.inference.listening import Heard, Opinion
+    from pipeline.inference.listening import Manner
+    from pipeline.inference.timeline.formats import Format
+
+Backend = Literal["torch", "onnx", "onnx-int8"]
+Named = Literal["table", "json", "csv", "audacity", "elan", "textgrid"]
 
 
-def main(
-    places: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.")],
-    classifier: Annotated[
-        Path, typer.Option(help="Such as artifacts/classifiers/emotion/pretrained/full/0.")
+def main(  # noqa: PLR0913 - the options of a command
+    places: Annotated[
+        list[Path], typer.Argument(help="Audio files, folders of them, or - for standard input.")
     ],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "--classifier",
+            help="What `ser export` wrote, hf:OWNER/NAME@REVISION, or a classifier of the project.",
+        ),
+    ],
+    *,
+    segments: Annotated[
+        str,
+        typer.Option(help="fixed windows, vad (extra `vad`), or an RTTM or CSV file of turns."),
+    ] = "",
     segment_s: Annotated[
-        float | None, typer.Option(min=0.5, help="Cut longer files; else as in training.")
+        float | None,
+        typer.Option(min=0.5, help="Length of clips and windows; as in training."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON, one line a file.")] = False,
+    hop_s: Annotated[
+        float, typer.Option(min=0, help="Start a window this often; 0: where the last one ends.")
+    ] = 0.0,
+    smooth_s: Annotated[
+        float, typer.Option(min=0, help="Average over parts of a speaker this near; 0: none.")
+    ] = 0.0,
+    stream_hz: Annotated[
+        int, typer.Option("--stream", min=0, help="Standard input is 16-bit PCM at this rate.")
+    ] = 0,
+    form: Annotated[Named, typer.Option("--format", help="How it is written.")] = "table",
+    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder: a file for each recording goes there.")
+    ] = None,
+    backend: Annotated[Backend, typer.Option(help="What computes.")] = "torch",
     classes: Annotated[
         str, typer.Option(help="Which to choose from, such as angry,happy,sad; else all.")
     ] = "",
@@ -31,51 +63,51 @@ def main(
         float | None,
         typer.Option(min=0, max=1, help='"unsure", rather than right less often than this on dev.'),
     ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "",
+    threads: Annotated[int, typer.Option(min=0, help="0: all cores, or as params.yaml.")] = 0,
 ) -> None:
-    """Tell the emotion of audio files, and where they are long, how it changes over time.
+    """Tell the emotion of recordings of any length, and how it changes over time.
 
-    A classifier of dimensions tells their values, in the range of the ratings it learnt from.
-
-    Files are trimmed and cut as those that the classifier learnt from; where `params.yaml` has
-    other settings by now, a line on stderr says so. A file that cannot be read is one line on
-    stderr; the others are judged, and the exit status is 1.
+    Files are trimmed and cut as those that the classifier learnt from; in its project a line on
+    stderr says where `params.yaml` has other settings by now. With --segments each window or turn
+    has a line. A file that cannot be read is one line on stderr; the others are judged, and the
+    exit status is 1. A classifier of dimensions tells their values, in the range of the ratings
+    that it learnt from.
 
     Probabilities are calibrated on dev (temperature scaling); without dev a line on stderr says
     that they are not.
     """
     from pipeline.ground import stage
+    from pipeline.inference import passport, remote
+    from pipeline.work import pool
 
-    stage.set_threads(stage.runtime().threads)
+    folder = remote.folder(model)
+    at_home = passport.is_at_home(folder)
+    stage.set_threads(threads or (stage.runtime().threads if at_home else pool.cores()))
     from pipeline.inference import judge, listening, searching
+    from pipeline.inference.timeline.formats import FORMATS
 
-    files = searching.audio_files(places)
-    opinion = judge.load(classifier)
-    opinion, least, told = _asked(classifier, opinion, classes, sure)
-    cutting, notes = listening.cutting_of(classifier)
-    notes += told
-    for note in notes:
-        typer.echo(note, err=True)
-    if segment_s:
-        cutting = cutting.model_copy(update={"max_clip_s": segment_s})
-    if not as_json:
-        label = [] if opinion.target == "dimensions" else ["emotion"]
-        typer.echo("\t".join(["file", "start_s", "end_s", *label, *opinion.classes]))
-    failed = False
-    for file in files:
-        try:
-            heard = listening.listen(opinion, file, cutting)
-        except PipelineError as error:
-            typer.echo(_printable(" ".join(str(error).split())), err=True)
-            failed = True
-            continue
-        typer.echo(_json(heard, least) if as_json else _rows(heard, opinion.classes, least))
-    if failed:
-        sys.exit(1)
+    chosen = FORMATS["json" if as_json else form]
+    _require_sense(places, stream_hz, segments, hop_s, chosen)
+    with tempfile.TemporaryDirectory() as spool:
+        files = [] if stream_hz else searching.audio_files(places)
+        _require_places(files, chosen, out)
+        opinion = judge.load(folder, device, backend)
+        opinion, least, told = _asked(folder, opinion, classes, sure)
+        cutting, notes = listening.cutting_of(folder)
+        for note in [*notes, *told]:
+            typer.echo(note, err=True)
+        if segment_s:
+            cutting = cutting.model_copy(update={"max_clip_s": segment_s})
+        manner = listening.Manner(cutting, segments, hop_s, smooth_s, least)
+        if stream_hz:
+            _stream(opinion, manner, stream_hz, chosen)
+        elif not _judged(opinion, files, manner, chosen, out, Path(spool)):
+            sys.exit(1)
 
 
-def _printable(text: str) -> str:
-    """As it is, but the bytes of a name that is not UTF-8 escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()
+def _columns(judge: "Judge") -> list[str]:
+    return judge.classes if judge.target == "dimensions" else ["emotion", *judge.classes]
 
 
 def _asked(
@@ -113,39 +145,88 @@ def _asked(
     return judge, cover.confidence, [*notes, told]
 
 
-def _label(opinion: "Opinion", least: float) -> str:
-    from pipeline.inference.answers import UNSURE
+def _judged(
+    opinion: "Judge",
+    files: Sequence[Path],
+    manner: "Manner",
+    chosen: "Format",
+    out: Path | None,
+    spool: Path,
+) -> bool:
+    """Write what was heard of each file; False where one could not be read."""
+    from pipeline.ground import files as written
+    from pipeline.inference import listening
+    from pipeline.inference.timeline.formats import printable
 
-    return opinion.label if opinion.probabilities[opinion.label] >= least else UNSURE
+    header = chosen.header(_columns(opinion))
+    if header and not out:
+        typer.echo(header)
+    good = True
+    for file in files:
+        try:
+            heard = listening.listen(opinion, file, manner, spool)
+        except PipelineError as error:
+            typer.echo(printable(" ".join(str(error).split())), err=True)
+            good = False
+            continue
+        text = chosen.text(heard, opinion.classes)
+        if out:
+            told = [*([header] if header else []), text]
+            written.write_text(_target(out, file, chosen).absolute(), "\n".join(told) + "\n")
+        else:
+            typer.echo(text)
+    return good
 
 
-def _json(heard: "Heard", least: float) -> str:
-    def plain(opinion: "Opinion") -> dict[str, object]:
-        where = {"start_s": opinion.start_s, "end_s": opinion.end_s}
-        if opinion.values:
-            return {**where, "values": opinion.values}
-        emotion = _label(opinion, least)
-        return {**where, "emotion": emotion, "probabilities": opinion.probabilities}
-
-    return json.dumps(
-        {
-            "file": _printable(str(heard.file)),
-            **plain(heard.whole),
-            "clips": [plain(c) for c in heard.clips],
-        },
-        ensure_ascii=False,
-    )
+def _require_sense(
+    places: Sequence[Path], stream_hz: int, segments: str, hop_s: float, chosen: "Format"
+) -> None:
+    """Refuse options that have no meaning together."""
+    if stream_hz and places != [Path("-")]:
+        raise PipelineError("--stream: reads standard input, expected - in place of files")
+    if stream_hz and chosen.suffix:
+        raise PipelineError("--format: a stream has no end, expected table, json or csv")
+    if hop_s and segments != "fixed" and not stream_hz:
+        raise PipelineError("--hop-s: of windows, add --segments fixed")
+    if segments not in ("", "fixed", "vad") and not Path(segments).is_file():
+        raise PipelineError(f"{segments}: no such file, expected fixed, vad or a file of turns")
 
 
-def _rows(heard: "Heard", classes: Sequence[str], least: float) -> str:
-    """The whole file, then its clips where it has several."""
-    over_time = heard.clips if len(heard.clips) > 1 else []
-    # A name may hold what separates columns and rows.
-    named = _printable(str(heard.file)).translate({9: "\\t", 10: "\\n", 13: "\\r"})
-    rows = []
-    for name, opinion in [(named, heard.whole), *(("", clip) for clip in over_time)]:
-        shown = [f"{opinion.told[c]:.3f}" for c in classes]
-        where = [f"{opinion.start_s:.2f}", f"{opinion.end_s:.2f}"]
-        label = [_label(opinion, least)] if opinion.probabilities else []
-        rows.append("\t".join([name, *where, *label, *shown]))
-    return "\n".join(rows)
+def _require_places(files: Sequence[Path], chosen: "Format", out: Path | None) -> None:
+    """Refuse several documents on one stream, and two recordings of one name in one folder."""
+    if chosen.suffix and len(files) > 1 and not out:
+        raise PipelineError(
+            f"--format: {len(files)} recordings make as many documents, name a folder with --out"
+        )
+    if out:
+        known: dict[Path, Path] = {}
+        for file in files:
+            target = _target(out, file, chosen)
+            if other := known.setdefault(target, file) != file and known[target]:
+                raise PipelineError(
+                    f"{target}: would be of {other} and of {file}, rename one of them"
+                )
+
+
+def _target(out: Path, file: Path, chosen: "Format") -> Path:
+    name = "stdin" if str(file) == "-" else file.name
+    return out / f"{name}{chosen.suffix or '.out'}"
+
+
+def _stream(opinion: "Judge", manner: "Manner", rate_hz: int, chosen: "Format") -> None:
+    """An opinion a second of what comes in, until it ends."""
+    from pipeline.inference import listening, searching
+    from pipeline.inference.timeline.opinions import Heard
+
+    if header := chosen.header(_columns(opinion)):
+        typer.echo(header)
+    window_s = min(manner.cutting.max_clip_s, listening.STREAM_S)
+    for one in listening.stream(opinion, _pcm(), rate_hz, window_s, manner.hop_s or 1.0):
+        typer.echo(chosen.text(Heard(searching.STDIN, one, [one], one.end_s), opinion.classes))
+        sys.stdout.flush()
+
+
+def _pcm() -> Iterator[bytes]:
+    stream = os.fdopen(sys.stdin.fileno(), "rb", closefd=False)
+    while block := stream.read1(2**16):
+        yield block

@@ -75,7 +75,8 @@ class Job:
             PipelineError: The encoder is missing or damaged, or has no such layer.
         """
         runtime = stage.runtime()
-        embed, begin, header, computer = embedder(folder, name, kept)
+        embed, begin, made, computer = embedder(folder, name, kept, runtime.device)
+        header = replace(made, numerics_version=load("numerics_version", int))
         # The number of threads is in the last bits of a matrix product.
         inputs = [files.read_json(folder / layout.CONFIG), computer, runtime.threads]
         store = locks.scratch(stage.resume_key("extract", asdict(header), inputs))
@@ -201,10 +202,13 @@ class Job:
         return sum(clip.duration_s for clip in clips)
 
 
-def embedder(folder: Path, name: str, kept: Kept) -> tuple[Embed, Begin | None, Header, str]:
+def embedder(
+    folder: Path, name: str, kept: Kept, device: str
+) -> tuple[Embed, Begin | None, Header, str]:
     """What embeds with the encoder of ``folder``, and what it computes on which kind of device.
 
-    A GPU can begin with clips before it is waited for.
+    ``device`` is as ``runtime.device``. A GPU can begin with clips before it is waited for. The
+    header has no ``numerics_version``, which is the project's.
 
     Raises:
         PipelineError: The encoder is missing or damaged, or has no such layer.
@@ -214,14 +218,14 @@ def embedder(folder: Path, name: str, kept: Kept) -> tuple[Embed, Begin | None, 
     if frontend:
         header = _header(folder, name, kept, 0, frontend.width, frontend.hop_samples)
         return partial(_with_frontend, frontend, header), None, header, "cpu"
-    from pipeline.work import device
+    from pipeline.work.device import wake
 
-    device.wake(stage.runtime().device)
+    wake(device)
     from pipeline.embeddings.embedder import Embedder
 
     blocks, width = layout.shape(folder)
     header = _header(folder, name, kept, blocks, width, layout.HOP_SAMPLES)
-    embed = Embedder(folder, header, stage.runtime().device)
+    embed = Embedder(folder, header, device)
     begin = embed.begin if embed.device.type == "cuda" else None
     return embed, begin, header, embed.device.type
 
@@ -240,7 +244,7 @@ def _header(
         means=expand(kept.means, blocks),
         precision=kept.precision,
         dtype=kept.dtype,
-        numerics_version=load("numerics_version", int),
+        numerics_version=0,
     )
 
 

@@ -85,7 +85,7 @@ def describe(name: str, pin: Pin) -> tuple[str, str]:
     """
     from huggingface_hub import HfApi
 
-    _be_quiet()
+    be_quiet()
     try:
         info = HfApi().model_info(
             pin.repository, revision=pin.revision or None, files_metadata=True
@@ -93,7 +93,7 @@ def describe(name: str, pin: Pin) -> tuple[str, str]:
     except Exception as error:  # noqa: BLE001 - whatever its library and that one's libraries have
         raise PipelineError(
             f"encoder.{name}: the hub gives no answer about {pin.repository} "
-            f"({_why(error)}), check the name and go online"
+            f"({why(error)}), check the name and go online"
         ) from None
     for sibling in info.siblings or ():
         if sibling.rfilename == pin.file and sibling.lfs and info.sha:
@@ -138,23 +138,23 @@ def _sound(name: str, pin: Pin, revision: object, sha256: object) -> tuple[str, 
 def _find(name: str, pin: Pin, file: str) -> Path:
     from huggingface_hub import hf_hub_download
 
-    _be_quiet()
+    be_quiet()
     try:
         return Path(hf_hub_download(pin.repository, file, revision=pin.revision))
     except Exception as error:  # noqa: BLE001 - whatever its library and that one's libraries have
         raise PipelineError(
             f"encoder.{name}: {file} of {pin.repository} at {pin.revision} is not in the hub's "
-            f"cache and cannot be fetched ({_why(error)}), go online or copy the cache of "
+            f"cache and cannot be fetched ({why(error)}), go online or copy the cache of "
             "a machine that has it"
         ) from None
 
 
-def _be_quiet() -> None:
+def be_quiet() -> None:
     """Keep its retries, half a minute without a network, from being ten lines before ours."""
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
     """The kind of what a library raised, and the beginning of what it says.
 
     Raises:

@@ -12,8 +12,6 @@ from pipeline.ground.errors import PipelineError
 from pipeline.inference.judge import Judge
 from pipeline.methods.calibration import Calibration, Cover
 
-UNSURE = "unsure"
-
 
 def calibrated(judge: Judge, found: Calibration) -> Judge:
     """The same, with logits over the temperature."""

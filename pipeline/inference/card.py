@@ -6,14 +6,10 @@ Made of what the run left: the design, the manifests, the folds and ``results/sc
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pipeline.audio.segments import Cutting
 from pipeline.corpora.manifest import Clip
-from pipeline.encoders import layout
-from pipeline.inference import usage
-from pipeline.methods.emotion_head import Design
+from pipeline.inference.passport import Learnt, Passport
 
 # Notes, not advice: read the licence that came with your copy (docs/corpora.md has the sources).
 LICENCES = {
@@ -45,6 +41,16 @@ SCORES = {
     "Pearson": "pearson",
     "mean absolute error": "mae",
 }
+DISTRIBUTION = "ser-pipeline"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """A program that classifies, the library that loads the folder, and what is to be said."""
+
+    program: str
+    library: str
+    note: str
 
 
 @dataclass(frozen=True)
@@ -56,45 +62,60 @@ class Data:
     parsers: Mapping[str, str]
 
 
+def learnt(data: Data) -> list[Learnt]:
+    """The corpora that a classifier was trained on."""
+    train = {clip.corpus for clip in data.clips if data.roles.get(clip.clip) == "train"}
+    return [
+        Learnt(corpus=corpus, licence=LICENCES.get(parser, "unknown"))
+        for corpus, parser in data.parsers.items()
+        if corpus in train
+    ]
+
+
 def text(
-    design: Design,
-    cutting: Cutting | None,
-    fold: str,
+    told: Passport,
+    usage: Usage,
     data: Data | None,
     measured: tuple[Mapping[str, Any], Mapping[str, Any]] | None,
-    temperature: float | None = None,
 ) -> str:
     """The card as Markdown with the hub's YAML header.
 
     Args:
-        design: Of the classifier.
-        cutting: How its clips were cut, where that is known.
-        fold: Its name, such as ``emotion/pretrained/full/0``.
+        told: What the model says of itself.
+        usage: The program that the card shows.
         data: What it learnt from; None where that is not here.
         measured: The protocol and the scores of the classifier's method; None before `evaluate`.
-        temperature: What calibrates it; None where it is uncalibrated.
     """
     clips = data.clips if data else ()
     languages = sorted({clip.language for clip in clips if len(clip.language) == 2})
-    header = [
+    encoder = told.encoder
+    published = f", {encoder.repository} at `{encoder.revision}`" if encoder.revision else ""
+    weights = f" (sha256 `{encoder.weights_sha256}`{published})" if encoder.weights_sha256 else ""
+    lines = [
         "---",
-        "library_name: transformers",
+        f"library_name: {usage.library}",
         "pipeline_tag: audio-classification",
         "tags: [speech-emotion-recognition]",
         *([f"language: [{', '.join(languages)}]"] if languages else []),
         "license: other",
         "---",
-    ]
-    lines = [
-        *header,
-        f"# Speech emotions: {', '.join(design.classes)}",
+        f"# Speech emotions: {', '.join(told.classes)}",
         "",
-        f"Method `{design.method}` on the encoder `{design.encoder}` "
-        f"(sha256 `{design.encoder_sha256}`), classifier `{fold}`.",
+        f"Method `{told.method}` on the encoder `{encoder.name}`{weights}, "
+        f"classifier `{told.name}`.",
         "",
-        f"Licence of the encoder: {_licence(design)}.",
+        "## How to use it",
         "",
-        *_loading(design, cutting, temperature),
+        f"`ser predict FILE --model FOLDER` of the package `{DISTRIBUTION}`, or in Python:",
+        "",
+        "```python",
+        usage.program,
+        "```",
+        "",
+        usage.note,
+        "",
+        f"Licence of the encoder: {encoder.licence or 'not known, see where it was published'}.",
+        "",
         *_data(data),
         *_scores(measured),
         "## Limits",
@@ -103,36 +124,6 @@ def text(
         "is like. Do not decide about people with it.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _licence(design: Design) -> str:
-    """What its source says where the encoder lies, of one that was published and not adapted."""
-    told = layout.Source.read(Path(design.encoder)).licence
-    return told or "not known here, see where it was published"
-
-
-def _loading(design: Design, cutting: Cutting | None, temperature: float | None) -> list[str]:
-    if design.is_transformers:
-        note = "transformers knows this head; adapters are merged."
-    else:
-        note = "transformers loads the encoder; its head is none of theirs, and computed here."
-    if cutting is None:
-        note += " How its training clips were trimmed and cut is not known."
-    if temperature is None and design.target != "dimensions":
-        note += " Its probabilities are uncalibrated."
-    return [
-        "## How to use it",
-        "",
-        "`ser predict FILE --classifier FOLDER` of the project that made it, or, with libraries "
-        "alone:",
-        "",
-        "```python",
-        usage.program(design, cutting, temperature or 1.0),
-        "```",
-        "",
-        note,
-        "",
-    ]
 
 
 def _data(data: Data | None) -> list[str]:

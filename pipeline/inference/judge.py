@@ -1,11 +1,14 @@
 """A trained classifier of any method at work: waveforms to logits.
 
-What `ser predict` and `ser export` use. A classifier on cached embeddings computes the same
-embeddings of the waveforms first, in the precision in which they were cached.
+What `ser predict` and `ser export` use, for a stage's output and for an exported model. What learnt
+from cached embeddings computes the same of the waveforms first, in the precision in which they were
+cached. Nothing here imports torch before a model needs it.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +20,19 @@ from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
 from pipeline.embeddings.reader import Embedding, Precision
 from pipeline.encoders import layout
 from pipeline.encoders.layers import Layer
-from pipeline.ground import files
+from pipeline.ground import files, stage
 from pipeline.ground.errors import PipelineError
+from pipeline.inference import passport
+from pipeline.inference.passport import Passport
 from pipeline.methods import features as cached
-from pipeline.methods.emotion_head import DESIGN, Design
 from pipeline.methods.features import Features
 from pipeline.methods.finetuning import Target
-from pipeline.methods.networks import crnn
 
 Floats = npt.NDArray[np.float32]
 Logits = Callable[[Sequence[Samples]], Floats]
 OnVectors = Callable[[Floats], Floats]
+ONNX = {"onnx": "model.onnx", "onnx-int8": "model.int8.onnx"}
+Embed = Callable[[Sequence[Samples]], Sequence[Embedding]]
 
 
 @dataclass(frozen=True)
@@ -42,22 +47,42 @@ class Judge:
     logits: Logits
 
 
-def load(folder: Path) -> Judge:
-    """The classifier in ``folder``, a stage's output; its encoder is looked for in the project.
+def load(folder: Path, device: str = "", backend: str = "torch") -> Judge:
+    """The classifier in ``folder``: a stage's output, or an exported model, wherever it lies.
+
+    Args:
+        folder: Of a stage's output, the encoder is looked for in the project.
+        device: As ``runtime.device``; empty for `own_device`.
+        backend: ``torch``, or onnxruntime alone: ``onnx``, ``onnx-int8``.
 
     Raises:
         PipelineError: The folder is no classifier's, incomplete or damaged, or its encoder is
             missing or another one.
     """
     try:
-        found = _load(folder)
+        if backend == "torch":
+            found = _load(folder, device or own_device(folder))
+        else:
+            found = _of_onnx(folder, ONNX[backend])
         require_sound(folder, found)
         return found
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (
+        SafetensorError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         raise PipelineError(
             f"{folder}: damaged or not written by this version ({reason}), run `dvc repro`"
         ) from None
+
+
+def own_device(folder: Path) -> str:
+    """``runtime.device`` where a project's classifier is used in the project, else ``auto``."""
+    return stage.runtime().device if passport.is_at_home(folder) else "auto"
 
 
 def require_sound(folder: Path, found: Judge) -> None:
@@ -66,9 +91,7 @@ def require_sound(folder: Path, found: Judge) -> None:
     Raises:
         PipelineError: It does not give a finite logit for each of its classes.
     """
-    noise = np.random.default_rng(0).uniform(-0.1, 0.1, SAMPLE_RATE_HZ).astype(np.float32)
-    with np.errstate(all="ignore"):  # told below
-        made = found.logits([noise])
+    made = _of_noise(found)
     expected = (1, len(found.classes))
     if made.shape != expected or not np.isfinite(made).all():
         raise PipelineError(
@@ -77,30 +100,107 @@ def require_sound(folder: Path, found: Judge) -> None:
         )
 
 
-def _load(folder: Path) -> Judge:
+def require_alike(one: Judge, other: Judge, folder: Path) -> None:
+    """Check that what was written says what the classifier in ``folder`` says.
+
+    Raises:
+        PipelineError: It does not.
+    """
+    if not np.allclose(_of_noise(one), _of_noise(other), rtol=1e-4, atol=1e-4):
+        raise PipelineError(
+            f"{folder}: expected its logits of what was written, got others, a defect of it"
+        )
+
+
+def _of_noise(found: Judge) -> Floats:
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, SAMPLE_RATE_HZ).astype(np.float32)
+    with np.errstate(all="ignore"):  # what is not finite is told by whoever asked
+        return found.logits([noise])
+
+
+def _load(folder: Path, device: str) -> Judge:
+    from pipeline.methods.emotion_head import DESIGN
+
+    told = passport.Passport.read(folder)
     if (folder / cached.FILE).is_file():
-        features = Features.read(folder)
-        if (folder / crnn.DESIGN).is_file():
-            return _crnn(folder, features)
-        if (folder / DESIGN).is_file() and not Design.read(folder).reads_means:
-            return _on_frames(folder, features)
-        on_vectors = _head(folder) if (folder / DESIGN).is_file() else _linear(folder)
-        embed = _embedder(folder, features)
-        return Judge(features.target, features.classes, lambda waves: on_vectors(embed(waves)))
-    if not (folder / DESIGN).is_file():
+        found = _of_parts(folder, device, told)
+    elif (folder / DESIGN).is_file():
+        found = _live(folder, device, told)
+    else:
         raise PipelineError(
             f"{folder}: no {DESIGN}, expected the folder of a classifier, such as "
-            "artifacts/classifiers/emotion/pretrained/full/0"
+            "artifacts/classifiers/emotion/pretrained/full/0, or of an exported model"
         )
-    return _live(folder)
+    if told and told.classes != found.classes:
+        raise PipelineError(
+            f"{folder / passport.FILE}: expected the classes {', '.join(found.classes)}, got "
+            f"{', '.join(told.classes)}, export the model again"
+        )
+    return found
 
 
-def _live(folder: Path) -> Judge:
-    from pipeline.ground import stage
+def _of_onnx(folder: Path, name: str) -> Judge:
+    told = passport.require(folder)
+    if not (folder / name).is_file():
+        raise PipelineError(f"{folder}: no {name}, export the model again with --onnx or --int8")
+    try:
+        import onnxruntime
+    except ImportError:
+        raise PipelineError(
+            "onnxruntime: not installed, run `pip install 'ser-pipeline[onnx]'`"
+        ) from None
+    files.require_intact(folder / name)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
+    try:
+        session = onnxruntime.InferenceSession(
+            folder / name, options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # noqa: BLE001 - onnxruntime's have no common kind
+        raise ValueError(error) from None
+
+    def logits(waves: Sequence[Samples]) -> Floats:
+        made = [session.run(["logits"], {"wave": wave[None]})[0] for wave in waves]
+        result: Floats = np.concatenate(made)
+        return result
+
+    return Judge(told.target, told.classes, logits)
+
+
+def _of_parts(folder: Path, device: str, told: Passport | None) -> Judge:
+    from pipeline.methods import emotion_head
+    from pipeline.methods.emotion_head import DESIGN, Design
+    from pipeline.methods.networks import crnn
+
+    features = Features.read(folder)
+    embed = partial(_embed, folder, features, _encoder(features, folder, told), device)
+    if (folder / crnn.DESIGN).is_file():
+        network, scale = crnn.load(folder)
+        return _of_frames(
+            features, embed(features.layers), lambda found, n: network(scale(found[0]), n)
+        )
+    if (folder / DESIGN).is_file() and not Design.read(folder).reads_means:
+        return _of_frames(features, embed(features.layers), emotion_head.load(folder))
+    on_vectors = _head(folder) if (folder / DESIGN).is_file() else _linear(folder)
+    frames = features.layers if features.deviation else []
+    embed_all = _vectors(features, frames, embed(frames))
+    return Judge(features.target, features.classes, lambda waves: on_vectors(embed_all(waves)))
+
+
+def _live(folder: Path, device: str, told: Passport | None) -> Judge:
+    from pipeline.encoders import encoder as encoders
     from pipeline.methods import classifier
+    from pipeline.methods.emotion_head import DESIGN, Design
     from pipeline.work.device import select
 
-    return of(classifier.load(folder).to(select(stage.runtime().device)))
+    if told and (method := Design.read(folder).method) != "full":
+        raise PipelineError(
+            f"{folder / DESIGN}: an exported model holds its whole encoder (method full), got "
+            f"{method!r}, export it again"
+        )
+    model = classifier.load(folder)
+    encoders.fold(model.encoder)
+    return of(model.to(select(device)))
 
 
 def of(model: Any) -> Judge:
@@ -119,22 +219,9 @@ def of(model: Any) -> Judge:
     return Judge(model.design.target, model.design.classes, logits)
 
 
-def _crnn(folder: Path, features: Features) -> Judge:
-    model, scale = crnn.load(folder)
-    return _of_frames(folder, features, lambda found, n: model(scale(found[0]), n))
-
-
-def _on_frames(folder: Path, features: Features) -> Judge:
-    from pipeline.methods import emotion_head
-
-    return _of_frames(folder, features, emotion_head.load(folder))
-
-
-def _of_frames(folder: Path, features: Features, model: Callable[..., Any]) -> Judge:
+def _of_frames(features: Features, embed: Embed, model: Callable[..., Any]) -> Judge:
     """What reads the cached frames of each layer, (1, frames, width), and their number, (1,)."""
     import torch
-
-    embed = _embed(folder, features, features.layers)
 
     @torch.inference_mode()
     def logits(waves: Sequence[Samples]) -> Floats:
@@ -150,35 +237,45 @@ def _of_frames(folder: Path, features: Features, model: Callable[..., Any]) -> J
 
 
 def _embed(
-    folder: Path, features: Features, frames: Sequence[Layer]
-) -> Callable[[Sequence[Samples]], Sequence[Embedding]]:
+    folder: Path, features: Features, encoder: Path, device: str, frames: Sequence[Layer]
+) -> Embed:
     """The encoder that ``features`` names, keeping frames of some layers and means of all."""
     from pipeline.embeddings import extraction
 
-    encoder = Path(features.encoder)
-    kept = extraction.Kept(list(frames), features.layers, _precision(features), features.dtype)
+    precision = _precision(features, device)
+    kept = extraction.Kept(list(frames), features.layers, precision, features.dtype)
     with files.unchanged(encoder / layout.WEIGHTS):
         if layout.weights_sha256(encoder) != features.weights_sha256:
             raise PipelineError(
                 f"{folder}: belongs to another encoder than {encoder}, run `dvc repro`"
             )
-        return extraction.embedder(encoder, encoder.name, kept)[0]
+        return extraction.embedder(encoder, encoder.name, kept, device)[0]
 
 
-def _precision(features: Features) -> Precision:
+def _encoder(features: Features, folder: Path, told: Passport | None) -> Path:
+    """Where the encoder lies: in an exported model, in the cache of its pin, or in the project."""
+    if told is None:
+        return Path(features.encoder)
+    if told.encoder.revision and not (folder / passport.ENCODER).is_dir():
+        from pipeline.inference import remote
+
+        return remote.encoder(told.encoder)
+    return folder / passport.ENCODER
+
+
+def _precision(features: Features, device: str) -> Precision:
     """That of the cached embeddings; where no GPU has fp16, fp32, which is nearer to the truth."""
     if features.precision != "fp16":
         return features.precision
-    from pipeline.ground import stage
     from pipeline.work.device import select
 
-    return "fp16" if select(stage.runtime().device).type == "cuda" else "fp32"
+    return "fp16" if select(device).type == "cuda" else "fp32"
 
 
-def _embedder(folder: Path, features: Features) -> Callable[[Sequence[Samples]], Floats]:
+def _vectors(
+    features: Features, frames: Sequence[Layer], embed: Embed
+) -> Callable[[Sequence[Samples]], Floats]:
     """Clips to what the heads and `linear` read: (clips, layers, width or 2 width)."""
-    frames = features.layers if features.deviation else []
-    embed = _embed(folder, features, frames)
 
     def of(waves: Sequence[Samples]) -> Iterator[Floats]:
         for one in embed(waves):

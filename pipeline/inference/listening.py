@@ -3,64 +3,60 @@
 Between `pipeline.inference.judge` and the command `ser predict`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.audio import decoding, flac
-from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
+from pipeline.audio.formats import MIN_SAMPLES, SAMPLE_RATE_HZ, Samples
 from pipeline.audio.recording import RejectedError
-from pipeline.audio.segments import Cutting, spans, speech_part
+from pipeline.audio.segments import Cutting, spans
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import load_part
-from pipeline.inference import searching
-from pipeline.inference.judge import Judge
+from pipeline.inference import passport, searching
+from pipeline.inference.judge import Floats, Judge
+from pipeline.inference.timeline import reading, turns
+from pipeline.inference.timeline.opinions import Heard, Opinion
+from pipeline.inference.timeline.sound import Sound, resampled, speech
+from pipeline.inference.timeline.turns import Turn
 from pipeline.methods import preprocessing
 
+UNCUT = Cutting(max_clip_s=86_400.0, last_clip="shorter", trim_db=None)
+CLIPS, FIXED, VAD = "", "fixed", "vad"
+# What an opinion of a stream is of: enough to tell, short enough to follow.
+STREAM_S = 4.0
+
 
 @dataclass(frozen=True)
-class Opinion:
-    """Where it begins and ends in the file, in seconds, and each class's probability.
+class Manner:
+    """Which parts of a recording are judged.
 
-    Of the target dimensions there are values in the place of probabilities, and no label.
+    ``segments`` is `CLIPS` (as in training), `FIXED` windows of ``cutting.max_clip_s`` every
+    ``hop_s``, `VAD`, or the path of a list of turns. The logits of parts whose middles are at most
+    ``smooth_s`` apart are averaged, those of each speaker for themselves; 0 leaves them. An answer
+    that is less confident than ``least`` is unsure.
     """
 
-    start_s: float
-    end_s: float
-    probabilities: Mapping[str, float]
-    values: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """The most probable class."""
-        return max(self.probabilities, key=self.probabilities.__getitem__)
-
-    @property
-    def told(self) -> Mapping[str, float]:
-        """The probabilities, or the values."""
-        return self.probabilities or self.values
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A file's emotion as a whole, and over time."""
-
-    file: Path
-    whole: Opinion
-    clips: list[Opinion]
+    cutting: Cutting
+    segments: str = CLIPS
+    hop_s: float = 0.0
+    smooth_s: float = 0.0
+    least: float = 0.0
 
 
 def cutting_of(folder: Path) -> tuple[Cutting, list[str]]:
     """How the clips were cut that the classifier in ``folder`` learnt from, and what is to be said.
 
-    A folder that does not hold it (made by an earlier version, or from clips without provenance)
-    follows ``params.yaml``.
+    A stage's folder that does not hold it (made by an earlier version, or from clips without
+    provenance) follows ``params.yaml``; what an exported model does not know it does not do.
     """
-    today = load_part("preprocess", Cutting)
     made = preprocessing.read(folder)
+    if not passport.is_at_home(folder):
+        return made or UNCUT, [] if made else [f"{folder}: no {preprocessing.FILE}, nothing is cut"]
+    today = load_part("preprocess", Cutting)
     if made is None:
         held = ", ".join(f"{name} {value}" for name, value in _shown(today).items())
         return today, [
@@ -79,43 +75,134 @@ def _shown(cutting: Cutting) -> dict[str, str]:
     return {n: "none" if v is None else str(v) for n, v in cutting.model_dump().items()}
 
 
-def listen(judge: Judge, file: Path, cutting: Cutting) -> Heard:
+def listen(judge: Judge, file: Path, manner: Manner, spool: Path | None = None) -> Heard:
     """Decode, cut and judge one file; the whole is judged by the mean of its clips' logits.
+
+    The file ``-`` is standard input, which is copied into the folder ``spool`` first.
 
     Raises:
         PipelineError: It is no file, cannot be read or decoded, or holds no speech.
     """
-    samples = _samples(file)
-    start, stop = speech_part(samples, cutting.trim_db)
+    place = reading.spooled(sys.stdin.buffer, spool) if spool and file == searching.STDIN else file
+    sound = _sound(place, file)
+    found, clips = _parts(file, sound, manner), _clips(manner.cutting)
+    weighed = [_logits(judge, sound, clips(turn)) for turn in found]
+    everything = np.concatenate(weighed).mean(0)
+    logits = np.stack([rows.mean(0) for rows in weighed])
+    if manner.smooth_s:
+        logits = turns.smoothed(logits, found, manner.smooth_s)
+    start, stop = found[0].start, max(turn.stop for turn in found)
+    return Heard(
+        file,
+        _opinion(judge, Turn(start, stop), everything, manner.least),
+        [_opinion(judge, turn, row, manner.least) for turn, row in zip(found, logits, strict=True)],
+        len(sound) / SAMPLE_RATE_HZ,
+    )
+
+
+def stream(
+    judge: Judge, pcm: Iterable[bytes], rate_hz: int, window_s: float, every_s: float
+) -> Iterator[Opinion]:
+    """An opinion of the last ``window_s`` seconds, each time ``every_s`` more have come.
+
+    ``pcm`` is mono, signed 16-bit little-endian, in pieces of any size. A rest shorter than
+    ``every_s`` is judged at the end, with what came before it.
+    """
+    window, every = round(window_s * SAMPLE_RATE_HZ), round(every_s * SAMPLE_RATE_HZ)
+    held, heard, judged = np.zeros(0, np.float32), 0, 0
+
+    def opinion(upto: int) -> Opinion:
+        start = max(0, upto - window)
+        wave = flac.as_stored(held[len(held) - (heard - start) : len(held) - (heard - upto)])
+        return _opinion(judge, Turn(start, upto), judge.logits([wave])[0], 0.0)
+
+    for block in resampled(_floats(pcm), rate_hz):
+        heard += len(block)
+        held = np.concatenate([held, block])
+        while heard - judged >= every:
+            judged += every
+            yield opinion(judged)
+        held = held[max(0, len(held) - (heard - judged) - window) :]
+    if heard > judged and heard >= MIN_SAMPLES:
+        yield opinion(heard)
+
+
+def _floats(pcm: Iterable[bytes]) -> Iterator[Samples]:
+    rest = b""
+    for piece in pcm:
+        rest += piece
+        whole = len(rest) // 2 * 2
+        yield np.frombuffer(rest[:whole], "<i2").astype(np.float32) / np.float32(32768)
+        rest = rest[whole:]
+
+
+def _parts(file: Path, sound: Sound, manner: Manner) -> list[Turn]:
+    limit = round(manner.cutting.max_clip_s * SAMPLE_RATE_HZ)
+    if manner.segments == VAD:
+        if not (found := turns.voiced(sound)):
+            raise PipelineError(f"{file}: no speech was found in it, choose other --segments")
+        return found
+    if manner.segments not in (CLIPS, FIXED):
+        return turns.given(Path(manner.segments), file.stem, len(sound))
+    start, stop = speech(sound, manner.cutting.trim_db)
+    if manner.segments == FIXED:
+        hop = round(manner.hop_s * SAMPLE_RATE_HZ) or limit
+        return turns.windows(start, stop, limit, hop)
+    cuts = spans(stop - start, limit, manner.cutting.last_clip)
+    return [Turn(start + a, start + b) for a, b in cuts]
+
+
+def _clips(cutting: Cutting) -> Callable[[Turn], list[tuple[int, int]]]:
+    """What cuts a turn into clips no longer than those of training."""
     limit = round(cutting.max_clip_s * SAMPLE_RATE_HZ)
-    cuts = [(start + a, start + b) for a, b in spans(stop - start, limit, cutting.last_clip)]
+
+    def clips(turn: Turn) -> list[tuple[int, int]]:
+        cuts = spans(turn.stop - turn.start, limit, cutting.last_clip)
+        return [(turn.start + a, turn.start + b) for a, b in cuts]
+
+    return clips
+
+
+def _logits(judge: Judge, sound: Sound, cuts: Sequence[tuple[int, int]]) -> Floats:
     # Clips are stored with 16 bits.
-    waves = [flac.as_stored(samples[a:b]) for a, b in cuts]
-    logits = np.concatenate([judge.logits([wave]) for wave in waves])
-    clips = [_opinion(judge, *cut, row) for cut, row in zip(cuts, logits, strict=True)]
-    return Heard(file, _opinion(judge, start, stop, logits.mean(0)), clips)
+    waves = (flac.as_stored(sound.read(*cut)) for cut in cuts)
+    return np.concatenate([judge.logits([wave]) for wave in waves])
 
 
-def _samples(file: Path) -> Samples:
-    searching.require_file(file)
+def _opinion(judge: Judge, turn: Turn, logits: Floats, least: float) -> Opinion:
+    where, exact = (turn.start / SAMPLE_RATE_HZ, turn.stop / SAMPLE_RATE_HZ), logits.astype(float)
+    if judge.target == "dimensions":
+        values = dict(zip(judge.classes, exact.tolist(), strict=True))
+        return Opinion(*where, {}, values, turn.speaker)
+    probabilities = np.exp(exact - np.logaddexp.reduce(exact))
+    named = dict(zip(judge.classes, probabilities.tolist(), strict=True))
+    return Opinion(*where, named, {}, turn.speaker, least)
+
+
+def _sound(place: Path, file: Path) -> Sound:
+    """The recording at ``place``, which is called ``file``."""
+    searching.require_file(place)
     try:
-        samples, _ = decoding.decode(file)
+        sound = reading.sound_of(place)
+        _require_speech(file, sound)
     except OSError as error:
         raise PipelineError(f"{file}: {error.strerror}, mend this and run it again") from None
     except UnicodeError:  # soundfile's, of a path
         raise PipelineError(f"{file}: its name is not UTF-8, rename it") from None
     except RejectedError as error:
+        # By its own name: what comes from standard input lies elsewhere.
         if error.code != "undecodable":
-            raise
+            raise RejectedError(file, error.code, error.detail) from None
         raise PipelineError(f"{file}: {error.detail}, convert it to WAV or FLAC") from None
-    decoding.require_speech(file, samples)
-    return samples
+    return sound
 
 
-def _opinion(judge: Judge, start: int, stop: int, logits: npt.NDArray[np.float32]) -> Opinion:
-    exact, where = logits.astype(np.float64), (start / SAMPLE_RATE_HZ, stop / SAMPLE_RATE_HZ)
-    if judge.target == "dimensions":
-        return Opinion(*where, {}, dict(zip(judge.classes, exact.tolist(), strict=True)))
-    probabilities = np.exp(exact - np.logaddexp.reduce(exact))
-    named = dict(zip(judge.classes, probabilities.tolist(), strict=True))
-    return Opinion(*where, named)
+def _require_speech(file: Path, sound: Sound) -> None:
+    """As `decoding.require_speech`: one block that is long and loud enough will do."""
+    silent: RejectedError | None = None
+    for block in sound.blocks():
+        try:
+            return decoding.require_speech(file, block)
+        except RejectedError as error:
+            silent = silent or error
+    raise silent or RejectedError(file, "empty", "no samples")

@@ -13,6 +13,8 @@ from pipeline.ground.errors import PipelineError
 # Formats that are not read: found all the same, so that each has its line.
 OTHERS = {".3gp", ".aac", ".ac3", ".amr", ".ape", ".au", ".caf", ".m4a", ".m4b", ".mka", ".mkv"}
 OTHERS |= {".mov", ".mp2", ".mp4", ".mpc", ".snd", ".sph", ".w64", ".wave", ".webm", ".wma", ".wv"}
+# Standard input, by the name that it has for other tools.
+STDIN = Path("-")
 # What macOS puts into its archives beside hidden files.
 COMPANIONS = "__MACOSX"
 
@@ -20,11 +22,16 @@ COMPANIONS = "__MACOSX"
 def audio_files(places: Sequence[Path]) -> list[Path]:
     """Each file, and the recordings below each folder, sorted; hidden ones only where named.
 
+    ``-`` stands for standard input.
+
     Raises:
         PipelineError: There is no such file or folder, or a folder without a recording.
     """
     found: list[Path] = []
     for place in places:
+        if place == STDIN:
+            found.append(place)
+            continue
         if not os.path.lexists(place):
             raise PipelineError(f"{place}: no such file or folder, check the path")
         inside = sorted(_below(place)) if place.is_dir() else [place]

@@ -1,16 +1,47 @@
 """The program that a model card shows: from a recording to each class's probability.
 
-It needs libraries alone, none of this project, and does all that `ser predict` does: one channel at
-16 kHz, trimmed and cut as the classifier's own clips were, the head of whatever kind, the mean of
-the clips' logits. A test runs it.
+Where transformers loads the encoder it needs libraries alone, none of this project, and does all
+that `ser predict` does: one channel at 16 kHz, trimmed and cut as the classifier's own clips were,
+the head of whatever kind, the mean of the clips' logits. Of other models it calls this package.
+Tests run both.
 """
 
 from pipeline.audio.formats import MIN_SAMPLES, SAMPLE_RATE_HZ
 from pipeline.audio.segments import FRAME_SAMPLES, HOP_SAMPLES, Cutting
 from pipeline.encoders.layers import index
+from pipeline.inference.card import DISTRIBUTION, Usage
 from pipeline.methods.emotion_head import Design
 from pipeline.methods.finetuning import LossParams
 from pipeline.training.heads import LEAST_VARIANCE
+
+OURS = Usage(
+    program="""\
+import ser_pipeline
+
+folder = "."  # where this card lies
+file = "speech.wav"  # yours
+model = ser_pipeline.load(folder)
+for name, value in ser_pipeline.predict(model, file).whole.told.items():
+    print(f"{name} {value:.3f}")""",
+    library=DISTRIBUTION,
+    note=f"The wheel of `{DISTRIBUTION}` has all that it takes.",
+)
+
+
+def with_transformers(design: Design, cutting: Cutting | None, temperature: float | None) -> Usage:
+    """The `Usage` of a model that transformers loads, at least its encoder.
+
+    ``temperature`` calibrates it; None where it is uncalibrated.
+    """
+    if design.is_transformers:
+        note = "transformers knows this head; adapters are merged."
+    else:
+        note = "transformers loads the encoder; its head is none of theirs, and computed here."
+    if cutting is None:
+        note += " How its training clips were trimmed and cut is not known."
+    if temperature is None and design.target != "dimensions":
+        note += " Its probabilities are uncalibrated."
+    return Usage(program(design, cutting, temperature or 1.0), "transformers", note)
 
 
 def program(design: Design, cutting: Cutting | None, temperature: float = 1.0) -> str:

@@ -37,7 +37,7 @@ def by_linear(params: LinearParams, corpora: Sequence[Embeddings], clips: Sequen
     def learn(task: Emotion, found: Sequence[Example], _seed: int) -> Logits:
         weights = _weights(params, task, found)
         by_class = None if weights is None else dict(enumerate(weights.tolist()))
-        model = linear.fit(params.kind, task, found, of(found), params.c, by_class)
+        model = linear.fit(params.kind, task.target, found, of(found), params.c, by_class)
         return linear.logits(model, of(of_role(found, "test")))
 
     return learn
@@ -79,7 +79,7 @@ def by_frozen(
         head.meet(_weights(params.loss, own, found), params.loss.gamma)
         model = CachedHead(head).to(fit.device)
         train, dev = of_role(found, "train"), of_role(found, "dev")
-        loop.train(fit, model, train, dev, lambda: adaptation.score(fit, model, dev, own))
+        loop.train(fit, model, train, dev, lambda: adaptation.score(fit, model, dev, own.target))
         logits = adaptation.logits(fit, model, of_role(found, "test"))
         fit.discard()
         return logits

@@ -4,7 +4,7 @@ A cell is the corpus that was trained on and the corpus that was tested; every t
 cell comes from a speaker that nothing fitted has heard.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,13 +70,14 @@ def score(
     return found
 
 
-def write_table(folder: Path, matrix: Matrix) -> None:
-    """Write ``cross-<features>-<method>.csv``, a row for each cell."""
-    rows = [
-        [*pair, *(cell.get(name, "") for name in SCORES), " ".join(cell["classes"])]
-        for pair, cell in matrix.cells.items()
-    ]
-    files.write_csv(folder / f"{matrix.name}.csv", ["train", "test", *SCORES, "classes"], rows)
+def write_tables(folder: Path, matrices: Iterable[Matrix]) -> None:
+    """Write ``cross-<features>-<method>.csv`` of each, a row for each cell."""
+    for matrix in matrices:
+        rows = [
+            [*pair, *(cell.get(name, "") for name in SCORES), " ".join(cell["classes"])]
+            for pair, cell in matrix.cells.items()
+        ]
+        files.write_csv(folder / f"{matrix.name}.csv", ["train", "test", *SCORES, "classes"], rows)
 
 
 def headline(nested: Scores) -> dict[str, float]:

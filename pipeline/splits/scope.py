@@ -39,6 +39,14 @@ def left_out(task: Task, held: Labels) -> dict[str, dict[str, int]]:
     return dict(found)
 
 
+def left_out_of(
+    tasks: Mapping[str, Task], clips: Sequence[Clip]
+) -> dict[str, dict[str, dict[str, int]]]:
+    """`left_out` of each task that leaves something out."""
+    found = {name: left_out(task, labels(task, clips)) for name, task in tasks.items()}
+    return {name: out for name, out in found.items() if out}
+
+
 def lines(key: str, task: Task, held: Labels) -> list[str]:
     """What a person should know of a task's scope: what takes no part, and idle merges.
 

@@ -13,7 +13,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from pipeline.cli.encoder import filled, main
+from pipeline.cli.hub.encoder import filled, main
 from pipeline.encoders.hub import Pin, load
 from pipeline.ground import params
 from pipeline.ground.code import ROOT

@@ -124,7 +124,7 @@ def test_the_program_on_the_card_and_predict_say_what_the_classifier_says(
     soundfile.write("out/speech.wav", envelope * rng.standard_normal((65_000, 2)), 44_100)
     capsys.readouterr()
     for place in (folder, Path("out")):
-        predict.main([Path("out/speech.wav")], place, as_json=True)
+        predict.main([Path("out/speech.wav")], str(place), as_json=True)
     expected, again = (
         json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()
     )
@@ -257,5 +257,5 @@ def test_what_cannot_be_exported_is_one_line(toy: Path) -> None:
     with pytest.raises(PipelineError, match="out: exists"):
         export.main(folder, Path("out"))
     shutil.rmtree(folder)
-    with pytest.raises(PipelineError, match="expected a classifier with an encoder"):
+    with pytest.raises(PipelineError, match="expected the folder of a classifier"):
         export.main(folder, Path("other"))

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +18,10 @@ import typer
 from scipy.special import softmax
 from typer.testing import CliRunner
 
-from pipeline.cli import predict
+from pipeline.cli import export, predict
 from pipeline.cli.preset import merged
 from pipeline.ground import params
+from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
 from pipeline.inference.judge import Judge
 from tests.toy import TRAINED, run_stages
@@ -48,6 +50,10 @@ def folder_of(start: str, method: str) -> Path:
     return Path("artifacts/classifiers/emotion") / start / method / "0"
 
 
+def model_of(start: str, method: str) -> str:
+    return str(folder_of(start, method))
+
+
 @pytest.mark.parametrize(("start", "method"), TRAINED)
 def test_it_tells_what_the_stage_predicted(
     toy: Path, start: str, method: str, capsys: pytest.CaptureFixture[str]
@@ -61,7 +67,7 @@ def require_predictions_of_the_stage(folder: Path, capsys: pytest.CaptureFixture
     with (folder / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     files = [Path("data/raw/toy") / f"{row['utterance'].split('/')[1]}.wav" for row in rows]
-    predict.main(files, folder, as_json=True)
+    predict.main(files, str(folder), as_json=True)
     temperature = json.loads((folder / "calibration.json").read_text())["temperature"]
     out, err = capsys.readouterr()
     told = [json.loads(line) for line in out.splitlines()]
@@ -79,7 +85,7 @@ def told_of(
     folder: Path, capsys: pytest.CaptureFixture[str], **options: Any
 ) -> tuple[list[dict[str, Any]], str]:
     files = sorted(Path("data/raw/toy").glob("*.wav"))
-    predict.main(files, folder, as_json=True, **options)
+    predict.main(files, str(folder), as_json=True, **options)
     out, err = capsys.readouterr()
     return [json.loads(line) for line in out.splitlines()], err
 
@@ -102,7 +108,7 @@ def test_some_classes_share_the_probability(
 @pytest.mark.parametrize("asked", ["angry", "angry,angry", "angry,joy", "angry,", ","])
 def test_classes_it_does_not_know_are_one_line(toy: Path, asked: str) -> None:
     with pytest.raises(PipelineError, match=r"--classes: expected two or more of angry,sad,happy"):
-        predict.main([Path("data/raw/toy/00.wav")], folder_of("fbank", "linear"), classes=asked)
+        predict.main([Path("data/raw/toy/00.wav")], model_of("fbank", "linear"), classes=asked)
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -123,7 +129,7 @@ def test_what_is_not_sure_enough_is_unsure(
     found["covers"] = [dict(zip(names, cover, strict=True)) for cover in covers]  # type: ignore[assignment]
     (folder / "calibration.json").write_text(json.dumps(found))
     files = sorted(Path("data/raw/toy").glob("*.wav"))
-    predict.main(files, folder, as_json=as_json, sure=0.75)
+    predict.main(files, str(folder), as_json=as_json, sure=0.75)
     out, err = capsys.readouterr()
     assert f"unsure below {middle:.3f}; on dev 40% of the answers are not, and 80%" in err
     if as_json:
@@ -141,15 +147,15 @@ def test_what_cannot_be_asked_is_one_line(toy: Path, tmp_path: Path) -> None:
     (folder / "SHA256SUMS").unlink()
     one = [Path("data/raw/toy/00.wav")]
     with pytest.raises(PipelineError, match=r"--sure: .* without --classes"):
-        predict.main(one, folder, classes="angry,sad", sure=0.5)
+        predict.main(one, str(folder), classes="angry,sad", sure=0.5)
     covers = [{"coverage": 1.0, "confidence": 0.1, "accuracy": 0.5}]
     text = json.dumps({"temperature": 1.0, "utterances": 5, "covers": covers})
     (folder / "calibration.json").write_text(text)
     with pytest.raises(PipelineError, match=r"--sure 0\.9: on dev at most 0\.5 of the answers"):
-        predict.main(one, folder, sure=0.9)
+        predict.main(one, str(folder), sure=0.9)
     (folder / "calibration.json").unlink()
     with pytest.raises(PipelineError, match=r"0: --sure needs a dev"):
-        predict.main(one, folder, sure=0.9)
+        predict.main(one, str(folder), sure=0.9)
 
 
 @pytest.mark.parametrize("asked", [{"classes": "arousal,valence"}, {"sure": 0.5}])
@@ -176,6 +182,39 @@ def test_without_dev_it_says_uncalibrated(
     for name, row in rows.items():
         expected = softmax([float(row[c]) for c in CLASSES])
         np.testing.assert_allclose([told[name][c] for c in CLASSES], expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(("start", "method"), TRAINED)
+def test_an_exported_model_says_the_same_far_from_its_project(
+    toy: Path,
+    start: str,
+    method: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """No params.yaml, none of the project's artefacts, no name of its folders."""
+    with (folder_of(start, method) / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))[:4]
+    files = [toy / "data/raw/toy" / f"{row['utterance'].split('/')[1]}.wav" for row in rows]
+    export.main(folder_of(start, method), tmp_path / "model")
+    for path in (tmp_path / "model").rglob("*.json"):
+        assert str(toy) not in path.read_text("utf-8") and "artifacts" not in path.read_text()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    params.read.cache_clear()
+    capsys.readouterr()
+    predict.main(files, "../model", as_json=True, threads=1)
+    told = [json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()]
+    for found, row in zip(told, rows, strict=True):
+        expected = softmax([float(row[name]) for name in CLASSES])
+        np.testing.assert_allclose([found[name] for name in CLASSES], expected, atol=2e-5)
+    held = json.loads((tmp_path / "model/model.json").read_text("utf-8"))
+    assert (held["method"], held["corpora"]) == (method, [{"corpus": "toy", "licence": "yours"}])
+    damaged = next((tmp_path / "model").rglob("*.safetensors"))
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    with pytest.raises(PipelineError, match=f"{damaged.name}: damaged or edited"):
+        predict.main(files, "../model")
 
 
 @pytest.fixture
@@ -226,7 +265,7 @@ def test_a_classifier_without_its_cutting_follows_params_and_says_so(
     assert "max_clip_s 0.5, last_clip shorter, trim_db 40.0" in line
     (earlier / "preprocess.json").write_text('{"max_clip_s": "long"}')
     with pytest.raises(PipelineError, match=r"preprocess\.json: damaged"):
-        predict.main([Path("data/raw/toy/00.wav")], earlier)
+        predict.main([Path("data/raw/toy/00.wav")], str(earlier))
 
 
 def test_a_folder_from_a_mac(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,7 +284,7 @@ def test_a_folder_from_a_mac(toy: Path, tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "cover.jpg").write_bytes(b"JFIF")
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(SystemExit) as exit_status:
-        predict.main([tmp_path], folder_of("fbank", "linear"))
+        predict.main([tmp_path], model_of("fbank", "linear"))
     assert exit_status.value.code == 1
     out, err = capsys.readouterr()
     assert [row.split("\t")[0] for row in out.splitlines()[1:] if row[0] != "\t"] == [
@@ -264,7 +303,7 @@ def test_a_name_that_is_not_utf8_is_told(
 ) -> None:
     shutil.copy(toy / "data/raw/toy/02.wav", tmp_path / "odd\udcff.wav")
     with contextlib.suppress(SystemExit):
-        predict.main([tmp_path], folder_of("fbank", "linear"))
+        predict.main([tmp_path], model_of("fbank", "linear"))
     told = "".join(capsys.readouterr())
     assert told.count(f"{tmp_path}/odd\\udcff.wav") == 1
 
@@ -275,7 +314,7 @@ def test_what_is_hidden_is_judged_where_it_is_named(
     for name in (".one.wav", ".hidden/two.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(toy / "data/raw/toy/02.wav", tmp_path / name)
-    predict.main([tmp_path / ".hidden", tmp_path / ".one.wav"], folder_of("fbank", "linear"))
+    predict.main([tmp_path / ".hidden", tmp_path / ".one.wav"], model_of("fbank", "linear"))
     rows = [row for row in capsys.readouterr().out.splitlines()[1:] if row[0] != "\t"]
     assert [Path(row.split("\t")[0]).name for row in rows] == ["two.wav", ".one.wav"]
 
@@ -290,7 +329,7 @@ def test_a_damaged_file_is_one_line_and_the_rest_goes_on(
     soundfile.write(tmp_path / "d.ogg", samples, rate)
     (tmp_path / "notes.txt").write_text("not audio")
     with pytest.raises(SystemExit) as exit_status:
-        predict.main([tmp_path], folder_of("pretrained", "full"))
+        predict.main([tmp_path], model_of("pretrained", "full"))
     assert exit_status.value.code == 1
     out, err = capsys.readouterr()
     header, *rows = (line.split("\t") for line in out.splitlines())
@@ -302,7 +341,7 @@ def test_a_damaged_file_is_one_line_and_the_rest_goes_on(
 
 def test_segments_cover_a_long_file(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = max(Path("data/raw/toy").glob("*.wav"), key=lambda path: path.stat().st_size)
-    predict.main([file], folder_of("tiny", "frozen"), segment_s=0.6, as_json=True)
+    predict.main([file], model_of("tiny", "frozen"), segment_s=0.6, as_json=True)
     found = json.loads(capsys.readouterr().out)
     starts = [clip["start_s"] for clip in found["clips"]]
     ends = [clip["end_s"] for clip in found["clips"]]
@@ -326,7 +365,7 @@ def test_what_is_not_there_is_one_line(
     toy: Path, places: list[str], folder: tuple[str, str], message: str
 ) -> None:
     with pytest.raises(PipelineError, match=message):
-        predict.main([Path(place) for place in places], folder_of(*folder))
+        predict.main([Path(place) for place in places], model_of(*folder))
 
 
 def test_another_encoder_is_refused(toy: Path, tmp_path: Path) -> None:
@@ -337,7 +376,7 @@ def test_another_encoder_is_refused(toy: Path, tmp_path: Path) -> None:
         text.replace('"weights_sha256": "', '"weights_sha256": "0')
     )
     with pytest.raises(PipelineError, match="belongs to another encoder"):
-        predict.main([Path("data/raw/toy/00.wav")], folder)
+        predict.main([Path("data/raw/toy/00.wav")], str(folder))
 
 
 def test_the_command_needs_a_classifier_alone(toy: Path) -> None:
@@ -347,3 +386,62 @@ def test_the_command_needs_a_classifier_alone(toy: Path) -> None:
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     assert len(done.stdout.splitlines()) >= 2
+
+
+def ser(place: Path, *words: str, given: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+    command = [sys.executable, "-m", "pipeline.cli.main", "predict", *words, "--threads", "1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, cwd=place, env=environment, input=given, capture_output=True, check=False
+    )
+
+
+def test_a_pipe_is_a_file_or_a_stream(toy: Path, tmp_path: Path) -> None:
+    export.main(folder_of("fbank", "linear"), tmp_path / "model")
+    recording = toy / "data/raw/toy/02.wav"
+    words = ["--model", "model", "--format", "csv"]
+    by_name = ser(tmp_path, str(recording), *words)
+    piped = ser(tmp_path, "-", *words, given=recording.read_bytes())
+    assert (by_name.returncode, piped.returncode) == (0, 0), piped.stderr
+    assert piped.stdout == by_name.stdout.replace(bytes(recording), b"-")
+
+    samples = (3000 * np.random.default_rng(0).standard_normal(8000 * 3)).astype("<i2")
+    streamed = ser(tmp_path, "-", *words, "--stream", "8000", given=samples.tobytes())
+    header, *rows = list(csv.reader(streamed.stdout.decode().splitlines()))
+    assert streamed.returncode == 0, streamed.stderr
+    assert [row[:3] for row in rows] == [
+        ["-", f"{max(0.0, end - 0.5):.3f}", f"{end:.3f}"] for end in (1.0, 2.0, 3.0)
+    ]
+    assert header[:5] == ["file", "start_s", "end_s", "speaker", "emotion"]
+
+
+def test_a_document_for_each_recording(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recordings = [Path("data/raw/toy/02.wav"), Path("data/raw/toy/03.wav")]
+    model = model_of("fbank", "linear")
+    with pytest.raises(PipelineError, match="2 recordings make as many documents, name a folder"):
+        predict.main(recordings, model, form="textgrid")
+    predict.main(recordings, model, form="textgrid", out=tmp_path / "made", segments="fixed")
+    names = {"02.wav.TextGrid", "03.wav.TextGrid"}
+    assert {path.name for path in (tmp_path / "made").iterdir()} == names
+    predict.main(recordings[:1], model, form="textgrid", segments="fixed")
+    held = (tmp_path / "made/02.wav.TextGrid").read_text("utf-8")
+    assert capsys.readouterr().out == held and held.startswith('File type = "ooTextFile"')
+    shutil.copytree("data/raw/toy", tmp_path / "again")
+    twins = [*recordings, tmp_path / "again/02.wav"]
+    with pytest.raises(PipelineError, match=r"02\.wav\.TextGrid: would be of data/raw/toy/02\.wav"):
+        predict.main(twins, model, form="textgrid", out=tmp_path / "twins")
+    assert not (tmp_path / "twins").exists()
+
+
+def test_options_that_mean_nothing_together_are_one_line(toy: Path) -> None:
+    recording, model = Path("data/raw/toy/02.wav"), model_of("fbank", "linear")
+    with pytest.raises(PipelineError, match="a stream has no end, expected table, json or csv"):
+        predict.main([Path("-")], model, form="elan", stream_hz=8000)
+    with pytest.raises(PipelineError, match="--stream: reads standard input, expected - in place"):
+        predict.main([recording], model, stream_hz=8000)
+    with pytest.raises(PipelineError, match="--hop-s: of windows, add --segments fixed"):
+        predict.main([recording], model, hop_s=0.5)
+    with pytest.raises(PipelineError, match=r"vat: no such file, expected fixed, vad or a file"):
+        predict.main([recording], model, segments="vat")

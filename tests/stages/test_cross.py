@@ -127,7 +127,7 @@ def test_the_scores_are_those_of_the_predictions(
         assert cell["uar_low"] <= cell["uar"] <= cell["uar_high"]
         assert cell["classes"] == ["angry", "sad"]
         assert cell["utterances"] == 30
-    crossed.write_table(tmp_path, matrix)
+    crossed.write_tables(tmp_path, [matrix])
     with (tmp_path / "cross-fbank-linear.csv").open(encoding="utf-8", newline="") as file:
         table = {(row["train"], row["test"]): row for row in csv.DictReader(file)}
     assert table["bells", "tones"]["uar"] == str(matrix.cells["bells", "tones"]["uar"])

@@ -1,0 +1,157 @@
+"""From a file of any container and length to a `Sound`.
+
+What libsndfile reads is checked as a corpus's recordings are (`pipeline.audio.decoding`); long
+files then pass block by block. Of other containers, and of video, ffmpeg takes the audio out where
+it is on the PATH: it is told the format, known by the first bytes, and opens nothing else.
+"""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, BinaryIO
+
+import numpy as np
+import soundfile
+
+from pipeline.audio import decoding
+from pipeline.audio.containers import inspect
+from pipeline.audio.formats import Samples
+from pipeline.audio.recording import Recording, RejectedError
+from pipeline.ground.errors import PipelineError
+from pipeline.inference.timeline.sound import Sound, resampled
+
+# Of all channels together: above, a file is not decoded as one.
+WHOLE_SAMPLES = 2**25
+BLOCK_FRAMES = 2**19
+# First bytes, where they stand, and the demuxer of ffmpeg that is told. No playlist is among them.
+DEMUXERS = (
+    (b"ftyp", 4, "mov"),
+    (b"moov", 4, "mov"),
+    (b"mdat", 4, "mov"),
+    (b"\x1aE\xdf\xa3", 0, "matroska"),
+    (b"\xff\xf1", 0, "aac"),
+    (b"\xff\xf9", 0, "aac"),
+    (b"ADIF", 0, "aac"),
+    (b"#!AMR", 0, "amr"),
+    (b"caff", 0, "caf"),
+    (b".snd", 0, "au"),
+    (b"\x0bw", 0, "ac3"),
+    (b"0&\xb2u\x8ef\xcf\x11", 0, "asf"),
+    (b"AVI ", 8, "avi"),
+    (b"FLV\x01", 0, "flv"),
+    (b"G@", 0, "mpegts"),
+    (b"\0\0\x01\xba", 0, "mpeg"),
+    (b"MAC ", 0, "ape"),
+    (b"wvpk", 0, "wv"),
+    (b"riff.\x91\xcf\x11", 0, "w64"),
+)
+_QUIET = ("-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe")
+_OUTPUT = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-c:a", "pcm_f32le", "-bitexact", "-f", "wav", "-")
+
+
+def sound_of(path: Path) -> Sound:
+    """The recording at ``path``.
+
+    Raises:
+        RejectedError: It can't be decoded, is damaged, too short, or silent.
+        PipelineError: ffmpeg would read it, and is not there.
+    """
+    recording = Recording(path)
+    made = Sound()
+    for block in _by_ffmpeg(path, name) if (name := _demuxer(recording)) else _blocks(recording):
+        made.append(block)
+    return made
+
+
+def spooled(stream: BinaryIO, place: Path) -> Path:
+    """A file in the folder ``place`` of all that ``stream`` gives, for `sound_of` to seek in."""
+    with tempfile.NamedTemporaryFile(dir=place, delete=False) as file:
+        shutil.copyfileobj(stream, file)
+    return Path(file.name)
+
+
+def _demuxer(recording: Recording) -> str:
+    """The demuxer of ffmpeg that knows the file; empty for what is read without it."""
+    head = recording.read(0, 16)
+    found = (name for magic, at, name in DEMUXERS if head[at : at + len(magic)] == magic)
+    return next(found, "")
+
+
+def _blocks(recording: Recording) -> Iterator[Samples]:
+    """As `decoding.decode_part` has it, of a long file block by block."""
+    inspect(recording)
+    try:
+        recording.file.seek(0)
+        with soundfile.SoundFile(recording.file) as file:
+            if file.frames * file.channels > WHOLE_SAMPLES:
+                blocks = file.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True)
+                yield from resampled(_mono(recording.path, blocks), file.samplerate)
+                recording.require_unchanged()
+                return
+    except soundfile.LibsndfileError as error:
+        raise RejectedError(recording.path, "undecodable", error.error_string.rstrip(".")) from None
+    yield decoding.decode_part(recording, 0.0, None, float("inf"))[0]
+
+
+def _mono(path: Path, blocks: Iterable[Samples]) -> Iterator[Samples]:
+    for block in blocks:
+        if len(block):
+            decoding.clipped(path, block)
+            yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+
+
+def _by_ffmpeg(path: Path, demuxer: str) -> Iterator[Samples]:
+    """What ffmpeg takes out of the first audio track."""
+    if not (ffmpeg := shutil.which("ffmpeg")):
+        raise PipelineError(
+            f"{path}: of a format ({demuxer}) which ffmpeg reads, but there is none on the PATH, "
+            "install it or convert the file to WAV"
+        )
+    command = [ffmpeg, *_QUIET, "-f", demuxer, "-i", f"file:{path}", *_OUTPUT]
+    with tempfile.TemporaryFile() as errors:
+        running = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+        )
+        assert running.stdout  # noqa: S101 - it is piped
+        try:
+            rate_hz, channels = _header(path, running.stdout)
+            blocks = _frames(running.stdout, channels)
+            yield from resampled(_mono(path, blocks), rate_hz)
+        except RejectedError as error:
+            if error.code != "undecodable":
+                raise
+            # What ffmpeg says is better.
+        finally:
+            running.stdout.close()
+            status = running.wait()
+            errors.seek(0)
+            told = errors.read(10_000).decode("utf-8", "replace").strip().partition("\n")[0]
+        if status or told:
+            code = "undecodable" if status else "damaged"
+            raise RejectedError(path, code, f"ffmpeg: {told or 'no reason given'}")
+
+
+def _header(path: Path, wave: IO[bytes]) -> tuple[int, int]:
+    """The rate and the channels of a WAV file that comes through a pipe, up to its samples."""
+    wave.read(12)
+    rate_hz = channels = 0
+    while len(head := wave.read(8)) == 8:
+        name, size = head[:4], int.from_bytes(head[4:], "little")
+        if name == b"data":
+            if rate_hz and channels:
+                return rate_hz, channels
+            break
+        content = wave.read(size + size % 2)
+        if name == b"fmt ":
+            channels = int.from_bytes(content[2:4], "little")
+            rate_hz = int.from_bytes(content[4:8], "little")
+    raise RejectedError(path, "undecodable", "ffmpeg: no audio")
+
+
+def _frames(wave: IO[bytes], channels: int) -> Iterator[Samples]:
+    width = 4 * channels
+    while held := wave.read(BLOCK_FRAMES * width):
+        whole = len(held) // width * width
+        yield np.frombuffer(held[:whole], np.float32).reshape(-1, channels)
