@@ -149,6 +149,7 @@ def test_every_picture_is_drawn(evaluated: Path) -> None:
         "learning-emotion-pretrained-full.png",
         "learning-emotion-pretrained-lora-qkv.png",
         "learning-emotion-retrained-full.png",
+        "reliability.png",
         "share-architectures.png",
         "share-fbank-cnn-lstm-attention.png",
         "units.png",
@@ -193,7 +194,7 @@ def test_the_report_is_one_self_contained_page(evaluated: Path) -> None:
     page = Page()
     page.feed(text)
     assert page.open == []
-    assert len(page.loads) == 14
+    assert len(page.loads) == 15
     assert all(load.startswith("data:image/png;base64,") for load in page.loads)
     style = text[text.index("<style>") : text.index("</style>")]
     assert not re.search(r"url\(|@import|https?:", style)
