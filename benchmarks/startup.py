@@ -46,7 +46,8 @@ def graph(folder: Path, overlay: str, by_files: bool = False) -> int:
         shutil.copy(ROOT / name, folder / name)
     text = merged((ROOT / "params.yaml").read_text("utf-8"), overlay)
     (folder / "params.yaml").write_text(text, "utf-8")
-    for corpus in YAML(typ="safe").load(text)["corpora"]:
+    settings = YAML(typ="safe").load(text)
+    for corpus in [*settings["corpora"], *settings["pretrain"]["corpora"]]:
         (folder / "data/raw" / corpus).mkdir(parents=True)
         (folder / "data/raw" / corpus / "a.wav").touch()
     yaml = YAML()

@@ -7,7 +7,6 @@ units. Centroids are fitted on training clips alone; dev clips get units for ear
 from typing import Annotated
 
 import typer
-from pydantic import Field, field_validator
 
 from pipeline.audio import formats
 from pipeline.corpora import manifest
@@ -19,30 +18,23 @@ from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run, runtime
 from pipeline.splits import folds
 from pipeline.units import phones
-
-Scale = Annotated[int, Field(ge=2, le=1_000_000)]
+from pipeline.units.scales import Iterations, Sample, Scales
 
 
 class ClusterParams(Section):
     """The ``cluster`` section: how many centroids, and what they are fitted on."""
 
-    scales: Annotated[list[Scale], Field(min_length=1)]
-    sample: Annotated[int, Field(ge=1, le=1_000_000_000)]
-    iterations: Annotated[int, Field(ge=1, le=1000)]
-
-    @field_validator("scales")
-    @classmethod
-    def _ascend(cls, scales: list[int]) -> list[int]:
-        if scales != sorted(set(scales)):
-            raise ValueError("ascending, each scale once")
-        return scales
+    scales: Scales
+    sample: Sample
+    iterations: Iterations
 
 
 def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) -> None:
     """Fit one fold's codebooks and write the units of its train and dev clips."""
     from pipeline.embeddings.reader import Embeddings
-    from pipeline.units import kmeans, nearest, sampling
-    from pipeline.units.codebooks import save_codebooks, write
+    from pipeline.units import nearest
+    from pipeline.units.codebooks import save_codebooks
+    from pipeline.units.fitting import Fitting, write_units
     from pipeline.units.tally import Tally
 
     params, seed = load("cluster", ClusterParams), load("seed", int)
@@ -57,17 +49,8 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     clips = [c for c in manifest.read(corpora) if roles.get(c.clip) in ("train", "dev")]
     with Embeddings(path, f"multitask/{fold}", clips) as frames, publish(target) as out:
         trained = {clip.clip for clip in clips if roles[clip.clip] == "train"}
-        total = min(params.sample, kmeans.needed(params.scales))
-        drawn = frames, layer, trained, total, seed
-        how = params.scales, params.iterations, seed
-        if device == "cpu":
-            codebooks = kmeans.fit(sampling.draw(*drawn), *how)
-        else:
-            from pipeline.units import lloyd
-            from pipeline.work.device import within_memory
-
-            with within_memory(device, "cluster.sample"):
-                codebooks = lloyd.fit(sampling.draw_on(device, *drawn), *how)
+        how = Fitting(params.scales, params.sample, params.iterations, seed, "cluster.sample")
+        codebooks = how.codebooks(frames, layer, trained, device)
         first_s = layout.FIELD_SAMPLES / 2 / formats.SAMPLE_RATE_HZ
         spoken = phones.frames(
             phones.read(corpora), frames.clips, frames.offsets, frames.hop_s, first_s
@@ -75,10 +58,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
         tally = Tally(codebooks, clips, roles, frames.offsets, spoken)
         out.mkdir()
         save_codebooks(out / "codebooks.safetensors", codebooks)
-        with write(out / "units.h5", frames.clips, frames.offsets, params.scales) as units:
-            for rows, found in nearest.assign(frames, layer, codebooks, device):
-                units.append({scale: numbers for scale, (_, numbers) in found.items()})
-                tally.add(rows, found)
+        write_units(out / "units.h5", frames, layer, codebooks, device, tally.add)
         tally.require_used()
         write_json(out / "report.json", tally.report())
         made.write(out)

@@ -1,4 +1,4 @@
-"""encoder: put a pretrained encoder, the tiny one, or a front end's settings in place.
+"""encoder: put an encoder in place: published, shipped, untrained, or a front end's settings.
 
 The first stage of the model side: writes ``artifacts/encoders/<name>/``, which `extract` and every
 training stage reads.
@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from pipeline.encoders import layout
 from pipeline.encoders.frontends import Frontend
-from pipeline.encoders.hub import Pin
+from pipeline.encoders.hub import Pin, Shipped
 from pipeline.ground import files
 from pipeline.ground.params import Section, load
 from pipeline.ground.provenance import Provenance
@@ -39,12 +39,12 @@ class Tiny(Section):
         return self
 
 
-Encoder = Annotated[Tiny | Pin | Frontend, Field(discriminator="kind")]
+Encoder = Annotated[Tiny | Shipped | Pin | Frontend, Field(discriminator="kind")]
 
 
 def main(name: Annotated[str, typer.Option(help="An encoder of params.yaml.")]) -> None:
     """Prepare one encoder."""
-    params: Tiny | Pin | Frontend = load(f"encoder.{name}", Encoder)  # type: ignore[arg-type]
+    params: Tiny | Shipped | Pin | Frontend = load(f"encoder.{name}", Encoder)  # type: ignore[arg-type]
     drawn = ["seed"] if isinstance(params, Tiny) else []
     target = layout.ENCODERS / name
     made = Provenance.of(target, [f"encoder.{name}", "numerics_version", *drawn], [])
@@ -52,6 +52,8 @@ def main(name: Annotated[str, typer.Option(help="An encoder of params.yaml.")]) 
         out.mkdir()
         if isinstance(params, Tiny):
             _write_tiny(params, load("seed", int), out)
+        elif isinstance(params, Shipped):
+            _write_shipped(name, params, out)
         elif isinstance(params, Pin):
             _write_pinned(name, params, out)
         else:
@@ -72,6 +74,14 @@ def _write_tiny(params: Tiny, seed: int, out: Path) -> None:
         "feat_extract_norm": "group",
     }
     encoder.save(encoder.initialize(settings, seed), out)
+
+
+def _write_shipped(name: str, shipped: Shipped, out: Path) -> None:
+    from pipeline.encoders import encoder, hub
+
+    encoder.save(hub.unpack(name, shipped), out)
+    file = f"{shipped.folder}/{layout.WEIGHTS}"
+    layout.Source(file=file, sha256=files.sha256(Path(file))).write(out)
 
 
 def _write_pinned(name: str, pin: Pin, out: Path) -> None:

@@ -34,7 +34,7 @@ def main(
 
     params = load("finetune", FinetuneParams)
     retrained, pretrained = manifest.ARTIFACTS / "retrained" / str(fold), load("pretrained", str)
-    base = retrained if start == "retrained" else layout.ENCODERS / pretrained
+    base = retrained if start == "retrained" else layout.of_fold(pretrained, fold)
     sections = [f"finetune.{name}" for name in ("model", "loss", "training", f"methods.{method}")]
     own = ["pretrained"] if start == "pretrained" else []
     layout.require_trainable(base)

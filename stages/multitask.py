@@ -39,7 +39,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
 
     params = load("multitask", MultitaskParams)
     key, task = f"task.{params.task}", targets.of(params.task)
-    corpora, base = load("corpora", list[str]), layout.ENCODERS / load("pretrained", str)
+    corpora, base = load("corpora", list[str]), layout.of_fold(load("pretrained", str), fold)
     keys = ("seed", "numerics_version", "corpora", "pretrained", key, "multitask")
     target = manifest.ARTIFACTS / "multitask" / str(fold)
     layout.require_trainable(base)

@@ -15,6 +15,7 @@ from typing import get_args
 from pipeline.corpora import registry
 from pipeline.corpora.entries import Choice, Row
 from pipeline.corpora.manifest import ARTIFACTS, require_name
+from pipeline.encoders.layout import OWN
 from pipeline.ground import files, progress
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, load, read
@@ -34,18 +35,23 @@ def main() -> None:
     for name in [*load("corpora", list[object]), *load("corpus", dict[object, object])]:
         require_name(name)
     corpora, features = lists.check(), load("features", Names)
-    _require_data(corpora)
+    _require_data([*corpora, *load("pretrain.corpora", Names)])
     _require_classes(corpora)
     _warn_of_met(corpora, dict.fromkeys([*features, load("pretrained", str)]))
 
     params = read(PARAMS_FILE.absolute())
     results = active.results(params)
     embeddings = [f"{name}/{corpus}.h5" for name, corpus in product(features, corpora)]
-    for folder, names in {"clips": corpora, "embeddings": embeddings, **results}.items():
+    unlabelled, own = params["pretrain"]["corpora"], list(map(str, params["pretrain"]["folds"]))
+    inputs = {"clips": corpora, "unlabelled": unlabelled, "embeddings": embeddings}
+    if own:
+        inputs[f"encoders/{OWN}"] = own
+    for folder, names in {**inputs, **results}.items():
         _prune(ARTIFACTS / folder, names)
     for name in features:
         (ARTIFACTS / "embeddings" / name).mkdir(exist_ok=True)
     files.write_json(ARTIFACTS / "plan" / "corpora.json", corpora)
+    files.write_json(ARTIFACTS / "plan" / "unlabelled.json", unlabelled)
     files.write_json(ARTIFACTS / "plan" / "results.json", results)
 
 

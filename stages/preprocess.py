@@ -47,6 +47,9 @@ class PreprocessParams(Cutting):
 
 def main(
     corpus: Annotated[str, typer.Option(help="A corpus of params.yaml, under data/raw.")],
+    unlabelled: Annotated[
+        bool, typer.Option(help="It is to pretrain on, and never scored.")
+    ] = False,
 ) -> None:
     """Decode, audit and cut one corpus into 16 kHz clips."""
     manifest.require_name(corpus)
@@ -67,7 +70,7 @@ def main(
     version = load("numerics_version", int)
     key = stage.resume_key("preprocess", repr(settings), version, definition.parser)
     scratch = locks.scratch(key)
-    target = manifest.CLIPS / corpus
+    target = (manifest.UNLABELLED if unlabelled else manifest.CLIPS) / corpus
     made = provenance.Provenance.of(target, _keys(corpus, params), [])
     with files.publish(target) as staged:
         places = prepare.Places(raw, staged, scratch)

@@ -38,7 +38,7 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
     from pipeline.units.codebooks import Units
 
     params = load("retrain", RetrainParams)
-    corpora, base = load("corpora", list[str]), layout.ENCODERS / load("pretrained", str)
+    corpora, base = load("corpora", list[str]), layout.of_fold(load("pretrained", str), fold)
     folder = manifest.ARTIFACTS / "units" / str(fold)
     keys = ("seed", "numerics_version", "corpora", "pretrained", "retrain")
     target = manifest.ARTIFACTS / "retrained" / str(fold)

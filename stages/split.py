@@ -15,6 +15,7 @@ from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run
 from pipeline.scoring import active
 from pipeline.splits import folds, partition, scope, targets
+from pipeline.splits.unscored import require_other_audio
 
 GIVEN = Path("data/folds.csv")
 SHARED_PARTS = 5  # [paper] a test set of 20 %
@@ -49,6 +50,8 @@ def main() -> None:
     keys = ["corpora", "split", *(["seed"] if drawn else [])]
     provenance = Provenance.of(folds.FOLDS, keys, manifest.folders(corpora))
     clips = manifest.read(corpora)
+    unlabelled = manifest.read(load("pretrain.corpora", list[str]), manifest.UNLABELLED)
+    require_other_audio(unlabelled, clips)
     originals = [clip for clip in clips if not clip.augmented_from]
     made = _divide(params, originals, corpora)
     apart = len(made)

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.startup import graph
 from pipeline.cli import main as cli
+from pipeline.cli.preset import merged
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +172,30 @@ def test_a_fresh_clone_pulls_what_another_parameter_does_not_touch(
     (clone / "params.yaml").write_text(params.replace("dtype: float16", "dtype: float32"), "utf-8")
     assert ran(clone, "--pull", "extract@fbank-demo") == {"extract"}
     assert (clone / "artifacts/embeddings/fbank/demo.h5").is_file()
+
+
+PRETRAINED = """
+features: [learned, fbank]
+pretrained: own
+probe: {features: [learned]}
+pretrain: {encoders: [learned], corpora: [emodb], folds: [0, 1], start: tiny}
+"""
+
+
+def test_pretraining_hangs_on_its_own_corpora_or_on_the_training_clips(tmp_path: Path) -> None:
+    """What is scored reruns no encoder of other corpora; what is heard, no clip that is scored."""
+    graph(tmp_path, PRETRAINED)
+    lock = (tmp_path / "dvc.lock").read_text("utf-8")
+    for name in ("pretrain@learned", "pretrain-fold@0", "pretrain-fold@1", "extract@learned-demo"):
+        assert f"  {name}:\n" in lock
+    (tmp_path / "data/raw/emodb/b.wav").touch()
+    append(tmp_path, "pipeline/corpora/parsers/emodb.py", "\nLINE = 1\n")
+    # The commands write what they wrote: nothing follows.
+    assert ran(tmp_path) == {"code", "preprocess-unlabelled"}
+    append(tmp_path, "pipeline/gmp/recipe.py", "\nLINE = 1\n")
+    assert ran(tmp_path) == {"code", "pretrain", "pretrain-fold"}
+    append(tmp_path, "pipeline/corpora/parsers/demo.py", "\nLINE = 1\n")
+    assert ran(tmp_path) == {"code", "preprocess"}
+    path = tmp_path / "params.yaml"
+    path.write_text(merged(path.read_text("utf-8"), "pretrain: {epochs: [1, 2]}"), "utf-8")
+    assert ran(tmp_path) == {"pretrain", "pretrain-fold", "evaluate"}

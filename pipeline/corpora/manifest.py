@@ -13,6 +13,8 @@ from pipeline.ground.errors import PipelineError
 
 ARTIFACTS = Path("artifacts")
 CLIPS = ARTIFACTS / "clips"
+# Of the corpora that an encoder is pretrained on, and nothing else is.
+UNLABELLED = ARTIFACTS / "unlabelled"
 EMOTIONS = ("angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 SHARE_PREFIX, VOTES_PREFIX, DIMENSION_PREFIX = "share_", "votes_", "dimension_"
 # What raters said, as columns named by the corpus: fields of `Clip`, and what the names begin with.
@@ -49,15 +51,16 @@ class Clip:
     shares: dict[str, float] = field(default_factory=dict)
     votes: dict[str, float] = field(default_factory=dict)
     dimensions: dict[str, float] = field(default_factory=dict)
+    root: Path = field(default=CLIPS, compare=False)
 
     @property
     def file(self) -> Path:
         """Where the audio lies, relative to the project's root."""
-        return CLIPS / self.corpus / self.path
+        return self.root / self.corpus / self.path
 
 
 _NAME = re.compile(r"\w[\w-]*")
-COLUMNS = tuple(f.name for f in fields(Clip) if f.name not in RATED)
+COLUMNS = tuple(f.name for f in fields(Clip) if f.name not in (*RATED, "root"))
 _FLOATS = ("duration_s", "start_s")
 
 
@@ -106,9 +109,9 @@ def require_name(corpus: object) -> None:
         )
 
 
-def folders(corpora: Sequence[str]) -> list[Path]:
+def folders(corpora: Sequence[str], root: Path = CLIPS) -> list[Path]:
     """Where `preprocess` puts the clips of each corpus."""
-    return [CLIPS / corpus for corpus in corpora]
+    return [root / corpus for corpus in corpora]
 
 
 def _read_one(path: Path) -> list[Clip]:
@@ -124,7 +127,7 @@ def _parse(path: Path, row: dict[str, str]) -> Clip:
         known = {name: row[name] for name in COLUMNS if name not in _FLOATS}
         numbers = {name: float(row[name]) for name in _FLOATS}
         rated = {kind: _rated(row, prefix) for kind, prefix in RATED.items()}
-        clip = Clip(**known, **numbers, **rated)  # type: ignore[arg-type]
+        clip = Clip(**known, **numbers, **rated, root=path.parents[1])  # type: ignore[arg-type]
     except (TypeError, ValueError, AttributeError):
         raise PipelineError(
             f"{path}: malformed row of clip {row.get('clip')!r}, run `dvc repro preprocess`"

@@ -56,7 +56,7 @@ class Bands(Section):
                 f"{len(samples) / SAMPLE_RATE_HZ * 1000:.1f} ms, set a smaller one"
             )
         hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
-        windows = sliding_window_view(samples, window)[:: self.hop_samples]
+        windows = sliding_window_view(samples, window)[:: _samples(self.hop_ms)]
         power = np.abs(np.fft.rfft(windows * hann.astype(np.float32))) ** 2
         energies = power @ mel_filters(self.bands, window, self.high_hz).T
         logarithms: Floats = np.log(np.maximum(energies, np.float32(MIN_ENERGY)))
@@ -79,22 +79,36 @@ class Fbank(Bands):
 
 
 class Mfcc(Bands):
-    """Mel-frequency cepstra: the first terms of the orthonormal DCT of the log mel energies."""
+    """Mel-frequency cepstra: the first terms of the orthonormal DCT of the log mel energies.
+
+    Beside them their ``deltas``: 1 is how they change, 2 also how that changes. HuBERT's first
+    units are of 13 cepstra with both, every 10 ms, of which it keeps every second.
+    """
 
     kind: Literal["mfcc"]
     coefficients: Annotated[int, Field(ge=1, le=4096)]
+    deltas: Literal[0, 1, 2]
+    every: Annotated[int, Field(ge=1, le=1000)]
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples between the starts of two frames that are kept."""
+        return super().hop_samples * self.every
 
     @property
     def width(self) -> int:
         """Values in a frame."""
-        return min(self.coefficients, self.bands)
+        return min(self.coefficients, self.bands) * (1 + self.deltas)
 
     def frames(self, samples: Floats) -> Floats:
         """Map a clip (samples,) to (frames, width); raises as `energies`."""
         from scipy.fft import dct
 
-        cepstra: Floats = dct(self.energies(samples), norm="ortho")[:, : self.coefficients]
-        return cepstra
+        parts: list[Floats] = [dct(self.energies(samples), norm="ortho")[:, : self.coefficients]]
+        for _ in range(self.deltas):
+            parts.append(slopes(parts[-1]))
+        found: Floats = np.concatenate(parts, axis=1)[:: self.every]
+        return found
 
 
 class Opensmile(Section):
@@ -143,6 +157,16 @@ def mel_filters(bands: int, fft_samples: int, high_hz: float) -> Floats:
     triangles = np.minimum((bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre))
     filters: Floats = (np.maximum(triangles, 0) * 2 / (high - low)).astype(np.float32)
     return filters
+
+
+def slopes(frames: Floats) -> Floats:
+    """The slope of each value over five frames, by least squares: deltas as in HTK and Kaldi.
+
+    The first and the last frame stand for those beyond them.
+    """
+    padded = np.pad(frames, ((2, 2), (0, 0)), "edge")
+    found: Floats = padded[3:-1] - padded[1:-3] + 2 * (padded[4:] - padded[:-4])
+    return found / np.float32(10)
 
 
 @cache

@@ -1,7 +1,8 @@
 """Published checkpoints: found by their pin in the hub's cache, checked, and made an encoder.
 
-Between ``encoder`` in params.yaml and ``artifacts/encoders/<name>/``. This is the one place that
-reads a ``.bin``: its checksum is compared first, and no code in it is run.
+Between ``encoder`` in params.yaml and ``artifacts/encoders/<name>/``, as what this repository ships
+is. This is the one place that reads a ``.bin``: its checksum is compared first, and no code in it
+is run.
 """
 
 import errno
@@ -44,6 +45,46 @@ class Pin(Section):
     sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
     trained_on: list[Annotated[str, Field(pattern=r"^[\w-]+$")]] = Field(default_factory=list)
     licence: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f|]*$")] = ""
+
+
+class Shipped(Section):
+    """An encoder that lies in this repository, in the hub's layout, with a card.
+
+    ``sha256`` is that of its ``SHA256SUMS``, which holds those of weights and settings.
+    """
+
+    kind: Literal["shipped"]
+    folder: Annotated[str, Field(pattern=r"^\w[\w-]*(/\w[\w.-]*)*$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def unpack(name: str, shipped: Shipped) -> Any:
+    """The encoder that lies in the repository, in fp32 whatever its weights are stored in.
+
+    Args:
+        name: What params.yaml calls it.
+        shipped: Where it lies.
+
+    Raises:
+        PipelineError: A file is missing, has another checksum, or is no encoder of a known kind.
+    """
+    folder = Path(shipped.folder)
+    sums = folder / files.SUMS
+    for path in (sums, *(folder / file for file in (layout.WEIGHTS, CONFIG, PREPROCESSOR))):
+        expected = shipped.sha256 if path == sums else _listed(sums).get(path.name, "none")
+        found = files.sha256(path) if path.is_file() else "no file"
+        if found != expected:
+            raise PipelineError(
+                f"{path}: expected sha256 {expected} (encoder.{name}), got {found}, run "
+                f"`git checkout -- {folder}`, or pin what you put there"
+            )
+    return _assemble(folder / layout.WEIGHTS, folder / CONFIG, layout.do_normalize(folder))
+
+
+def _listed(sums: Path) -> dict[str, str]:
+    """The checksum of each file, by its name."""
+    lines = (line.partition("  ") for line in sums.read_text("utf-8", "replace").splitlines())
+    return {name: checksum for checksum, _, name in lines}
 
 
 def load(name: str, pin: Pin) -> Any:

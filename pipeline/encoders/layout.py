@@ -13,6 +13,8 @@ from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 
 ENCODERS = ARTIFACTS / "encoders"
+# The name of the encoders that `pretrain` makes of each fold's own training clips.
+OWN = "own"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PREPROCESSOR = "preprocessor_config.json"
@@ -46,6 +48,11 @@ class Source:
         """Write ``source.json`` into an existing folder."""
         told = {key: value for key, value in asdict(self).items() if value or key != "licence"}
         files.write_json(folder / SOURCE, told)
+
+
+def of_fold(name: str, fold: int) -> Path:
+    """The folder of the encoder that a fold starts from; of `OWN`, each fold has another."""
+    return ENCODERS / name / str(fold) if name == OWN else ENCODERS / name
 
 
 def do_normalize(folder: Path) -> bool:

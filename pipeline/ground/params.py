@@ -39,6 +39,7 @@ KEYS = (
     "synthesize",
     "preprocess",
     "split",
+    "pretrain",
     "extract",
     "multitask",
     "frames",

@@ -10,11 +10,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from pipeline.encoders import layout
+from pipeline.gmp.recipe import Recipe
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, Section, load
 from pipeline.methods.finetuning import Cached, Crossed, Trained
 from pipeline.scoring import active
 from pipeline.splits import targets
+from pipeline.splits.unscored import require_unscored
 
 _NAME = re.compile(r"\w[\w-]*")
 Names = list[str]
@@ -51,8 +54,14 @@ def check(path: Path = PARAMS_FILE) -> list[str]:
     heads = load("share.model.feed_forward", dict[str, object], path)
     _require("corpora", corpora, "corpus", load("corpus", dict[str, object], path))
     _require("encoders", encoders, "encoder", load("encoder", dict[str, object], path))
-    _require("pretrained", [load("pretrained", str, path)], "encoders", encoders)
-    _require("features", features, "encoders", encoders)
+    made = _pretrained(encoders, folds, path)
+    _require("pretrained", [load("pretrained", str, path)], "encoders", [*encoders, *made])
+    if layout.OWN in features:
+        raise PipelineError(
+            f"params.yaml: features has {layout.OWN!r}, of which each fold has another, cached "
+            "embeddings would be of one of them: remove it"
+        )
+    _require("features", features, "encoders", [*encoders, *made])
     _require("folds", folds, "folds", folds)
     _require("adapted", adapted, "folds", folds)
     for start, names in methods.model_dump().items():
@@ -87,6 +96,33 @@ def _tasks(path: Path) -> list[str]:
             )
         targets.of(name, path)
     return names
+
+
+def _pretrained(encoders: Names, folds: Sequence[int], path: Path) -> Names:
+    """The encoders that `pretrain` makes, from corpora and folds that are fit for it."""
+    recipe = load("pretrain", Recipe, path)
+    defined = load("encoder", dict[str, object], path)
+    if bool(recipe.encoders) != bool(recipe.corpora):
+        empty, other = "encoders", "corpora"
+        if recipe.encoders:
+            empty, other = other, empty
+        raise PipelineError(
+            f"params.yaml: pretrain.{other} is given, but pretrain.{empty} is empty, fill both in, "
+            "or empty both"
+        )
+    for name in recipe.encoders:
+        if name in defined or name == layout.OWN:
+            raise PipelineError(
+                f"params.yaml: pretrain.encoders has {name!r}, a name that is taken, rename it"
+            )
+    _require("pretrain.corpora", recipe.corpora, "corpus", load("corpus", dict[str, object], path))
+    require_unscored(recipe.corpora, path)
+    _require("pretrain.folds", recipe.folds, "folds", folds)
+    if recipe.encoders or recipe.folds:
+        _require("pretrain.start", [recipe.start], "encoders", encoders)
+    if load("pretrained", str, path) == layout.OWN and recipe.folds:
+        _require("folds", folds, "pretrain.folds", recipe.folds)
+    return [*recipe.encoders, *([layout.OWN] if recipe.folds else [])]
 
 
 def _require(key: str, names: Sequence[object], where: str, known: Collection[object]) -> None:

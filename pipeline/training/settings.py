@@ -46,6 +46,22 @@ class Annealed(Schedule):
         return self.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / self.epochs)) / 2
 
 
+class Warmed(Schedule):
+    """A learning rate that rises over the first epochs and then falls to zero, on straight lines.
+
+    As HuBERT's, whose steps are epochs here. The first epochs' rates do not depend on how many
+    follow.
+    """
+
+    warmup: Annotated[int, Field(ge=0, le=100_000)]
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, numbered from 1."""
+        if epoch <= self.warmup:
+            return self.learning_rate * epoch / (self.warmup + 1)
+        return self.learning_rate * (1 + self.epochs - epoch) / max(1, self.epochs - self.warmup)
+
+
 class Training(Optimization):
     """Optimization of a stage that trains an encoder."""
 

@@ -9,11 +9,12 @@ import pytest
 from librosa.filters import mel as librosa_mel
 
 from pipeline.encoders import frontends
-from pipeline.encoders.frontends import Fbank, Mfcc, Opensmile, mel_filters, parse
+from pipeline.encoders.frontends import Fbank, Mfcc, Opensmile, mel_filters, parse, slopes
+from pipeline.encoders.layout import HOP_SAMPLES, frame_count
 from pipeline.ground.errors import PipelineError
 
 FBANK = {"kind": "fbank", "bands": 40, "window_ms": 25.0, "hop_ms": 10.0, "high_hz": 8000.0}
-MFCC = {**FBANK, "kind": "mfcc", "coefficients": 20}
+MFCC = {**FBANK, "kind": "mfcc", "coefficients": 20, "deltas": 0, "every": 1}
 
 
 def noise(samples: int) -> npt.NDArray[np.float32]:
@@ -102,3 +103,25 @@ def test_a_clip_too_short_for_functionals_is_named() -> None:
     smile = Opensmile(kind="opensmile", feature_set="eGeMAPSv02")
     with pytest.raises(PipelineError, match="25 ms, too short"):
         smile.frames(noise(400))
+
+
+def test_slopes_are_those_of_librosa() -> None:
+    """Least squares over five frames; at the ends librosa fits the frames that there are."""
+    frames = np.random.default_rng(3).normal(size=(40, 13)).astype(np.float32)
+    theirs = librosa.feature.delta(frames.T, width=5, mode="nearest").T
+    np.testing.assert_allclose(slopes(frames), theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [400, 719, 720, 16_000, 16_001, 40_007])
+def test_hubert_s_first_features_have_a_frame_for_each_of_the_encoder_s(samples: int) -> None:
+    """39 values: 13 cepstra every 20 ms, and slopes taken over frames of 10 ms."""
+    clip = np.random.default_rng(4).normal(size=samples).astype(np.float32)
+    settings = {**MFCC, "coefficients": 13}
+    plain = Mfcc.model_validate(settings).frames(clip)
+    found = Mfcc.model_validate({**settings, "deltas": 2, "every": 2})
+    made = found.frames(clip)
+    assert made.shape == (frame_count(samples), 39) == (frame_count(samples), found.width)
+    assert found.hop_samples == HOP_SAMPLES
+    np.testing.assert_array_equal(made[:, :13], plain[::2])
+    np.testing.assert_array_equal(made[:, 13:26], slopes(plain)[::2])
+    np.testing.assert_array_equal(made[:, 26:], slopes(slopes(plain))[::2])

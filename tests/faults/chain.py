@@ -24,6 +24,8 @@ from pipeline.ground.code import ROOT, closure
 from tests.recordings import labelled, record
 
 OVERLAY = """
+encoders: [untrained, fbank]
+pretrained: untrained
 features: [fbank]
 folds: [0]
 adapted: [0]
@@ -32,7 +34,7 @@ tasks: {cached: [emotion]}
 methods: {cached: [linear], pretrained: [lora-qkv], retrained: [full]}
 runtime: {workers: 1, device: cpu}
 encoder:
-  tiny: {blocks: 2, width: 16, heads: 2, feed_forward: 24, conv_width: 8}
+  untrained: {blocks: 2, width: 16, heads: 2, feed_forward: 24, conv_width: 8}
   fbank: {bands: 12}
 synthesize: {speakers: 2, takes: 1}
 split: {by: speaker, count: 2}
@@ -45,7 +47,9 @@ finetune:
   training: {epochs: 2}
   methods: {linear: {c: [1.0]}}
 crnn:
-  features: [fbank]
+  encoders: [untrained, fbank]
+pretrained: untrained
+features: [fbank]
   model: {channels: [4, 4], gru_width: 4}
   training: {epochs: 2}
 share:
@@ -78,7 +82,7 @@ RESULTS = ("tables", "plots", "scores.json", "report.html", "metrics.json")
 STEPS = [
     Step("plan", ("artifacts/plan/corpora.json", "artifacts/plan/results.json")),
     Step("preprocess --corpus demo", ("artifacts/clips/demo",)),
-    Step("encoder --name tiny", ("artifacts/encoders/tiny",)),
+    Step("encoder --name untrained", ("artifacts/encoders/untrained",)),
     Step("encoder --name fbank", ("artifacts/encoders/fbank",)),
     Step("split", tuple(f"{FOLDS}{end}" for end in ("", ".sha256", ".provenance.json"))),
     Step("extract --encoder fbank --corpus demo", ("artifacts/embeddings/fbank/demo.h5",)),

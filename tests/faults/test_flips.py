@@ -63,7 +63,7 @@ def weights(path: Path) -> Any:
 
 
 def trained(path: Path) -> Any:
-    return classifier.load(path.parent, Path("artifacts/encoders/tiny")).state_dict()
+    return classifier.load(path.parent, Path("artifacts/encoders/untrained")).state_dict()
 
 
 def network(path: Path) -> Any:
@@ -100,8 +100,8 @@ ARTEFACTS: dict[str, tuple[Reader, str]] = {
     "artifacts/clips/demo/manifest.csv": (clips, "split"),
     "artifacts/clips/demo/audit.json": (files.read_json, "evaluate"),
     "artifacts/folds.csv": (folds.read_all, "multitask"),
-    "artifacts/encoders/tiny/model.safetensors": (weights, "multitask"),
-    "artifacts/encoders/tiny/config.json": (weights, "retrain"),
+    "artifacts/encoders/untrained/model.safetensors": (weights, "multitask"),
+    "artifacts/encoders/untrained/config.json": (weights, "retrain"),
     "artifacts/encoders/fbank/config.json": (files.read_json, "extract --encoder"),
     "artifacts/embeddings/fbank/demo.h5": (embeddings, "finetune_cached"),
     "artifacts/multitask/0/model.safetensors": (weights, "extract --fold"),

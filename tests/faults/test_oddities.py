@@ -75,8 +75,16 @@ def stopped(
             "preprocess.augment must be of names that differ",
         ),
         ("encoder --name fbank", "encoder: {fbank: {hop_ms: 0.001}}", "fbank.hop_ms must be"),
-        ("encoder --name tiny", "encoder: {tiny: {heads: 3}}", "multiple of heads and of 16"),
-        ("encoder --name tiny", "encoder: {tiny: {width: 18}}", "multiple of heads and of 16"),
+        (
+            "encoder --name untrained",
+            "encoder: {untrained: {heads: 3}}",
+            "multiple of heads and of 16",
+        ),
+        (
+            "encoder --name untrained",
+            "encoder: {untrained: {width: 18}}",
+            "multiple of heads and of 16",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_one_line(

@@ -33,8 +33,8 @@ SWAPPED = [
     ("preprocess: {max_clip_s: 0.4}", "preprocess", ("split", "extract --encoder"), "max_clip_s"),
     ("encoder: {fbank: {bands: 9}}", "encoder --name fbank", ("extract --encoder",), "bands"),
     (
-        "encoder: {tiny: {feed_forward: 12}}",
-        "encoder --name tiny",
+        "encoder: {untrained: {feed_forward: 12}}",
+        "encoder --name untrained",
         ("multitask", "retrain", "finetune --task emotion --start pretrained"),
         "feed_forward",
     ),
@@ -107,7 +107,7 @@ def test_an_artefact_of_other_parameters_is_refused(
         ("split", "artifacts/units/0", "retrain"),
         ("multitask", "artifacts/frames/0.h5", "cluster"),
         ("cluster", "artifacts/retrained/0", "finetune --task emotion --start retrained"),
-        ("encoder --name tiny", "artifacts/multitask/0", "extract --fold"),
+        ("encoder --name untrained", "artifacts/multitask/0", "extract --fold"),
     ],
 )
 def test_an_artefact_of_other_inputs_is_refused(
@@ -119,7 +119,7 @@ def test_an_artefact_of_other_inputs_is_refused(
         "split": "artifacts/folds.csv",
         "multitask": "artifacts/multitask/0",
         "cluster": "artifacts/units/0",
-        "encoder --name tiny": "artifacts/encoders/tiny",
+        "encoder --name untrained": "artifacts/encoders/untrained",
     }[maker]
     assert other in made.outputs
     target = copied / other
@@ -203,7 +203,7 @@ def rewrite(project: Path, step: Step, text: str) -> Path:
 # Every kind of artefact and one that reads it.
 READ = {
     "preprocess": "split",
-    "encoder --name tiny": "multitask",
+    "encoder --name untrained": "multitask",
     "encoder --name fbank": "extract --encoder",
     "split": "cluster",
     "extract --encoder": "share",

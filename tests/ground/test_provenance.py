@@ -34,14 +34,14 @@ def publish(folder: Path, content: str, *keys: str, inputs: tuple[Path, ...] = (
 @pytest.fixture
 def chain(project: Path) -> Path:
     """Two artefacts, the second made from the first."""
-    publish(BASE, "one", "encoder.tiny", "seed")
+    publish(BASE, "one", "encoder.untrained", "seed")
     publish(NEXT, "two", "multitask", inputs=(BASE,))
     return project
 
 
 def test_an_artefact_carries_the_parameters_of_all_that_led_to_it(chain: Path) -> None:
     found = files.read_json(NEXT / provenance.FILE)
-    assert list(found["params"]) == ["encoder.tiny", "multitask", "seed"]
+    assert list(found["params"]) == ["encoder.untrained", "multitask", "seed"]
     assert found["params"]["multitask"] == params.load("multitask", object)
     assert list(found["inputs"]) == [str(BASE)]
     assert provenance.require(NEXT) == found["params"]
@@ -54,7 +54,7 @@ def test_the_order_of_keys_in_params_yaml_changes_no_byte(chain: Path) -> None:
     assert old in text
     path.write_text(text.replace(old, "    width: 128\n    blocks: 12\n"), "utf-8")
     params.read.cache_clear()
-    publish(BASE, "one", "seed", "encoder.tiny")
+    publish(BASE, "one", "seed", "encoder.untrained")
     publish(NEXT, "two", "multitask", inputs=(BASE,))
     assert (NEXT / provenance.FILE).read_bytes() == before
 
@@ -63,7 +63,7 @@ def test_the_order_of_keys_in_params_yaml_changes_no_byte(chain: Path) -> None:
     ("overlay", "told"),
     [
         ("multitask: {epochs: 7}", "multitask.epochs 2, params.yaml has 7"),
-        ("encoder: {tiny: {width: 64}}", "encoder.tiny.width 128, params.yaml has 64"),
+        ("encoder: {untrained: {width: 64}}", "encoder.untrained.width 128, params.yaml has 64"),
         ("seed: 4", "seed 1, params.yaml has 4"),
     ],
 )
@@ -76,9 +76,9 @@ def test_a_parameter_that_changed_is_named_with_both_values(
 
 
 def test_what_no_longer_fits_its_own_input_is_refused(chain: Path) -> None:
-    publish(BASE, "one", "encoder.tiny", "seed", "numerics_version")
+    publish(BASE, "one", "encoder.untrained", "seed", "numerics_version")
     provenance.require(NEXT)  # equal content, whatever is said of it
-    publish(BASE, "other", "encoder.tiny", "seed")
+    publish(BASE, "other", "encoder.untrained", "seed")
     with pytest.raises(PipelineError, match=f"^{NEXT}: made from another {BASE} than lies there"):
         provenance.require(NEXT)
 
@@ -90,8 +90,10 @@ def test_an_input_that_is_not_here_contradicts_nothing(chain: Path) -> None:
 
 
 def test_nothing_is_made_from_what_contradicts_the_parameters(chain: Path) -> None:
-    change("encoder: {tiny: {width: 64}}")
-    with pytest.raises(PipelineError, match=r"^artifacts/encoders/base: made with encoder\.tiny"):
+    change("encoder: {untrained: {width: 64}}")
+    with pytest.raises(
+        PipelineError, match=r"^artifacts/encoders/base: made with encoder\.untrained"
+    ):
         Provenance.of(NEXT, ["seed"], [BASE])
 
 
