@@ -12,6 +12,7 @@ from pipeline.ground import files, params, provenance
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.files import sha256
 from stages.encoder import main
+from tests.conftest import ROOT
 from tests.speech import SMALL, small_encoder
 
 ENCODERS = Path("artifacts/encoders")
@@ -143,3 +144,15 @@ def test_a_shipped_encoder_lies_within_the_project(shipped: Path, folder: str) -
     params.read.cache_clear()
     with pytest.raises(PipelineError, match=r"encoder\.small\.folder must match"):
         main("small")
+
+
+def test_what_the_repository_ships_fits_its_pin(project: Path) -> None:
+    """The encoder of the demo: at most 4 MB and two million parameters, twelve blocks."""
+    (project / "encoders").symlink_to(ROOT / "encoders")
+    main("tiny")
+    model = encoder.load(ENCODERS / "tiny")
+    assert len(model.encoder.layers) == 12
+    assert sum(p.numel() for p in model.parameters()) <= 2e6
+    assert (ROOT / "encoders/tiny/model.safetensors").stat().st_size <= 4e6
+    states, _ = forward.hidden(model, [torch.randn(16000)], [-6])
+    assert states[-6].isfinite().all()
