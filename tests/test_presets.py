@@ -143,10 +143,11 @@ PARSED, MERGED = functools.cache(documents.parse), functools.cache(preset.merged
 
 @pytest.fixture
 def presets(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The project with the presets as shipped, known to no Git."""
+    """The project with params.yaml and the presets as shipped, known to no Git."""
     monkeypatch.setattr(documents, "parse", PARSED)
     monkeypatch.setattr(preset, "merged", MERGED)
     shutil.copytree(ROOT / "presets", project / "presets")
+    (project / "params.yaml").write_text(BASE, "utf-8")
     return project / "params.yaml"
 
 
