@@ -13,12 +13,14 @@ from pipeline.splits import folds
 from stages import split
 from tests.splits.test_partition import EMOTIONS, corpus
 
-CLASSES = "".join(f"  - {emotion}\n" for emotion in EMOTIONS)
+CLASSES = "".join(f"    - {emotion}\n" for emotion in EMOTIONS)
 
 
 @pytest.fixture(autouse=True)
 def _three_classes_in_one_fold(project: Path) -> None:
-    text = re.sub(r"(?<=  classes:\n)(  - \w+\n)+", CLASSES, (project / "params.yaml").read_text())
+    text = re.sub(
+        r"(?<=    classes:\n)(    - \w+\n)+", CLASSES, (project / "params.yaml").read_text()
+    )
     text = text.replace("folds:\n- 0\n- 1\n", "folds:\n- 0\n")
     text = text.replace("adapted:\n- 0\n- 1\n", "adapted:\n- 0\n")
     (project / "params.yaml").write_text(text, "utf-8")
