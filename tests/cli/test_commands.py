@@ -83,6 +83,7 @@ def linear_only(project: Path) -> None:
     params = yaml.load((project / "params.yaml").read_text("utf-8"))
     methods = {"cached": ["linear"], "pretrained": [], "retrained": []}
     params |= {"features": ["fbank"], "folds": [0, 1], "methods": methods}
+    params["tasks"]["cached"] = ["emotion"]
     with (project / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(params, file)
 
