@@ -129,7 +129,7 @@ def _show_experiments(console: Any) -> None:
 def _remarks(group: Any) -> list[str]:
     from pipeline.scoring.trained_on import remarks
 
-    return [line for one in group for line in remarks(one.metrics()["protocol"])]
+    return [line for one in group for line in remarks(one.metrics().get("protocol", {}))]
 
 
 def _pooled(scores: list[float]) -> tuple[str, str, str]:
@@ -150,7 +150,7 @@ def _scores(group: Any, task: str, column: str) -> dict[str, list[float]]:
         for start, methods in metrics.get(task, {}).items():
             for method, scores in methods.items():
                 if column in scores:
-                    name = marked(f"{start} {method}", metrics["protocol"])
+                    name = marked(f"{start} {method}", metrics.get("protocol", {}))
                     found.setdefault(name, []).append(scores[column])
     return found
 
