@@ -206,8 +206,9 @@ def test_an_exported_model_says_the_same_far_from_its_project(
     capsys.readouterr()
     predict.main(files, "../model", as_json=True, threads=1)
     told = [json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()]
+    scale = json.loads((toy / folder_of(start, method) / "calibration.json").read_text("utf-8"))
     for found, row in zip(told, rows, strict=True):
-        expected = softmax([float(row[name]) for name in CLASSES])
+        expected = softmax([float(row[name]) / scale["temperature"] for name in CLASSES])
         np.testing.assert_allclose([found[name] for name in CLASSES], expected, atol=2e-5)
     held = json.loads((tmp_path / "model/model.json").read_text("utf-8"))
     assert (held["method"], held["corpora"]) == (method, [{"corpus": "toy", "licence": "yours"}])
