@@ -210,6 +210,15 @@ def test_an_exported_model_says_the_same_far_from_its_project(
     for found, row in zip(told, rows, strict=True):
         expected = softmax([float(row[name]) / scale["temperature"] for name in CLASSES])
         np.testing.assert_allclose([found[name] for name in CLASSES], expected, atol=2e-5)
+    shutil.copy(files[0], tmp_path / "model/speech.wav")
+    monkeypatch.chdir(tmp_path / "model")
+    card = Path("README.md").read_text("utf-8")
+    exec(card.split("```python\n")[1].split("```")[0], {})  # noqa: S102 - as a reader pastes it
+    pasted = dict(map(str.split, capsys.readouterr().out.splitlines()))
+    assert {name: float(value) for name, value in pasted.items()} == pytest.approx(
+        told[0], abs=0.002
+    )
+    monkeypatch.chdir(tmp_path / "empty")
     held = json.loads((tmp_path / "model/model.json").read_text("utf-8"))
     assert (held["method"], held["corpora"]) == (method, [{"corpus": "toy", "licence": "yours"}])
     damaged = next((tmp_path / "model").rglob("*.safetensors"))
