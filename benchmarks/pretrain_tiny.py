@@ -16,7 +16,7 @@ import time
 START = time.monotonic()  # what a cold disk takes to import torch counts
 
 import json  # noqa: E402
-from collections.abc import Callable, Iterable, Iterator, Sequence  # noqa: E402
+from collections.abc import Iterable, Iterator, Sequence  # noqa: E402
 from dataclasses import dataclass, field  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Annotated, Any  # noqa: E402
@@ -31,12 +31,11 @@ set_threads(1)
 
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
-from torch.nn import functional  # noqa: E402
 
 from benchmarks import voices  # noqa: E402
 from pipeline.corpora.manifest import EMOTIONS  # noqa: E402
 from pipeline.embeddings import batches  # noqa: E402
-from pipeline.encoders import blocks, encoder, forward  # noqa: E402
+from pipeline.encoders import encoder, forward  # noqa: E402
 from pipeline.encoders.frontends import Fbank, Mfcc  # noqa: E402
 from pipeline.encoders.layers import index  # noqa: E402
 from pipeline.gmp.masked_prediction import MaskedPrediction  # noqa: E402
@@ -171,7 +170,7 @@ class Run:
         say(f"{self.passed():6.1f} s  {name}: {json.dumps(brief)}")
 
     def spoken(self, hours: float, probe_speakers: int) -> tuple[Data, Data]:
-        """Training voices and held-out ones; the device, found to work."""
+        """Training voices and held-out ones, on the device."""
         said, probed = voices.hours(hours), voices.cast(probe_speakers, 2)
         self.tag = f"{hours:g}h-{probe_speakers}"
         make = lambda: voices.heard(SEED, said, MFCC)  # noqa: E731
@@ -234,7 +233,7 @@ class Run:
         return model.encoder
 
     def begin(self, number: int, epochs: int) -> tuple[Fit, Any, State]:
-        """The model on the device, by the way through attention that works there."""
+        """The model on the device, as far as an interrupted run with given epochs came."""
         settings = Warmed(
             epochs=epochs or 2, batch=self.batch, learning_rate=self.rate, warmup=3,
             precision="fp32",
@@ -247,20 +246,12 @@ class Run:
         if self.device.type == "cpu":
             fit.micro_batch_s = 60.0
 
-        def fresh() -> tuple[Any, State]:
-            torch.manual_seed(derive(seed, "init"))
-            found = MaskedPrediction(
-                encoder.initialize(SHAPE, seed), UNITS[number], self._units, SPANS, seed
-            ).to(self.device)
-            dropout.install(found, fit.draws)
-            made = torch.optim.Adam(
-                found.parameters(), settings.learning_rate, (0.9, 0.98), fused=True
-            )
-            return found, State(found, made)
-
-        if self.device.type == "cuda" and number == 0:
-            require_attention(lambda: self.try_one(fresh()[0], fit))
-        model, state = fresh()
+        torch.manual_seed(derive(seed, "init"))
+        body = encoder.initialize(SHAPE, seed)
+        model = MaskedPrediction(body, UNITS[number], self._units, SPANS, seed).to(self.device)
+        dropout.install(model, fit.draws)
+        made = torch.optim.Adam(model.parameters(), settings.learning_rate, (0.9, 0.98), fused=True)
+        state = State(model, made)
         if epochs:  # a budget is of one run
             state.restore(folder / LAST)
         return fit, model, state
@@ -268,14 +259,6 @@ class Run:
     def _units(self, clip: str) -> npt.NDArray[np.int16]:
         data = self.train_data if clip.startswith("train") else self.dev_data
         return data.units[clip]
-
-    def try_one(self, model: Any, fit: Fit) -> None:
-        """One small step: a result that is finite."""
-        some = self.train_data.examples[:8]
-        loss, _ = model.loss(next(iter(fit.source.batches([some], self.device, 1))))
-        loss.backward()
-        if not all(p.grad is None or p.grad.isfinite().all() for p in model.parameters()):
-            raise RuntimeError("a gradient is not finite")
 
     def epoch(self, fit: Fit, state: State) -> dict[str, float]:
         """One epoch of the one loop."""
@@ -348,36 +331,6 @@ def uar(vectors: npt.NDArray[np.float32], said: Sequence[voices.Said], folds: in
         model.fit(vectors[held != fold], labels[held != fold])
         guessed[held == fold] = model.predict(vectors[held == fold])
     return float(balanced_accuracy_score(labels, guessed))
-
-
-def require_attention(attempt: Callable[[], None]) -> None:
-    """Try the packed pass of this card; where it does not work, pad in it, or everywhere."""
-
-    def pad_in_attention() -> None:
-        blocks._memory_efficient = padded_attention
-
-    def pad_everywhere() -> None:
-        forward.packs = lambda model: False
-
-    for remedy in (pad_in_attention, pad_everywhere):
-        try:
-            return attempt()
-        except Exception as error:  # noqa: BLE001 - whatever a card or its torch has against it
-            say(f"a step does not work here ({error!r:.200}), next: {remedy.__name__}")
-            remedy()
-    return attempt()
-
-
-def padded_attention(q: Tensor, k: Tensor, v: Tensor, packing: Any) -> Tensor:
-    """Attention of packed frames, (frames, heads, width), each clip padded to the longest."""
-    clip, place = packing.clip, packing.place
-    shape = len(packing.rows), packing.longest, *q.shape[1:]
-    one, two, three = (
-        x.new_zeros(shape).index_put((clip, place), x).transpose(1, 2) for x in (q, k, v)
-    )
-    valid = torch.arange(packing.longest, device=q.device) < packing.counts[:, None]
-    made = functional.scaled_dot_product_attention(one, two, three, valid[:, None, None])
-    return made.transpose(1, 2)[clip, place]
 
 
 def _groups(data: Data) -> list[list[Example]]:
