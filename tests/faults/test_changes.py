@@ -119,7 +119,7 @@ READ: list[tuple[str, str, Callable[[Path], object], Any]] = [
 
 
 @pytest.mark.parametrize(
-    ("name", "opened", "read", "load"), READ, ids=lambda value: str(value)[:40]
+    ("name", "opened", "read", "load"), READ, ids=[str(one[0]) for one in READ]
 )
 def test_weights_that_change_between_the_hash_and_the_loading_are_refused(
     copied: Path,
