@@ -295,7 +295,6 @@ def test_embeddings_that_cannot_be_read_are_named_after_the_others(
     assert "no embeddings" not in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("linear")
 def test_an_object_that_cannot_be_read_hides_no_other(
     repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
