@@ -119,8 +119,8 @@ def _scores(experiments: Sequence[Any], start: str, method: str, resamples: int)
     wars = [hits[pooled.fold == fold].mean() for fold in np.unique(pooled.fold)]
     if experiments[0].target(system) != "emotion":
         raise PipelineError(
-            f"ablation: multitask.task is {system[0]!r}, whose target is no emotion; the tables "
-            "are of emotion"
+            f"ablation: multitask.task is {system[0]!r}, whose target is no emotion, "
+            "set it to a task of emotion: the tables are of those"
         )
     found = classification(pooled, experiments[0].names(system), Bootstrap(resamples, 1))
     return found | {"war_mean": float(np.mean(wars))}

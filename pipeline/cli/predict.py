@@ -123,7 +123,7 @@ def _asked(
 
     if judge.target == "dimensions":
         if classes or sure is not None:
-            raise PipelineError(f"{folder}: tells dimensions, ask without --classes and --sure")
+            raise PipelineError(f"{folder}: tells dimensions, run it without --classes and --sure")
         return judge, 0.0, []
     found = calibration.read(folder)
     notes = [] if found else [f"{folder}: uncalibrated, it had no dev to learn its confidence from"]
@@ -135,7 +135,7 @@ def _asked(
         return judge, 0.0, notes
     if classes:
         raise PipelineError(
-            "--sure: its confidence was chosen among all classes, ask without --classes"
+            "--sure: its confidence was chosen among all classes, run it without --classes"
         )
     cover = answers.sure(folder, found, sure)
     told = (

@@ -71,7 +71,9 @@ def hidden(
         return {k: packing.padded(v) for k, v in found.items()}, torch.tensor(packing.rows)
     if whisper.is_one(model):
         if masks is not None:
-            raise PipelineError("params.yaml: pretrained is a Whisper, which takes no masks")
+            raise PipelineError(
+                "params.yaml: pretrained is a Whisper, which takes no masks, name another encoder"
+            )
         return _whisper(model, waves, layers)
     features = front_ends(model, waves)
     lengths = [len(frames) for frames in features]

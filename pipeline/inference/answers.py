@@ -49,6 +49,6 @@ def sure(folder: Path, found: Calibration | None, accuracy: float) -> Cover:
         best = max(found.covers, key=lambda one: one.accuracy)
         raise PipelineError(
             f"{folder}: --sure {accuracy}: on dev at most {best.accuracy} of the answers are right "
-            f"({best.coverage:.0%} of them, the surest), ask for less"
+            f"({best.coverage:.0%} of them, the surest), lower it"
         )
     return cover

@@ -101,8 +101,8 @@ def require_one_scale(
         if len({tuple(ends) for ends in known.values()}) > 1:
             told = " and ".join(f"{low:g} to {high:g} in {c}" for c, (low, high) in known.items())
             raise PipelineError(
-                f"params.yaml: {key} has {name!r}, which was rated {told}, learn it of one of "
-                "these corpora at a time"
+                f"params.yaml: {key} has {name!r}, which was rated {told}, "
+                "name one of these corpora at a time"
             )
 
 

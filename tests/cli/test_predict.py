@@ -161,7 +161,9 @@ def test_what_cannot_be_asked_is_one_line(toy: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("asked", [{"classes": "arousal,valence"}, {"sure": 0.5}])
 def test_dimensions_have_no_classes_to_choose_from(tmp_path: Path, asked: dict[str, Any]) -> None:
     values = Judge("dimensions", ["arousal", "valence"], lambda waves: np.zeros((len(waves), 2)))  # type: ignore[arg-type, return-value]
-    with pytest.raises(PipelineError, match="tells dimensions, ask without --classes and --sure"):
+    with pytest.raises(
+        PipelineError, match="tells dimensions, run it without --classes and --sure"
+    ):
         predict._asked(tmp_path, values, asked.get("classes", ""), asked.get("sure"))
     assert predict._asked(tmp_path, values, "", None) == (values, 0.0, [])
 

@@ -47,9 +47,7 @@ finetune:
   training: {epochs: 2}
   methods: {linear: {c: [1.0]}}
 crnn:
-  encoders: [untrained, fbank]
-pretrained: untrained
-features: [fbank]
+  features: [fbank]
   model: {channels: [4, 4], gru_width: 4}
   training: {epochs: 2}
 share:

@@ -71,7 +71,9 @@ def test_an_input_that_changes_after_it_was_looked_at_stops_the_stage(
     assert chain.leftovers(copied) == []
 
 
-@pytest.mark.parametrize("name", ["extract --fold", "finetune --start pretrained", "evaluate"])
+@pytest.mark.parametrize(
+    "name", ["extract --fold", "finetune --task emotion --start pretrained", "evaluate"]
+)
 def test_an_input_that_is_checked_out_anew_meanwhile_is_the_same(copied: Path, name: str) -> None:
     step = chain.step_of(name)
     before = chain.contents(copied, step)
@@ -84,7 +86,7 @@ def test_training_hears_the_clips_of_the_manifest_alone(copied: Path) -> None:
     """Another sound under a clip's name, a good file in itself."""
     for clip in (copied / "artifacts/clips/demo").rglob("*.flac"):
         write_flac(clip, read_clip(clip)[::-1])
-    for name in ("multitask", "retrain", "finetune --start retrained"):
+    for name in ("multitask", "retrain", "finetune --task emotion --start retrained"):
         status, told = chain.run(copied, chain.step_of(name))
         assert status == 1
         assert told.splitlines()[-1].endswith("not the audio of the manifest, run `dvc repro`")
@@ -92,19 +94,19 @@ def test_training_hears_the_clips_of_the_manifest_alone(copied: Path) -> None:
 
 READ: list[tuple[str, str, Callable[[Path], object], Any]] = [
     (
-        "artifacts/encoders/tiny/model.safetensors",
+        "artifacts/encoders/untrained/model.safetensors",
         "pipeline.encoders.encoder.load_file",
         lambda path: encoder.load(path.parent),
         safetensors.torch.load_file,
     ),
     (
-        "artifacts/classifiers/retrained/full/0/model.safetensors",
+        "artifacts/classifiers/emotion/retrained/full/0/model.safetensors",
         "pipeline.training.checkpoint.load_file",
         checkpoint.read,
         safetensors.torch.load_file,
     ),
     (
-        "artifacts/classifiers/fbank/linear/0/model.safetensors",
+        "artifacts/classifiers/emotion/fbank/linear/0/model.safetensors",
         "pipeline.methods.linear.load_file",
         linear.load,
         safetensors.numpy.load_file,

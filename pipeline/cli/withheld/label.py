@@ -35,7 +35,9 @@ def main(
     parser = load(f"corpus.{corpus}.parser", str)
     clips = unlabelled.of(manifest.read([corpus]))
     if not clips:
-        raise PipelineError(f"{corpus}: every clip has a label, so there is nothing to predict")
+        raise PipelineError(
+            f"{corpus}: every clip has a label, name a corpus whose authors keep some"
+        )
     opinion = judge.load(classifier)
     named = unlabelled.codes(parser, opinion.classes)
     found = unlabelled.predict(opinion, clips)

@@ -254,7 +254,7 @@ def _require_extracted(folder: Path) -> None:
     if archives:
         raise PipelineError(
             f"{archives[0]}: audio that the tables name is missing and may be in this archive, "
-            "extract it in its folder and remove it"
+            "remove it once it is unpacked in its folder"
         )
 
 
