@@ -140,7 +140,7 @@ def settings(project: Path) -> dict[Path, Read]:
     start = kept.index("\npreprocess:")
     short = dict.fromkeys(params.KEYS, "0")
     body = kept[start : kept.index("\nmultitask:")] + kept[kept.index("\ncluster:") :]
-    body = body[: body.index("\nretrain:")]
+    body = body[: body.index("\npretrain:")]
     for key in ("preprocess", "split", "extract", "cluster"):
         del short[key]
     path.write_text("\n".join(f"{k}: {v}" for k, v in short.items()) + "\n" + body, "utf-8")
