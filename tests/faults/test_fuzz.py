@@ -139,8 +139,8 @@ def settings(project: Path) -> dict[Path, Read]:
     path.write_text(kept, "utf-8")
     start = kept.index("\npreprocess:")
     short = dict.fromkeys(params.KEYS, "0")
-    body = kept[start : kept.index("\nmultitask:")] + kept[kept.index("\ncluster:") :]
-    body = body[: body.index("\npretrain:")]
+    body = kept[start : kept.index("\npretrain:")] + kept[kept.index("\ncluster:") :]
+    body = body[: body.index("\nretrain:")]
     for key in ("preprocess", "split", "extract", "cluster"):
         del short[key]
     path.write_text("\n".join(f"{k}: {v}" for k, v in short.items()) + "\n" + body, "utf-8")
