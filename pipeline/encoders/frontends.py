@@ -87,7 +87,7 @@ class Mfcc(Bands):
 
     kind: Literal["mfcc"]
     coefficients: Annotated[int, Field(ge=1, le=4096)]
-    deltas: Literal[0, 1, 2]
+    deltas: Annotated[int, Field(ge=0, le=2)]
     every: Annotated[int, Field(ge=1, le=1000)]
 
     @property

@@ -137,10 +137,9 @@ def settings(project: Path) -> dict[Path, Read]:
     path, read_json = project / "params.yaml", files.read_json
     kept = "\n".join(line.split("#")[0].rstrip() for line in path.read_text("utf-8").splitlines())
     path.write_text(kept, "utf-8")
-    start = kept.index("\npreprocess:")
     short = dict.fromkeys(params.KEYS, "0")
-    body = kept[start : kept.index("\npretrain:")] + kept[kept.index("\ncluster:") :]
-    body = body[: body.index("\nretrain:")]
+    spans = [("preprocess", "pretrain"), ("extract", "multitask"), ("cluster", "retrain")]
+    body = "".join(kept[kept.index(f"\n{a}:") : kept.index(f"\n{b}:")] for a, b in spans)
     for key in ("preprocess", "split", "extract", "cluster"):
         del short[key]
     path.write_text("\n".join(f"{k}: {v}" for k, v in short.items()) + "\n" + body, "utf-8")
