@@ -323,7 +323,7 @@ CHECKED = ["task", "tasks", "features", "folds", "adapted", "methods"]
 CHECKED += [f"{stage}.{key}" for stage in ("crnn", "probe") for key in ("tasks", "features")]
 UNUSED = {
     "preprocess": {"preprocess", "seed"},
-    "split": {"seed", *CHECKED},
+    "split": {"seed", "pretrain.corpora", *CHECKED},
     "encoder": {"seed"},
 }
 
