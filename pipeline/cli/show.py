@@ -28,7 +28,7 @@ def main(
         _show_experiments(console)
         return
     from pipeline.ground import files
-    from pipeline.scoring import currency
+    from pipeline.cli import currency
 
     path = RESULTS / "metrics.json"
     try:
