@@ -27,8 +27,8 @@ def main(
     if experiments:
         _show_experiments(console)
         return
-    from pipeline.ground import files
     from pipeline.cli import currency
+    from pipeline.ground import files
 
     path = RESULTS / "metrics.json"
     try:
