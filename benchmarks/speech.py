@@ -1,7 +1,7 @@
 """Real recordings for benchmarks: as they are, or joined to the lengths of spontaneous dialogue."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ def clip_of(number: int, wave: Samples) -> Clip:
 
 def blank(name: str, **known: object) -> Clip:
     """A clip of which nothing is known but this."""
-    row: dict[str, Any] = dict.fromkeys((field.name for field in fields(Clip)), "")
-    row |= {"clip": name, "utterance": name, "gender": "unknown", "start_s": 0.0, "shares": {}}
+    plain = (f.name for f in fields(Clip) if f.default is f.default_factory is MISSING)
+    row: dict[str, Any] = dict.fromkeys(plain, "")
+    row |= {"clip": name, "utterance": name, "gender": "unknown", "start_s": 0.0}
     return Clip(**row | known)
