@@ -1,6 +1,7 @@
 """``ser status``: which stages `dvc repro` would run again, and why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,7 @@ def read_lock() -> dict[str, Any]:
 
 def known(lock: Mapping[str, Any]) -> dict[str, Any]:
     """The stages of ``dvc.lock`` that dvc.yaml has, too: an upgrade may have renamed the others."""
-    from dvc.repo import Repo
-
-    with Repo() as repo:
+    with _repository() as repo:
         names = {stage.addressing for stage in repo.index.stages}
     return {name: stage for name, stage in lock.items() if name in names}
 
@@ -104,16 +103,22 @@ def _damaged() -> PipelineError:
 
 def dvc_status() -> dict[str, Any]:
     """What `dvc status` tells of the stages that changed."""
+    with _repository() as repo:
+        found: dict[str, Any] = repo.status()
+    return found
+
+
+@contextmanager
+def _repository() -> Iterator[Any]:
     from dvc.repo import Repo
 
     try:
         with Repo() as repo:
-            found: dict[str, Any] = repo.status()
+            yield repo
     except Exception as error:
         if LOCK.name in str(error):  # well-formed YAML, but no lock
             raise _damaged() from None
         raise
-    return found
 
 
 def changes(lock: Mapping[str, Any], told: Mapping[str, Any]) -> list[Change]:
