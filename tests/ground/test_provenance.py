@@ -109,8 +109,8 @@ def test_a_file_carries_it_inside_or_beside(project: Path) -> None:
     # What lies beside is compared, and not taken over: it may change where the file does not.
     after = Provenance.of(NEXT, ["seed"], [frames, folds.FOLDS])
     assert list(after.params) == ["frames", "seed"] and all(after.inputs.values())
-    change("{split: {count: 2}, frames: {layer: -2}}")
-    with pytest.raises(PipelineError, match=r"folds.csv: made with split.count 4, params.yaml"):
+    change("{split: {count: 3}, frames: {layer: -2}}")
+    with pytest.raises(PipelineError, match=r"folds.csv: made with split.count 2, params.yaml"):
         provenance.require(folds.FOLDS)
     with pytest.raises(PipelineError, match=r"frames.h5: made with frames.layer -3, params.yaml"):
         provenance.require(frames)

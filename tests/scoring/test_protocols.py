@@ -97,7 +97,7 @@ def test_a_system_with_shared_folds_alone_is_scored_by_them() -> None:
 
 def test_split_adds_random_folds_after_the_others(project: Path) -> None:
     plant(project, Study())
-    change("split: {shared: 2}")
+    change("split: {count: 4, shared: 2}")
     split.main()
     made = folds.read_all()
     clips = {clip.clip: clip for clip in Study().clips()}

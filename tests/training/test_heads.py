@@ -71,3 +71,16 @@ def test_directions_one_by_one_are_those_of_the_lstm() -> None:
         found.append([states, gradient, *weights])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_a_card_runs_the_directions_as_the_lstm(card: torch.device) -> None:
+    """In 16 bits, where cuDNN may keep the weights on the chip: 256 wide, on 64 clips."""
+    torch.manual_seed(0)
+    lstm = torch.nn.LSTM(768, 256, batch_first=True, bidirectional=True).to(card)
+    lengths = torch.randint(30, 400, (64,))
+    frames = torch.randn(64, int(lengths.max()), 768, device=card)
+    with torch.autocast("cuda", torch.bfloat16):
+        found = heads.run_lstm(lstm, frames, lengths).float()
+        packed = torch.nn.utils.rnn.pack_padded_sequence(frames, lengths, True, False)
+        expected, _ = torch.nn.utils.rnn.pad_packed_sequence(lstm(packed)[0], True)
+    torch.testing.assert_close(found, expected.float(), rtol=2e-2, atol=2e-2)
