@@ -76,7 +76,7 @@ def test_current_scores_are_shown_without_a_word(
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("finetune.training.epochs", 3, "made with finetune.training.epochs 12, params.yaml has 3"),
+        ("finetune.training.epochs", 3, "made with finetune.training.epochs 6, params.yaml has 3"),
         ("seed", 2, "made with seed 1, params.yaml has 2"),
         ("preprocess.trim_db", 30.0, "made with preprocess.trim_db none, params.yaml has 30.0"),
         ("task.emotion.merge", {"excited": "happy"}, "task.emotion.merge.excited none, params."),
