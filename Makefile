@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo ablation gpu test lint types unit kills fuzz install clean
+.PHONY: demo ablation gpu test lint types unit kills fuzz cluster install clean
 
 demo: install
 	dvc repro
@@ -59,6 +59,10 @@ kills: install
 
 fuzz: install
 	pytest -n 2 --long tests/faults/test_fuzz.py
+
+# Several nodes on this machine: killed, late and cut off. One at a time, since each wants all cores.
+cluster: install
+	pytest --cluster -m cluster
 
 install: $(VENV)/installed
 

@@ -23,6 +23,20 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="all kills and inputs of tests/faults")
+    parser.addoption("--cluster", action="store_true", help="also what is marked cluster")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cluster: minutes on several nodes, see `make cluster`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked cluster, unless it is asked for."""
+    if config.getoption("--cluster"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("cluster")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)

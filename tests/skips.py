@@ -7,8 +7,10 @@ noticed.
 import os
 
 NO_GPU = "needs a GPU"
+NO_SLURM = "needs Slurm"
 ALLOWED = (
     NO_GPU,
+    NO_SLURM,
     "faiss sees no GPU here",
     "no ffmpeg",
     "no real corpora here",
