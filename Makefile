@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo ablation gpu test lint types unit kills fuzz cluster install clean
+.PHONY: demo ablation gpu test lint types unit kills fuzz cluster web install clean
 
 demo: install
 	dvc repro
@@ -63,6 +63,11 @@ fuzz: install
 # Several nodes on this machine: killed, late and cut off. One at a time, since each wants all cores.
 cluster: install
 	pytest --cluster -m cluster
+
+# The page in a real browser, and the service under hostile uploads, slow clients, kills and load, of
+# which `make test` takes a smoke each.
+web: install
+	pytest -n 2 --web $(wildcard tests/inference/service tests/inference/page)
 
 install: $(VENV)/installed
 

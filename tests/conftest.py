@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="all kills and inputs of tests/faults")
     parser.addoption("--cluster", action="store_true", help="also what is marked cluster")
+    parser.addoption("--web", action="store_true", help="all of the service's and the page's tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -67,6 +68,13 @@ def _handlers() -> dict[int, Any]:
     """Of all but SIGCHLD, for which torch's DataLoader and asyncio set their own for good."""
     watched = signal.valid_signals() - {signal.SIGCHLD}
     return {number: signal.getsignal(number) for number in watched}
+
+
+@pytest.fixture
+def web(request: pytest.FixtureRequest) -> None:
+    """What takes minutes, of the service and the page: a smoke of each runs without."""
+    if not request.config.getoption("--web"):
+        pytest.skip("minutes of the web, run it with --web")
 
 
 @pytest.fixture
