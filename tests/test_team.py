@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.patience import PATIENCE_S
 from tests.team import Colleague
 
 # What DVC's run cache never holds, since they have outputs that it does not cache.
@@ -182,11 +183,11 @@ def ssh(tmp_path: Path) -> Iterator[Server]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    listening = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
+    listening = asyncio.run_coroutine_threadsafe(start(), loop).result(PATIENCE_S)
     yield Server(listening.get_port(), tmp_path / "key")
     loop.call_soon_threadsafe(listening.close)
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(60)
+    thread.join(PATIENCE_S)
 
 
 def test_an_ssh_server_serves_as_well(a: Colleague, ssh: Server, tmp_path: Path) -> None:

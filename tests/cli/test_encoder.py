@@ -134,13 +134,14 @@ def test_a_silent_hub_is_one_line(
 
 
 def test_without_a_network_it_is_one_line(project: Path, tmp_path: Path) -> None:
-    """The real client: nothing listens at the port that the system has just taken back."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    environment = os.environ | {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path)}
+    """The real client, at a port that is taken and where no one listens."""
     command = [sys.executable, "-m", "pipeline.cli.main", "encoder", "pin", "hubert-large"]
-    environment |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "0"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "0"}
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        hub = "http://{}:{}".format(*silent.getsockname())
+        environment |= {"HF_ENDPOINT": hub, "HF_HOME": str(tmp_path)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
     assert "the hub gives no answer about facebook/hubert-large" in done.stderr
 

@@ -8,6 +8,7 @@ import torch
 
 from pipeline.ground.errors import PipelineError
 from pipeline.work import device
+from tests.patience import PATIENCE_S
 
 CPU = torch.device("cpu")
 
@@ -36,7 +37,7 @@ def test_only_a_gpu_is_woken(pretended: None, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(device, "_multiply", woken.put)
     for name in ("cpu", "auto", "cpu", "cuda:1"):
         device.wake(name)
-    assert sorted(woken.get(timeout=60) for _ in range(2)) == ["cuda", "cuda:1"]
+    assert sorted(woken.get(timeout=PATIENCE_S) for _ in range(2)) == ["cuda", "cuda:1"]
     assert woken.empty()
 
 
