@@ -147,7 +147,7 @@ def _owners(repo: Any) -> dict[str, str]:
 def _gc() -> None:
     """Delete the scratch store: a stage that was interrupted starts anew, and so does its curve."""
     from pipeline.ground import live
-    from pipeline.ground.locks import is_held, scratch_lock, scratch_root
+    from pipeline.ground.locks import locked, scratch_lock, scratch_root
 
     live.clear()
     root = scratch_root()
@@ -156,15 +156,18 @@ def _gc() -> None:
         return
     # Work is named by a digest; anything else in that folder is not ours.
     folders = [path for path in root.iterdir() if path.is_dir() and len(path.name) == 32]
-    idle = [folder for folder in folders if not is_held(scratch_lock(folder))]
-    size, kept = 0, []
-    for folder in idle:
+    size, in_use, kept = 0, 0, []
+    for folder in folders:
         try:
-            held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            shutil.rmtree(folder)
+            # A run that comes to it meanwhile waits until it is gone.
+            with locked(scratch_lock(folder), str(folder)):
+                held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                shutil.rmtree(folder)
             size += held
+        except PipelineError:
+            in_use += 1
         except OSError as error:
             kept.append(_told(Path(error.filename or folder), error))
-    used = f", {len(folders) - len(idle)} in use kept" if len(idle) < len(folders) else ""
+    used = f", {in_use} in use kept" if in_use else ""
     typer.echo(f"{root}: {size / 1e6:.1f} MB deleted{used}")
     _fail_over(kept)

@@ -75,12 +75,6 @@ def scratch_lock(folder: Path) -> Path:
     return folder.parent / "locks" / folder.name
 
 
-def is_held(path: Path) -> bool:
-    """Whether another process holds the lock."""
-    with _opened(path) as file:
-        return not _taken(file)
-
-
 def _opened(path: Path) -> TextIO:
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("a+", encoding="utf-8")
