@@ -9,6 +9,7 @@ failed or killed leaves a mark in its project, and ``ser show`` says so beside t
 import contextlib
 import importlib.metadata
 import json
+import os
 import platform
 import resource
 import sys
@@ -31,8 +32,12 @@ def begin(command: str) -> None:
 
 def unfinished(since: float) -> list[str]:
     """The commands that began after ``since`` (seconds, as `time.time`) and never ended well."""
-    marks = [path for path in files.LOCKS.glob(f"*{MARK}") if path.stat().st_mtime > since]
-    return sorted(path.read_text("utf-8", "replace") for path in marks)
+    found = []
+    for path in files.LOCKS.glob(f"*{MARK}"):
+        with contextlib.suppress(FileNotFoundError):  # it may end well between two looks
+            if path.stat().st_mtime > since:
+                found.append(path.read_text("utf-8", "replace"))
+    return sorted(found)
 
 
 def record(command: str, seconds: float) -> None:
@@ -46,12 +51,14 @@ def record(command: str, seconds: float) -> None:
         "versions": _versions(),
     }
     with contextlib.suppress(OSError):
+        _mark(command).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
         path = _folder() / f"{files.digest(command)}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged = path.with_name(path.name + "~")
+        # Another project with the same scratch store may end the same command now.
+        staged = path.with_name(f"{path.name}~{os.getpid()}")
         staged.write_text(json.dumps({**found, "digest": files.digest(found)}), "utf-8")
         staged.replace(path)
-        _mark(command).unlink(missing_ok=True)
 
 
 def read() -> list[dict[str, Any]]:
