@@ -13,6 +13,7 @@ from pipeline.ground.errors import PipelineError, reason, remedy
 
 # Sub-command: its module is `pipeline.cli.<name>` or as `ROOMS` has it, its function `main`.
 COMMANDS = {
+    "init": "Make a project of a folder of audio: labels.csv and params.yaml.",
     "show": "Print a short table of what was measured, and where the pictures are.",
     "status": "Tell which stages would run again, and why.",
     "adopt": "Keep what an older version made, where results did not change.",
@@ -27,7 +28,12 @@ COMMANDS = {
     "cache": "List cached embeddings, check every byte, clear unfinished work.",
     "encoder": "Pin a published encoder: its commit and checksum.",
 }
-ROOMS = {"label": "withheld.label", "encoder": "hub.encoder", "push": "hub.push"}
+ROOMS = {
+    "init": "start.init",
+    "label": "withheld.label",
+    "encoder": "hub.encoder",
+    "push": "hub.push",
+}
 # What needs no clone of the project around the package: all that an installed wheel has.
 ANYWHERE = ("predict", "push")
 

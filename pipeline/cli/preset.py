@@ -8,7 +8,7 @@ stays: the definitions of corpora, encoders and own tasks, where and how fast, t
 import difflib
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,7 +37,7 @@ def main(
     known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
     if name not in known:
         raise PipelineError(f"{PRESETS}: no preset {name!r}, choose one of: {', '.join(known)}")
-    if not dry_run and _edited(PARAMS_FILE):
+    if not dry_run and edited(PARAMS_FILE):
         raise PipelineError(
             f"{PARAMS_FILE}: has uncommitted edits that a preset would mix with, "
             "commit or discard them first (git checkout params.yaml)"
@@ -47,15 +47,20 @@ def main(
     shipped, overlay = _text(SHIPPED), _text(PRESETS / f"{name}.yaml")
     try:
         after, kept = keep_own(merged(shipped, overlay), before, shipped)
-        _require_sound(after)
+        require_sound(after)
     except PipelineError as error:
         raise PipelineError(f"{PRESETS / name}.yaml: {error}") from None
-    lines = (before.splitlines(keepends=True), after.splitlines(keepends=True))
-    typer.echo("".join(difflib.unified_diff(*lines, "params.yaml", f"with {name}", n=0)), nl=False)
+    typer.echo(difference(before, after, f"with {name}"), nl=False)
     if kept:
         typer.echo(f"yours, kept: {', '.join(kept)}")
     if not dry_run:
         files.write_text(PARAMS_FILE, after)
+
+
+def difference(before: str, after: str, what: str) -> str:
+    """The lines of params.yaml that change."""
+    lines = (before.splitlines(keepends=True), after.splitlines(keepends=True))
+    return "".join(difflib.unified_diff(*lines, PARAMS_FILE.name, what, n=0))
 
 
 def merged(base: str, overlay: str) -> str:
@@ -67,6 +72,17 @@ def merged(base: str, overlay: str) -> str:
     document = _load(base)
     # Loaded with its numbers' notation: 1e-4 stays 1e-4.
     _merge(document, _plain(YAML().load(overlay)), "")
+    return _dump(document)
+
+
+def defined(text: str, section: str, names: Mapping[str, object]) -> str:
+    """The YAML ``text`` with more names in a section such as ``task.emotion.merge``."""
+    document = _load(text)
+    found = document
+    for key in section.split("."):
+        found = found[key]
+    for name, value in names.items():
+        _put(found, name, value)
     return _dump(document)
 
 
@@ -116,7 +132,7 @@ def _text(path: Path) -> str:
     return path.read_text("utf-8")
 
 
-def _require_sound(text: str) -> None:
+def require_sound(text: str) -> None:
     """Refuse what `plan` would refuse, before params.yaml is touched."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / PARAMS_FILE.name
@@ -167,6 +183,6 @@ def _merge(base: CommentedMap, overlay: dict[str, Any], where: str) -> None:
             base[key] = value
 
 
-def _edited(path: Path) -> bool:
+def edited(path: Path) -> bool:
     """Whether Git knows the file in another state than it has."""
     return bool(git("status", "--porcelain", "--", str(path)).strip())
