@@ -1,10 +1,12 @@
 """``ser``: what one does beside `dvc repro`; a sub-command's module is loaded when it is used."""
 
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from importlib import metadata
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -14,6 +16,7 @@ from pipeline.ground.errors import PipelineError, reason, remedy
 # Sub-command: its module is `pipeline.cli.<name>` or as `ROOMS` has it, its function `main`.
 COMMANDS = {
     "init": "Make a project of a folder of audio: labels.csv and params.yaml.",
+    "doctor": "Print versions, devices and disk, and what is wrong with them.",
     "show": "Print a short table of what was measured, and where the pictures are.",
     "status": "Tell which stages would run again, and why.",
     "adopt": "Keep what an older version made, where results did not change.",
@@ -29,6 +32,7 @@ COMMANDS = {
     "encoder": "Pin a published encoder: its commit and checksum.",
 }
 ROOMS = {
+    "doctor": "start.doctor",
     "init": "start.init",
     "label": "withheld.label",
     "encoder": "hub.encoder",
@@ -50,14 +54,13 @@ _REMEDIES = {
 def app(arguments: Sequence[str] | None = None) -> None:
     """The entry point: one line on stderr and exit status 1 for what the user can mend."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    found = [word for word in words if not word.startswith("-")][:1]
+    found = [word for word in _typed() or words if not word.startswith("-")][:1]
     cli = typer.Typer(
         help="What one does beside `dvc repro`.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
     )
-    cli.callback()(lambda: None)
+    cli.callback()(_options)
     is_clone = (code.ROOT / "stages").is_dir()
     known = {name: text for name, text in COMMANDS.items() if is_clone or name in ANYWHERE}
     for name, text in known.items():
@@ -81,6 +84,12 @@ def app(arguments: Sequence[str] | None = None) -> None:
         _fail(f"dvc: {told}, {mend}")
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ser {metadata.version('ser-pipeline')}")
+        raise typer.Exit
+
+
 def _is_of_dvc(error: Exception) -> bool:
     """Whether any of the packages that DVC is made of had a part in it."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
@@ -91,6 +100,22 @@ def _is_of_dvc(error: Exception) -> bool:
 def _fail(message: str) -> NoReturn:
     typer.echo(" ".join(message.split()), err=True)
     sys.exit(1)
+
+
+def _typed() -> list[str]:
+    """The words that a shell wants completed, as Typer's scripts for bash and for others give."""
+    if "_SER_COMPLETE" not in os.environ:
+        return []
+    both = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
+    return next((os.environ[name].split()[1:] for name in both if name in os.environ), [])
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of `ser` itself; what one does with it is a sub-command."""
 
 
 def _later() -> None:
