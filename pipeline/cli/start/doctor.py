@@ -99,7 +99,9 @@ def _faiss() -> Iterator[Finding]:
             "faiss", ", ".join(have) or "-", f"{rule}; install one of the extras cpu and gpu"
         )
         return
-    from pipeline.units.nearest import faiss
+    import pipeline.units.nearest  # noqa: F401 -- it names the kernels while faiss is loaded
+
+    import faiss
 
     options = faiss.get_compile_options().strip()
     yield Finding("faiss", f"{have[0]} {_version(have[0])}, {options}")
