@@ -99,9 +99,9 @@ def _faiss() -> Iterator[Finding]:
             "faiss", ", ".join(have) or "-", f"{rule}; install one of the extras cpu and gpu"
         )
         return
-    import pipeline.units.nearest  # noqa: F401 -- it names the kernels while faiss is loaded
-
     import faiss
+
+    import pipeline.units.nearest  # noqa: F401 -- it names the kernels while faiss is loaded
 
     options = faiss.get_compile_options().strip()
     yield Finding("faiss", f"{have[0]} {_version(have[0])}, {options}")
