@@ -61,7 +61,9 @@ class Origin:
 
     def pinned(self) -> Pinned:
         """The encoder, by the published commit that it came from where that is known."""
-        known = vars(layout.Source.read(self.encoder))
+        source = layout.Source.read(self.encoder)
+        # One that a project ships has no repository: where it lies there is nobody else's concern.
+        known = vars(source) if source.repository else {"licence": source.licence}
         name = "/".join(self.encoder.parts[-2:]).removeprefix(f"{layout.ENCODERS.name}/")
         return Pinned(name=name, weights_sha256=self.weights_sha256, **known)
 

@@ -18,11 +18,12 @@ from pipeline.audio.segments import Cutting
 from pipeline.cli import export, predict
 from pipeline.corpora import manifest
 from pipeline.encoders import encoder as encoders
-from pipeline.encoders import forward
+from pipeline.encoders import forward, layout
 from pipeline.ground import files, params, provenance
 from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.provenance import Provenance
+from pipeline.inference import passport
 from pipeline.methods import classifier, preprocessing
 from pipeline.methods.finetuning import LossParams
 from pipeline.splits import folds
@@ -83,6 +84,17 @@ def test_a_folder_that_names_nothing_has_no_fold(toy: Path) -> None:
     folder.rename("m")
     export.main(Path("m"), Path("out"))
     assert "classifier `tiny/full`" in Path("out/README.md").read_text("utf-8")
+
+
+def test_a_shipped_encoder_is_no_published_one(toy: Path) -> None:
+    """Such as the demo's: its weights lie in the repository, under no name of the hub."""
+    _, folder = made("full")
+    layout.Source(file="encoders/tiny/model.safetensors", sha256="0" * 64, licence="mit").write(
+        Path("artifacts/encoders/tiny")
+    )
+    export.main(folder, Path("out"))
+    told = passport.require(Path("out")).encoder
+    assert (told.repository, told.file, told.sha256, told.licence) == ("", "", "", "mit")
 
 
 AMS = LossParams(name="am-softmax", scale=30.0, margin=0.2)
