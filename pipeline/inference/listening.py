@@ -20,7 +20,7 @@ from pipeline.inference import passport, searching
 from pipeline.inference.judge import Floats, Judge
 from pipeline.inference.timeline import reading, turns
 from pipeline.inference.timeline.opinions import Heard, Opinion
-from pipeline.inference.timeline.sound import Sound, resampled, speech
+from pipeline.inference.timeline.sound import Resampled, Sound, speech
 from pipeline.inference.timeline.turns import Turn
 from pipeline.methods import preprocessing
 
@@ -108,32 +108,48 @@ def stream(
     ``pcm`` is mono, signed 16-bit little-endian, in pieces of any size. A rest shorter than
     ``every_s`` is judged at the end, with what came before it.
     """
-    window, every = round(window_s * SAMPLE_RATE_HZ), round(every_s * SAMPLE_RATE_HZ)
-    held, heard, judged = np.zeros(0, np.float32), 0, 0
-
-    def opinion(upto: int) -> Opinion:
-        start = max(0, upto - window)
-        wave = flac.as_stored(held[len(held) - (heard - start) : len(held) - (heard - upto)])
-        return _opinion(judge, Turn(start, upto), judge.logits([wave])[0], 0.0)
-
-    for block in resampled(_floats(pcm), rate_hz):
-        heard += len(block)
-        held = np.concatenate([held, block])
-        while heard - judged >= every:
-            judged += every
-            yield opinion(judged)
-        held = held[max(0, len(held) - (heard - judged) - window) :]
-    if heard > judged and heard >= MIN_SAMPLES:
-        yield opinion(heard)
-
-
-def _floats(pcm: Iterable[bytes]) -> Iterator[Samples]:
-    rest = b""
+    followed = Followed(judge, rate_hz, window_s, every_s)
     for piece in pcm:
-        rest += piece
-        whole = len(rest) // 2 * 2
-        yield np.frombuffer(rest[:whole], "<i2").astype(np.float32) / np.float32(32768)
-        rest = rest[whole:]
+        yield from followed.hear(piece)
+    yield from followed.end()
+
+
+class Followed:
+    """What `stream` hears, for who is given the pieces of a stream one by one."""
+
+    def __init__(self, judge: Judge, rate_hz: int, window_s: float, every_s: float) -> None:
+        self._judge, self._resampled = judge, Resampled(rate_hz)
+        self._window, self._every = (round(s * SAMPLE_RATE_HZ) for s in (window_s, every_s))
+        self._rest, self._held = b"", np.zeros(0, np.float32)
+        self._heard = self._judged = 0  # in samples
+
+    def hear(self, piece: bytes) -> Iterator[Opinion]:
+        """The opinions that a piece of any size brings."""
+        self._rest += piece
+        whole = len(self._rest) // 2 * 2
+        samples, self._rest = self._rest[:whole], self._rest[whole:]
+        wave = np.frombuffer(samples, "<i2").astype(np.float32) / np.float32(32768)
+        yield from self._take(self._resampled.add(wave))
+
+    def end(self) -> Iterator[Opinion]:
+        """Those that the end brings: a rest is judged with what came before it."""
+        yield from self._take(self._resampled.end())
+        if self._heard > self._judged and self._heard >= MIN_SAMPLES:
+            yield self._opinion(self._heard)
+
+    def _take(self, block: Samples) -> Iterator[Opinion]:
+        self._heard += len(block)
+        self._held = np.concatenate([self._held, block])
+        while self._heard - self._judged >= self._every:
+            self._judged += self._every
+            yield self._opinion(self._judged)
+        unjudged = self._heard - self._judged
+        self._held = self._held[max(0, len(self._held) - unjudged - self._window) :]
+
+    def _opinion(self, upto: int) -> Opinion:
+        start, first = max(0, upto - self._window), self._heard - len(self._held)
+        wave = flac.as_stored(self._held[start - first : upto - first])
+        return _opinion(self._judge, Turn(start, upto), self._judge.logits([wave])[0], 0.0)
 
 
 def _parts(file: Path, sound: Sound, manner: Manner) -> list[Turn]:

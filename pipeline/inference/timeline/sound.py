@@ -75,10 +75,31 @@ def _energies(sound: Sound) -> Iterator[Samples]:
 
 def resampled(blocks: Iterable[Samples], rate_hz: int) -> Iterator[Samples]:
     """Mono blocks at any rate as blocks at 16 kHz, as if they were resampled as one (soxr, HQ)."""
-    if rate_hz == SAMPLE_RATE_HZ:
-        yield from blocks
-        return
-    stream = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+    made = Resampled(rate_hz)
     for block in blocks:
-        yield stream.resample_chunk(np.ascontiguousarray(block))
-    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        yield made.add(block)
+    yield made.end()
+
+
+class Resampled:
+    """What `resampled` makes, for who is given the blocks one by one."""
+
+    def __init__(self, rate_hz: int) -> None:
+        known = rate_hz == SAMPLE_RATE_HZ
+        self._stream = (
+            None
+            if known
+            else soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+        )
+
+    def add(self, block: Samples) -> Samples:
+        """What is known of the samples at 16 kHz, once this block has come."""
+        return self._resampled(np.ascontiguousarray(block), last=False)
+
+    def end(self) -> Samples:
+        """The rest of them."""
+        return self._resampled(np.zeros(0, np.float32), last=True)
+
+    def _resampled(self, block: Samples, last: bool) -> Samples:
+        made: Samples = self._stream.resample_chunk(block, last=last) if self._stream else block
+        return made
