@@ -3,6 +3,7 @@
 Between `pipeline.inference.judge` and the command `ser predict`.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,39 @@ def listen(judge: Judge, file: Path, manner: Manner, spool: Path | None = None) 
         PipelineError: It is no file, cannot be read or decoded, or holds no speech.
     """
     place = reading.spooled(sys.stdin.buffer, spool) if spool and file == searching.STDIN else file
-    sound = _sound(place, file)
+    return heard(judge, file, recorded(place, file), manner)
+
+
+def recorded(place: Path, file: Path, most_s: float = math.inf) -> Sound:
+    """What was recorded in the file at ``place``, which is called ``file``, decoded.
+
+    Raises:
+        RejectedError: It holds no speech, or ``too_long``, more than ``most_s`` seconds.
+        PipelineError: It is no file, cannot be read or decoded.
+    """
+    searching.require_file(place)
+    try:
+        sound = reading.sound_of(place, most_s)
+        _require_speech(file, sound)
+    except OSError as error:
+        raise PipelineError(f"{file}: {error.strerror}, mend this and run it again") from None
+    except UnicodeError:  # soundfile's, of a path
+        raise PipelineError(f"{file}: its name is not UTF-8, rename it") from None
+    except RejectedError as error:
+        # By its own name: what comes from standard input lies elsewhere.
+        detail = error.detail.replace(str(place), str(file))
+        if error.code != "undecodable":
+            raise RejectedError(file, error.code, detail) from None
+        raise PipelineError(f"{file}: {detail}, convert it to WAV or FLAC") from None
+    return sound
+
+
+def heard(judge: Judge, file: Path, sound: Sound, manner: Manner) -> Heard:
+    """Cut and judge what was recorded, which is called ``file``.
+
+    Raises:
+        PipelineError: It holds no speech of the kind that ``manner`` asks for.
+    """
     found, clips = _parts(file, sound, manner), _clips(manner.cutting)
     weighed = [_logits(judge, sound, clips(turn)) for turn in found]
     everything = np.concatenate(weighed).mean(0)
@@ -193,24 +226,6 @@ def _opinion(judge: Judge, turn: Turn, logits: Floats, least: float) -> Opinion:
     probabilities = np.exp(exact - np.logaddexp.reduce(exact))
     named = dict(zip(judge.classes, probabilities.tolist(), strict=True))
     return Opinion(*where, named, {}, turn.speaker, least)
-
-
-def _sound(place: Path, file: Path) -> Sound:
-    """The recording at ``place``, which is called ``file``."""
-    searching.require_file(place)
-    try:
-        sound = reading.sound_of(place)
-        _require_speech(file, sound)
-    except OSError as error:
-        raise PipelineError(f"{file}: {error.strerror}, mend this and run it again") from None
-    except UnicodeError:  # soundfile's, of a path
-        raise PipelineError(f"{file}: its name is not UTF-8, rename it") from None
-    except RejectedError as error:
-        # By its own name: what comes from standard input lies elsewhere.
-        if error.code != "undecodable":
-            raise RejectedError(file, error.code, error.detail) from None
-        raise PipelineError(f"{file}: {error.detail}, convert it to WAV or FLAC") from None
-    return sound
 
 
 def _require_speech(file: Path, sound: Sound) -> None:

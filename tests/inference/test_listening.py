@@ -116,6 +116,14 @@ def pcm(path: Path) -> bytes:
     return bytes(soundfile.read(path, dtype="int16")[0].tobytes())
 
 
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg"])
+def test_no_more_is_taken_than_is_allowed(tmp_path: Path, name: str) -> None:
+    path = steps(tmp_path / name, 4)
+    assert len(listening.recorded(path, Path("b"), 4)) == 4 * HZ
+    with pytest.raises(PipelineError, match=r"^b: too_long, more than 3\.5 s of audio, cut it$"):
+        listening.recorded(path, Path("b"), 3.5)
+
+
 @pytest.mark.parametrize("piece", [1, 3201, 10**9])
 @pytest.mark.parametrize("rate_hz", [HZ, 8000])
 def test_a_stream_has_an_opinion_a_second(tmp_path: Path, piece: int, rate_hz: int) -> None:

@@ -5,10 +5,12 @@ files then pass block by block. Of other containers, and of video, ffmpeg takes 
 it is on the PATH: it is told the format, known by the first bytes, and opens nothing else.
 """
 
+import contextlib
+import math
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -17,7 +19,7 @@ import soundfile
 
 from pipeline.audio import decoding
 from pipeline.audio.containers import inspect
-from pipeline.audio.formats import Samples
+from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
 from pipeline.audio.recording import Recording, RejectedError
 from pipeline.ground.errors import PipelineError
 from pipeline.inference.timeline.sound import Sound, resampled
@@ -51,17 +53,21 @@ _QUIET = ("-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe")
 _OUTPUT = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-c:a", "pcm_f32le", "-bitexact", "-f", "wav", "-")
 
 
-def sound_of(path: Path) -> Sound:
+def sound_of(path: Path, most_s: float = math.inf) -> Sound:
     """The recording at ``path``.
 
     Raises:
-        RejectedError: It can't be decoded, is damaged, too short, or silent.
+        RejectedError: It can't be decoded, is damaged, or ``too_long``: no more of it is decoded
+            than shows that.
         PipelineError: ffmpeg would read it, and is not there.
     """
     recording = Recording(path)
-    made = Sound()
-    for block in _by_ffmpeg(path, name) if (name := _demuxer(recording)) else _blocks(recording):
-        made.append(block)
+    made, name = Sound(), _demuxer(recording)
+    found = _by_ffmpeg(path, name) if name else _blocks(recording, most_s)
+    with contextlib.closing(found) as blocks:  # ffmpeg ends with it
+        for block in blocks:
+            made.append(block)
+            _require_length(path, len(made) / SAMPLE_RATE_HZ, most_s)
     return made
 
 
@@ -79,12 +85,18 @@ def _demuxer(recording: Recording) -> str:
     return next(found, "")
 
 
-def _blocks(recording: Recording) -> Iterator[Samples]:
+def _require_length(path: Path, found_s: float, most_s: float) -> None:
+    if found_s > most_s:
+        raise RejectedError(path, "too_long", f"more than {most_s:g} s of audio, cut it")
+
+
+def _blocks(recording: Recording, most_s: float) -> Generator[Samples]:
     """As `decoding.decode_part` has it, of a long file block by block."""
     inspect(recording)
     try:
         recording.file.seek(0)
         with soundfile.SoundFile(recording.file) as file:
+            _require_length(recording.path, file.frames / file.samplerate, most_s)
             if file.frames * file.channels > WHOLE_SAMPLES:
                 blocks = file.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True)
                 yield from resampled(_mono(recording.path, blocks), file.samplerate)
@@ -102,7 +114,7 @@ def _mono(path: Path, blocks: Iterable[Samples]) -> Iterator[Samples]:
             yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
 
 
-def _by_ffmpeg(path: Path, demuxer: str) -> Iterator[Samples]:
+def _by_ffmpeg(path: Path, demuxer: str) -> Generator[Samples]:
     """What ffmpeg takes out of the first audio track."""
     if not (ffmpeg := shutil.which("ffmpeg")):
         raise PipelineError(
