@@ -22,6 +22,7 @@ COMMANDS = {
     "adopt": "Keep what an older version made, where results did not change.",
     "predict": "Tell the emotion of audio files.",
     "label": "Predict what a corpus' authors keep the labels of, as a challenge wants it.",
+    "web": "Serve a page for a browser: drop, record, play, download.",
     "export": "Write a classifier as a model that needs no project, with its card.",
     "push": "Upload an exported model to the hub.",
     "preset": "Turn params.yaml into one of the published systems.",
@@ -37,9 +38,10 @@ ROOMS = {
     "label": "withheld.label",
     "encoder": "hub.encoder",
     "push": "hub.push",
+    "web": "served.web",
 }
 # What needs no clone of the project around the package: all that an installed wheel has.
-ANYWHERE = ("predict", "push")
+ANYWHERE = ("predict", "push", "web")
 
 # DVC and what it is made of: their errors have no common kind, some are Python's own.
 _DVC = {"dvc", "dvc_data", "dvc_objects", "scmrepo", "dulwich", "pygit2", "git"}

@@ -1,0 +1,115 @@
+"""``ser web MODEL``: a page on which one records, drops or plays speech, and sees its emotion."""
+
+import ipaddress
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.ground.errors import PipelineError
+
+ENVIRONMENT = "SER_TOKEN"
+LEAST_TOKEN = 16  # characters
+
+
+def main(  # noqa: PLR0913 - the options of a command
+    model: Annotated[
+        str,
+        typer.Argument(help="What `ser export` wrote, hf:OWNER/NAME@REVISION, or a classifier."),
+    ],
+    *,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0: a free one.")] = 7860,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help=f"Holds the password that a visitor gives; also {ENVIRONMENT}."),
+    ] = None,
+    examples: Annotated[
+        Path | None, typer.Option(help="Recordings to offer; else synthetic voices.")
+    ] = None,
+    max_mib: Annotated[int, typer.Option(min=1, help="Of one recording.")] = 32,
+    max_audio_s: Annotated[float, typer.Option(min=1, help="Of one recording.")] = 300.0,
+    scale: Annotated[
+        str, typer.Option(help="Range of dimensions, such as 1,7; else of what was told.")
+    ] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "",
+    threads: Annotated[int, typer.Option(min=0, help="0: all cores, or as params.yaml.")] = 0,
+) -> None:
+    """Serve a page for a browser: emotion of a recording and over time, of a microphone live.
+
+    Nothing is fetched from anywhere, nothing that is dropped or recorded is kept. Without a token
+    it answers this machine alone.
+    """
+    from pipeline.ground import stage
+    from pipeline.inference import passport, remote
+
+    token = _token(token_file)
+    _require_token(host, token)
+    folder = remote.folder(model)
+    at_home = passport.is_at_home(folder)
+    from pipeline.work import pool
+
+    stage.set_threads(threads or (stage.runtime().threads if at_home else pool.cores()))
+    from pipeline.inference.page import running
+    from pipeline.inference.page.building import Limits
+
+    running.run(
+        str(folder),
+        host=host,
+        port=port,
+        token=token,
+        examples=_given(examples) if examples else _voices,
+        limits=Limits(max_mib, max_audio_s),
+        scale=_span(scale) if scale else None,
+        device=device,
+        told=lambda address: typer.echo(f"{address} (Ctrl-C ends it)"),
+    )
+
+
+def _token(file: Path | None) -> str:
+    """The password, of a file or the environment; empty where there is none."""
+    token = file.read_text("utf-8").strip() if file else os.environ.get(ENVIRONMENT, "").strip()
+    if (file or token) and len(token) < LEAST_TOKEN:
+        raise PipelineError(
+            f"{file or ENVIRONMENT}: expected a token of at least {LEAST_TOKEN} characters, got "
+            f"{len(token)}, make one by `openssl rand -hex 16`"
+        )
+    return token
+
+
+def _require_token(host: str, token: str) -> None:
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not (loopback or token):
+        raise PipelineError(
+            f"--host {host}: others can reach it there, expected a token, name its file by "
+            f"--token-file or set {ENVIRONMENT}"
+        )
+
+
+def _span(text: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not low < high:
+        raise PipelineError(f"--scale: expected LOW,HIGH, such as 1,7, got {text!r}")
+    return low, high
+
+
+def _given(folder: Path) -> Callable[[Path], Sequence[Path]]:
+    from pipeline.inference import searching
+
+    found = searching.audio_files([folder])
+    return lambda _: found
+
+
+def _voices(folder: Path) -> list[Path]:
+    """Voices of the demo corpus that no model learnt from, and one whose emotion changes."""
+    from pipeline.demo import examples
+
+    return examples.write(folder)
