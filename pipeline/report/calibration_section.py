@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from pipeline.metrics.calibration import BINS, Reliability
 from pipeline.report import plots
 from pipeline.report.page import Section, Table
-from pipeline.scoring.calibrated import Confidence
+from pipeline.scoring.calibrated import UNCALIBRATED, Confidence
 from pipeline.scoring.evaluation import Run
 from pipeline.scoring.trained_on import marked
 
@@ -36,7 +36,7 @@ def section(run: Run, folder: Path) -> Section | None:
     if not known:
         return None
     rows = [
-        [name, one.before.ece, one.after.ece if one.after else "uncalibrated", _spanned(one)]
+        [name, one.before.ece, one.after.ece if one.after else UNCALIBRATED, _spanned(one)]
         for name, one in known
     ]
     header = ["task, start, method", "ECE", "ECE calibrated", "temperature"]

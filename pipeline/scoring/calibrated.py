@@ -8,7 +8,10 @@ import numpy as np
 
 from pipeline.methods import calibration
 from pipeline.metrics.calibration import Reliability, reliability
-from pipeline.scoring.scores import Predictions
+from pipeline.scoring.scores import Predictions, Scores, rounded
+
+CALIBRATED = "ece_calibrated"
+UNCALIBRATED = "uncalibrated"  # said in place of a number
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,14 @@ class Confidence:
     before: Reliability
     after: Reliability | None
     temperatures: tuple[float, ...]
+
+    @property
+    def scores(self) -> Scores:
+        """The expected calibration errors, before and after; none where nothing was answered."""
+        if not self.before.counts.any():
+            return {}
+        after = rounded({CALIBRATED: self.after.ece}) if self.after else {CALIBRATED: UNCALIBRATED}
+        return {**rounded({"ece": self.before.ece}), **after}
 
 
 def confidence(tested: Predictions, folders: Mapping[int, Path]) -> Confidence:

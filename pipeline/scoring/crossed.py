@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.corpora import manifest
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
-from pipeline.scoring import scores
+from pipeline.scoring import calibrated, scores
 from pipeline.scoring.scores import Bootstrap, Scores
 from pipeline.splits.pairs import Pair
 
@@ -101,6 +101,9 @@ def _cells(
         paths = {fold: place / str(fold) / "predictions.csv" for fold in range(pair["folds"])}
         if paths:
             tested = scores.read_classifier(paths, classes)
-            cell = scores.classification(tested, classes, bootstrap)
+            sure = calibrated.confidence(
+                tested, {fold: path.parent for fold, path in paths.items()}
+            )
+            cell = {**scores.classification(tested, classes, bootstrap), **sure.scores}
             found[train, test] = {**cell, "classes": classes}
     return found

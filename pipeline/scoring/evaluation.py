@@ -19,7 +19,7 @@ from pipeline.ground.errors import PipelineError
 from pipeline.metrics.arrays import Floats
 from pipeline.scoring import active, calibrated, crossed, ratings, scores
 from pipeline.scoring.active import System
-from pipeline.scoring.calibrated import Confidence
+from pipeline.scoring.calibrated import CALIBRATED, Confidence
 from pipeline.scoring.crossed import Matrix
 from pipeline.scoring.scores import Bootstrap, Predictions, Scores
 from pipeline.splits import folds
@@ -33,8 +33,8 @@ UNITS = manifest.ARTIFACTS / "units"
 
 # Columns of `dvc exp show`; DVC makes none of a list, so pairs stand beside them without crowding.
 COLUMNS = {
-    "emotion": ("uar", "war", "f1_macro", "eer"),
-    "votes": ("uar", "war", "f1_macro", "js"),
+    "emotion": ("uar", "war", "f1_macro", "eer", CALIBRATED),
+    "votes": ("uar", "war", "f1_macro", "js", CALIBRATED),
     "dimensions": ("ccc", "pearson", "mae"),
     "share": ("rho",),
 }
@@ -137,10 +137,11 @@ def score_classifiers(
         measure = _measured(paths, tested, task, bootstrap)
         _require_tests(paths, tested, tests)
         parts = {c: measure(rows) for c, rows in scores.by_corpus(tested).items()}
-        total = {**measure(np.ones(len(tested.truth), bool)), "corpora": parts}
+        sure = None if isinstance(task, Dimensions) else calibrated.confidence(tested, folders)
+        total = {**measure(np.ones(len(tested.truth), bool)), **(sure.scores if sure else {})}
+        total["corpora"] = parts
         curves = {k: scores.read_history(f / "history.csv") for k, f in folders.items()}
         curves = {fold: curve for fold, curve in curves.items() if curve}
-        sure = None if isinstance(task, Dimensions) else calibrated.confidence(tested, folders)
         found.append(Classifier(name, start, method, task.names, tested, total, curves, sure))
     return found
 

@@ -1,5 +1,6 @@
 """Confidence on test, calibrated by each fold's own dev."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,31 @@ def test_each_fold_has_its_own_temperature(tmp_path: Path) -> None:
 def test_a_fold_without_dev_leaves_all_uncalibrated(tmp_path: Path) -> None:
     found = confidence(drawn(), folders(tmp_path, 0))
     assert (found.after, found.temperatures) == (None, ())
+    assert found.scores == {
+        "ece": round(found.before.ece, 4),
+        "ece_calibrated": "uncalibrated",
+    }
+
+
+def test_what_is_published_has_the_error_before_and_after(tmp_path: Path) -> None:
+    """Against the definition over 15 bins, written out with NumPy's own histogram."""
+    rows, made = drawn(), folders(tmp_path, 0, 3)
+    scale = np.array([SHARPNESS[k] for k in rows.fold.tolist()])[:, None]
+    for name, logits in (("ece", rows.guess), ("ece_calibrated", rows.guess / scale)):
+        told, right = softmax(logits, axis=1).max(1), rows.guess.argmax(1) == rows.truth
+        edges = np.linspace(0, 1, 16)
+        gap = sum(
+            abs(np.histogram(told, edges, weights=right - told)[0][n]) / len(told)
+            for n in range(15)
+        )
+        assert confidence(rows, made).scores[name] == pytest.approx(gap, abs=6e-5)
+
+
+def test_no_decided_answer_has_no_error(tmp_path: Path) -> None:
+    rows = drawn()
+    undecided = Predictions(*(getattr(rows, f.name) for f in fields(rows)))
+    undecided.truth[:] = -1
+    assert confidence(undecided, folders(tmp_path, 0, 3)).scores == {}
 
 
 def test_the_section_shows_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

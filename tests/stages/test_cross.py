@@ -168,6 +168,7 @@ def test_the_matrix_is_published_drawn_and_shown(
     assert uar["demo>demo"] > uar["emodb>demo"] > uar["demo>emodb"] > 1 / 8
     whole = json.loads(Path("results/scores.json").read_text("utf-8"))["cross"]["fbank"]["linear"]
     assert whole["demo"]["emodb"]["speakers"] == 8
+    assert whole["demo"]["emodb"]["ece_calibrated"] == "uncalibrated"
     assert "emodb" not in whole["emodb"]
     page = Path("results/report.html").read_text("utf-8")
     assert '<h2 id="across-corpora">' in page

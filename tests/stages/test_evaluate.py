@@ -102,7 +102,10 @@ def test_every_active_system_has_few_figures_beside_its_protocol(evaluated: Path
         "share_speakers": 4,
     }
     emotion = found["emotion"]["pretrained"]["full"]
-    assert list(emotion) == ["uar", "war", "f1_macro", "eer", "uar_95", "uar_mean_sd"]
+    assert list(emotion) == [
+        *("uar", "war", "f1_macro", "eer", "ece_calibrated"),
+        *("uar_95", "uar_mean_sd"),
+    ]
     low, high = emotion["uar_95"]
     assert low < emotion["uar"] < high
     everything = json.loads((evaluated / "results/scores.json").read_text())
@@ -280,13 +283,15 @@ def test_votes_and_dimensions_have_sections_and_columns_of_their_own(trained: Pa
         "ccc", "pearson", "mae", "ccc_95", "ccc_mean_sd"
     }  # fmt: skip
     assert set(found["heard"]["fbank"]["linear"]) == {
-        "uar", "war", "f1_macro", "js", "uar_95", "uar_mean_sd"
+        "uar", "war", "f1_macro", "js", "ece_calibrated", "uar_95", "uar_mean_sd"
     }  # fmt: skip
     assert found["protocol"]["affect_speakers"] == found["protocol"]["heard_speakers"]
     everything = json.loads((trained / "results/scores.json").read_text())
     of = everything["affect"]["fbank"]["linear"]["of"]
     assert of["arousal"]["ccc"] > 0.9 > of["valence"]["ccc"] > 0.3
     assert everything["heard"]["fbank"]["linear"]["undecided"] == 32
+    assert everything["heard"]["fbank"]["linear"]["ece_calibrated"] == "uncalibrated"
+    assert "ece" not in everything["affect"]["fbank"]["linear"]
     page = (trained / "results/report.html").read_text("utf-8")
     for words in ('<h2 id="affect">', "CCC by speaker", '<h2 id="heard">', "Jensen-Shannon"):
         assert words in page
