@@ -14,7 +14,7 @@ import pytest
 from pipeline.cli import predict
 from pipeline.cli.preset import merged
 from pipeline.corpora import manifest
-from pipeline.ground import params
+from pipeline.ground import files, params
 from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
 from pipeline.scoring import lists
@@ -137,6 +137,13 @@ def test_a_cell_is_learnt(here: Path, method: str, target: str, loss: str) -> No
     columns = [f"predicted_{n}" if target == "dimensions" else n for n in names]
     assert len(rows) == 12
     assert np.isfinite([[float(row[column]) for column in columns] for row in rows]).all()
+    if target == "dimensions" and method != "linear":
+        live = Path("results/live") / f"{'-'.join(folder.parts[1:])}.csv"
+        shown, told = (
+            [row["dev_ccc"] for row in files.read_csv(path)]
+            for path in (live, folder / "history.csv")
+        )
+        assert shown == told != [""]
     if (method, target) == ("linear", "dimensions"):
         pairs = [(float(r["true_arousal"]), float(r["predicted_arousal"])) for r in rows]
         assert np.corrcoef(np.array(pairs).T)[0, 1] > 0.9

@@ -17,7 +17,7 @@ from pipeline.ground.errors import PipelineError
 
 FOLDER = Path("results/live")
 # What dvc.yaml draws; a score that an epoch does not have is an empty cell.
-COLUMNS = ("epoch", "train_loss", "dev_loss", "dev_uar")
+COLUMNS = ("epoch", "train_loss", "dev_loss", "dev_uar", "dev_ccc")
 # So many points stand for the unfinished epoch.
 PARTS = 10
 # Epochs of cached means take milliseconds.

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.ground import files, live
 from pipeline.ground.live import COLUMNS, Curve
+from pipeline.splits.targets import Dimensions, Emotion
 from pipeline.splits.task import of_role
 from pipeline.training import loop, predictions
 from tests.patience import wait_until
@@ -21,6 +22,10 @@ from tests.training.test_fit import classifier, fit_of
 
 TARGET = Path("artifacts/classifiers/emotion/tiny/full/0")
 NAME = "classifiers-emotion-tiny-full-0.csv"
+TARGETS = (
+    Emotion(target="emotion", classes=["angry", "sad"], merge={}),
+    Dimensions(target="dimensions", dimensions=["arousal"], loss="ccc"),
+)
 # Minutes of training, in epochs of milliseconds.
 LONG = """
 methods: {cached: [frozen]}
@@ -33,7 +38,8 @@ def rows(folder: Path = Path(), name: str = NAME) -> list[dict[str, str]]:
 
 
 def test_the_columns_are_those_of_what_a_stage_leaves() -> None:
-    assert COLUMNS == predictions.HISTORY
+    ways = {column: None for target in TARGETS for column in predictions.history_of(target)}
+    assert tuple(ways) == COLUMNS
 
 
 @pytest.mark.parametrize(("steps", "planned"), [(0, 5), (3, 5), (7, 25), (25, 25), (99, 1000)])
@@ -59,7 +65,7 @@ def test_models_that_train_together_have_their_mean(project: Path) -> None:
     row = {"epoch": 1.0, "train_loss_joy": 2.0, "train_loss_fear": 4.0, "dev_loss_joy": 1.0}
     Curve(TARGET).write([row], [[(6.0, 2.0), (3.0, 3.0)]], 4, now=True)
     cells = [[row[name] for name in COLUMNS] for row in rows()]
-    assert cells == [["1", "3", "1", ""], ["1.25", "2", "", ""]]
+    assert cells == [["1", "3", "1", "", ""], ["1.25", "2", "", "", ""]]
 
 
 def test_a_curve_of_other_parameters_begins_anew_and_a_full_disk_stops_nothing(
@@ -107,6 +113,25 @@ def drawn(one: Colleague) -> dict[str, list[dict[str, str]]]:
         if name.startswith("results/live"):
             found[name] = plots[0]["content"]["data"]["values"]
     return found
+
+
+def test_dvc_draws_the_score_of_each_target(tmp_path: Path) -> None:
+    """UAR of classes and CCC of dimensions, each in a panel of its own; DVC misses neither."""
+    one = Colleague.found(tmp_path / "project")
+    for name, score in (("emotion", "dev_uar"), ("affect", "dev_ccc")):
+        row = {"epoch": 1.0, "train_loss": 2.0, "dev_loss": 1.5, score: 0.25}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(one.folder)
+            Curve(Path("artifacts/classifiers", name)).write([row], now=True)
+        points = drawn(one)[f"results/live/classifiers-{name}.csv"]
+        shown = {p["field"]: p[p["field"]] for p in points if p[p["field"]] != ""}
+        assert {field: float(value) for field, value in shown.items()} == {
+            "train_loss": 2.0,
+            "dev_loss": 1.5,
+            score: 0.25,
+        }
+    template = (one.folder / ".dvc/plots/curves.json").read_text("utf-8")
+    assert "datum.field == 'dev_ccc' ? 'CCC on dev'" in template
 
 
 def test_dvc_draws_a_training_that_runs_is_killed_and_goes_on(tmp_path: Path) -> None:
