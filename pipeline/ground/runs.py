@@ -30,6 +30,16 @@ def begin(command: str) -> None:
         _mark(command).write_text(command, "utf-8")
 
 
+def began(command: str) -> bool:
+    """Whether the command began and has not ended well, perhaps on another node."""
+    try:
+        # Asking whether it exists would be answered by what a node remembers of a shared folder.
+        _mark(command).read_bytes()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def unfinished(since: float) -> list[str]:
     """The commands that began after ``since`` (seconds, as `time.time`) and never ended well."""
     found = []

@@ -18,6 +18,7 @@ from pydantic import Field
 from pipeline.ground import code, ending, runs
 from pipeline.ground.errors import PipelineError, reason, remedy
 from pipeline.ground.files import LOCKS, digest
+from pipeline.ground.launch import ranks, start
 from pipeline.ground.locks import locked
 from pipeline.ground.params import Section, load
 
@@ -31,6 +32,7 @@ class Runtime(Section):
     micro_batch_s: Annotated[float, Field(gt=0, le=86_400)] | Literal["auto"]
     gradient_checkpointing: bool
     deterministic: bool
+    launcher: str
 
 
 def runtime() -> Runtime:
@@ -98,21 +100,27 @@ def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(main)
     def command(*args: object, **kwargs: object) -> None:
-        set_threads(runtime().threads)
-        start = time.monotonic()
+        settings, began_s, stage = runtime(), time.monotonic(), _stage(main)
+        set_threads(settings.threads)
         given = [f"--{n} {v}" for n, v in kwargs.items() if v != options[n].default]
-        # Processes that torchrun started together are one run.
+        told = " ".join([stage, *given])
+        if ranks.launched():
+            ranks.take_step(os.environ)
+        elif settings.launcher and stage in start.TRAINING:
+            _require_current_code(stage, "")
+            start.by_launcher(told, settings.launcher, f"stages.{stage}", sys.argv[1:])
+            return
+        # Processes that were launched together are one run.
         rank = os.environ.get("RANK", "0")
-        told = " ".join([_stage(main), *given])
         name = told if rank == "0" else f"{told} {rank}"
         with locked(LOCKS / digest(name), name):
             if rank == "0":
                 runs.begin(told)
-            _require_current_code(_stage(main), str(kwargs.get("corpus", "")))
+            _require_current_code(stage, str(kwargs.get("corpus", "")))
             main(*args, **kwargs)
             ending.ignore_signals()  # all is published
         if rank == "0":
-            runs.record(told, time.monotonic() - start)
+            runs.record(told, time.monotonic() - began_s)
 
     return command
 

@@ -1,0 +1,69 @@
+"""A command that ends when this process does, by Ctrl-C, SIGTERM or a kill."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO
+
+from pipeline.ground import ending
+from pipeline.ground.launch.prefix import LAUNCHED
+
+# torchrun gives its processes 30 seconds to end, Slurm its jobs as many.
+GRACE_S = 60.0
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+@contextlib.contextmanager
+def started(
+    words: Sequence[str],
+    stdin: IO[bytes] | int = subprocess.DEVNULL,
+    stdout: IO[bytes] | None = None,
+    stop: Callable[[subprocess.Popen[bytes]], None] = subprocess.Popen.terminate,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command, which does not outlive the block: ``stop`` is to end it.
+
+    It has a process group of its own: a terminal's Ctrl-C reaches it by way of this process alone.
+    """
+    found: list[subprocess.Popen[bytes]] = []
+
+    def end() -> None:
+        for process in found:
+            if process.poll() is None:
+                stop(process)
+                _wait(process)
+
+    with ending.undone(end):
+        with ending.held():
+            found.append(
+                subprocess.Popen(
+                    words,
+                    stdin=stdin,
+                    stdout=stdout,
+                    env={**os.environ, LAUNCHED: "1"},
+                    preexec_fn=_begin,  # noqa: PLW1509
+                    process_group=0,
+                )
+            )
+        yield found[0]
+
+
+def _begin() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ending.SIGNALS)
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def how(status: int) -> str:
+    """What ended a command, by its `returncode`."""
+    return signal.Signals(-status).name if status < 0 else f"status {status}"
