@@ -14,7 +14,7 @@ from pipeline.ground.params import Section, load
 from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run
 from pipeline.scoring import active
-from pipeline.splits import folds, partition, scope, targets
+from pipeline.splits import folds, partition, scope, targets, train_share
 from pipeline.splits.unscored import require_other_audio
 
 GIVEN = Path("data/folds.csv")
@@ -29,6 +29,7 @@ class SplitParams(Section):
     count: int | Literal["all"]
     dev: Literal["speaker", "session", "random", "none"]
     shared: Annotated[int, Field(ge=0, le=SHARED_PARTS)]
+    train_share: Annotated[float, Field(gt=0, le=1)]
 
     @model_validator(mode="after")
     def _random_where_it_can_be(self) -> "SplitParams":
@@ -46,7 +47,7 @@ def main() -> None:
     """Divide the clips into folds and check that nothing leaks between roles."""
     params = load("split", SplitParams)
     corpora = load("corpora", list[str])
-    drawn = params.shared or "random" in (params.by, params.dev)
+    drawn = params.shared or "random" in (params.by, params.dev) or params.train_share < 1
     keys = ["corpora", "split", *(["seed"] if drawn else [])]
     provenance = Provenance.of(folds.FOLDS, keys, manifest.folders(corpora))
     clips = manifest.read(corpora)
@@ -56,6 +57,8 @@ def main() -> None:
     made = _divide(params, originals, corpora)
     apart = len(made)
     made += _shared(params, originals)
+    if params.train_share < 1:
+        made = train_share.take(originals, made, params.train_share, load("seed", int))
     made = [partition.add_augmented(clips, fold) for fold in made]
     with files.publish(folds.FOLDS) as staged:
         folds.write(staged, made)

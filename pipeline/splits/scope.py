@@ -116,9 +116,9 @@ def require_trained(key: str, task: Task, clips: Sequence[Clip], made: Mapping[i
     problems = []
     for number, fold in made.items():
         roles = defaultdict(set)
-        for clip, role in fold.items():
-            for label in held[clip]:
-                roles[label].add(role)
+        for clip, labels in held.items():
+            for label in labels:
+                roles[label].add(fold.get(clip, ""))
         for label, name in enumerate(task.names):
             if "train" not in roles[label]:
                 problems.append(f"fold {number} trains no {name!r}, {_why(roles[label])}")
@@ -130,6 +130,8 @@ def require_trained(key: str, task: Task, clips: Sequence[Clip], made: Mapping[i
 
 
 def _why(roles: set[str]) -> str:
+    if "" in roles:
+        return "its other clips are in no role (split.train_share, or the folds that are listed)"
     if "dev" in roles:
         return "split.dev took all of it (split.dev none takes nobody)"
     return "all of it is tested (split.by, split.count)" if roles else "which no clip there is"

@@ -1,5 +1,6 @@
 """The stage `split` on manifests: each scheme, the check on the written file, its errors."""
 
+import json
 import re
 from pathlib import Path
 
@@ -229,3 +230,35 @@ def test_what_takes_no_part_is_told(project: Path, capsys: pytest.CaptureFixture
     assert "'sadness' takes no part: 2 demo utterances, nearest class 'sad' " in (
         capsys.readouterr().err
     )
+
+
+def test_a_share_of_the_training_speakers(project: Path) -> None:
+    clips = publish(corpus("demo"))
+    configure(project, by="speaker", count="2")
+    split.main()
+    whole = folds.read_all()
+    configure(project, train_share="0.5")
+    split.main()
+    for before, fold in zip(whole, folds.read_all(), strict=True):
+        trained = [{c.speaker for c in clips if f.get(c.clip) == "train"} for f in (before, fold)]
+        assert [len(one) for one in trained] == [3, 2] and trained[1] < trained[0]
+        assert fold == {k: v for k, v in before.items() if k in fold}
+        assert all(k in fold for k, role in before.items() if role != "train")
+    told = json.loads(Path("artifacts/folds.csv.provenance.json").read_text("utf-8"))
+    assert told["params"]["seed"] == 1
+
+
+def test_a_share_that_trains_no_speaker_of_a_class_is_one_line(project: Path) -> None:
+    publish([c for c in corpus("demo") if c.emotion != "sad" or c.speaker in ("demo/1", "demo/8")])
+    configure(project, by="speaker", count="2", dev="none")
+    split.main()
+    before = folds.FOLDS.read_bytes()
+    configure(project, train_share="0.1")
+    with pytest.raises(PipelineError, match=r"fold 0 trains no 'sad', .*split\.train_share"):
+        for seed in range(1, 20):  # until the one speaker who is sad is not drawn
+            path = project / "params.yaml"
+            path.write_text(re.sub(r"(?m)^seed: \d+", f"seed: {seed}", path.read_text()))
+            params.read.cache_clear()
+            split.main()
+            before = folds.FOLDS.read_bytes()
+    assert folds.FOLDS.read_bytes() == before
