@@ -154,6 +154,17 @@ class Job:
                 runs = [opened(path).run(row, count) for path, row, count in _neighbours(rows)]
                 writer.extend(Run.join(runs), [clips[index].clip for index in block])
 
+    def embedded(self, name: str, clips: Sequence[Clip]) -> Iterator[Embedding]:
+        """The embeddings of ``clips``, called ``name``, in their order; no file is published.
+
+        Raises:
+            PipelineError: As `run`.
+        """
+        self._complete(name, clips)
+        shard_of, opened = self.finished(), lru_cache(OPEN_SHARDS)(Embeddings)
+        for clip in clips:
+            yield opened(shard_of[clip.sha256]).embedding(clip.sha256)
+
     def discard(self) -> None:
         """Remove the shards."""
         shutil.rmtree(self.store)

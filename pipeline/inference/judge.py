@@ -6,9 +6,8 @@ cached. Nothing here imports torch before a model needs it.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ Logits = Callable[[Sequence[Samples]], Floats]
 OnVectors = Callable[[Floats], Floats]
 ONNX = {"onnx": "model.onnx", "onnx-int8": "model.int8.onnx"}
 Embed = Callable[[Sequence[Samples]], Sequence[Embedding]]
+OfEmbeddings = Callable[[Iterable[Embedding]], Floats]
 
 
 @dataclass(frozen=True)
@@ -168,23 +168,29 @@ def _of_onnx(folder: Path, name: str) -> Judge:
 
 
 def _of_parts(folder: Path, device: str, told: Passport | None) -> Judge:
+    features = Features.read(folder)
+    frames, of_embeddings = on_embeddings(folder, features)
+    embed = _embed(folder, features, _encoder(features, folder, told), device, frames)
+    return Judge(features.target, features.classes, lambda waves: of_embeddings(embed(waves)))
+
+
+def on_embeddings(folder: Path, features: Features) -> tuple[list[Layer], OfEmbeddings]:
+    """What learnt from cached embeddings, on embeddings; and the layers whose frames it reads.
+
+    It reads the means of all of ``features.layers``.
+    """
     from pipeline.methods import emotion_head
     from pipeline.methods.emotion_head import DESIGN, Design
     from pipeline.methods.networks import crnn
 
-    features = Features.read(folder)
-    embed = partial(_embed, folder, features, _encoder(features, folder, told), device)
     if (folder / crnn.DESIGN).is_file():
         network, scale = crnn.load(folder)
-        return _of_frames(
-            features, embed(features.layers), lambda found, n: network(scale(found[0]), n)
-        )
+        return features.layers, _of_frames(features, lambda x, n: network(scale(x[0]), n))
     if (folder / DESIGN).is_file() and not Design.read(folder).reads_means:
-        return _of_frames(features, embed(features.layers), emotion_head.load(folder))
+        return features.layers, _of_frames(features, emotion_head.load(folder))
     on_vectors = _head(folder) if (folder / DESIGN).is_file() else _linear(folder)
     frames = features.layers if features.deviation else []
-    embed_all = _vectors(features, frames, embed(frames))
-    return Judge(features.target, features.classes, lambda waves: on_vectors(embed_all(waves)))
+    return frames, lambda found: on_vectors(_vectors(features, frames, found))
 
 
 def _live(folder: Path, device: str, told: Passport | None) -> Judge:
@@ -219,21 +225,21 @@ def of(model: Any) -> Judge:
     return Judge(model.design.target, model.design.classes, logits)
 
 
-def _of_frames(features: Features, embed: Embed, model: Callable[..., Any]) -> Judge:
+def _of_frames(features: Features, model: Callable[..., Any]) -> OfEmbeddings:
     """What reads the cached frames of each layer, (1, frames, width), and their number, (1,)."""
     import torch
 
     @torch.inference_mode()
-    def logits(waves: Sequence[Samples]) -> Floats:
+    def logits(found: Iterable[Embedding]) -> Floats:
         made = []
-        for one in embed(waves):
+        for one in found:
             stored = [one.frames[layer].astype(features.dtype) for layer in features.layers]
             frames = [torch.from_numpy(values.astype(np.float32))[None] for values in stored]
             made.append(model(frames, torch.tensor([frames[0].shape[1]])))
         result: Floats = torch.cat(made).numpy()
         return result
 
-    return Judge(features.target, features.classes, logits)
+    return logits
 
 
 def _embed(
@@ -272,20 +278,18 @@ def _precision(features: Features, device: str) -> Precision:
     return "fp16" if select(device).type == "cuda" else "fp32"
 
 
-def _vectors(
-    features: Features, frames: Sequence[Layer], embed: Embed
-) -> Callable[[Sequence[Samples]], Floats]:
+def _vectors(features: Features, frames: Sequence[Layer], found: Iterable[Embedding]) -> Floats:
     """Clips to what the heads and `linear` read: (clips, layers, width or 2 width)."""
 
-    def of(waves: Sequence[Samples]) -> Iterator[Floats]:
-        for one in embed(waves):
+    def each() -> Iterator[Floats]:
+        for one in found:
             means = [one.means[layer] for layer in features.layers]
             stored = [one.frames[layer].astype(features.dtype) for layer in frames]
             spreads = [values.astype(np.float32).std(0) for values in stored]
             pairs = zip(means, spreads, strict=True)
             yield np.stack([np.concatenate(pair) for pair in pairs] if spreads else means)
 
-    return lambda waves: np.stack(list(of(waves)))
+    return np.stack(list(each()))
 
 
 def _linear(folder: Path) -> OnVectors:

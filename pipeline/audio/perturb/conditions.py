@@ -31,7 +31,7 @@ Perturb: TypeAlias = Callable[[Samples, int, Sequence[Samples], np.random.Genera
 # By kind: as a reader knows it, and what it does with a strength, other voices and random numbers.
 _KINDS: Mapping[str, tuple[str, Perturb]] = {
     CLEAN: ("as it was recorded", lambda x, *_: x),
-    "babble": ("babble, {} dB", lambda x, snr, voices, rng: noise.babble(x, snr, voices, rng)),
+    "babble": ("babble, {} dB", noise.babble),
     "noise": ("white noise, {} dB", lambda x, snr, _, rng: noise.white(x, snr, rng)),
     "telephone": ("telephone, 300 to 3400 Hz", lambda x, *_: channel.telephone(x)),
     "reverb": (

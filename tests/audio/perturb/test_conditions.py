@@ -149,8 +149,20 @@ def test_what_is_drawn_follows_the_seed() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "clean babble noise--5 noise-100 telephone-8 reverb-20 mp3-33 mp3-8 speed-20 speed-201 louder "
-    "echo-3".split(),
+    [
+        "clean",
+        "babble",
+        "noise--5",
+        "noise-100",
+        "telephone-8",
+        "reverb-20",
+        "mp3-33",
+        "mp3-8",
+        "speed-20",
+        "speed-201",
+        "louder",
+        "echo-3",
+    ],
 )
 def test_no_other_name_is_a_condition(name: str) -> None:
     with pytest.raises(ValidationError):
