@@ -93,7 +93,7 @@ class Job:
         """
         if not clips:
             raise PipelineError(f"{target}: no clip to embed, check corpora and split")
-        self._complete(target.stem, clips)
+        self.complete(target.stem, clips)
         try:
             self._publish(target, clips, made)
         except PipelineError:
@@ -101,8 +101,20 @@ class Job:
             self.finished(to_the_end=True)
             if not self.shards(clips):
                 raise
-            self._complete(target.stem, clips)
+            self.complete(target.stem, clips)
             self._publish(target, clips, made)
+
+    def complete(self, name: str, clips: Sequence[Clip]) -> None:
+        """Embed what the store lacks of ``clips``, called ``name``, showing progress.
+
+        Raises:
+            PipelineError: As `run`.
+        """
+        left = self.shards(clips)
+        total_s = sum(clip.duration_s for shard in left for clip in shard)
+        seconds = _seconds(self._embedded(left))
+        for _ in track(seconds, f"embed {name}", int(total_s), "s of audio"):
+            pass
 
     def shards(self, clips: Sequence[Clip]) -> list[list[Clip]]:
         """What is left to do: shards of clips whose audio the store lacks.
@@ -154,13 +166,8 @@ class Job:
                 runs = [opened(path).run(row, count) for path, row, count in _neighbours(rows)]
                 writer.extend(Run.join(runs), [clips[index].clip for index in block])
 
-    def embedded(self, name: str, clips: Sequence[Clip]) -> Iterator[Embedding]:
-        """The embeddings of ``clips``, called ``name``, in their order; no file is published.
-
-        Raises:
-            PipelineError: As `run`.
-        """
-        self._complete(name, clips)
+    def embedded(self, clips: Sequence[Clip]) -> Iterator[Embedding]:
+        """The embeddings of ``clips``, all finished, in their order."""
         shard_of, opened = self.finished(), lru_cache(OPEN_SHARDS)(Embeddings)
         for clip in clips:
             yield opened(shard_of[clip.sha256]).embedding(clip.sha256)
@@ -168,14 +175,6 @@ class Job:
     def discard(self) -> None:
         """Remove the shards."""
         shutil.rmtree(self.store)
-
-    def _complete(self, name: str, clips: Sequence[Clip]) -> None:
-        """Embed what the store lacks of ``clips``, showing progress."""
-        left = self.shards(clips)
-        total_s = sum(clip.duration_s for shard in left for clip in shard)
-        seconds = _seconds(self._embedded(left))
-        for _ in track(seconds, f"embed {name}", int(total_s), "s of audio"):
-            pass
 
     def _publish(self, target: Path, clips: Sequence[Clip], made: Provenance | None) -> None:
         with files.publish(target) as staged:

@@ -50,6 +50,7 @@ KEYS = (
     "cross",
     "share",
     "probe",
+    "stress",
     "evaluate",
 )
 

@@ -7,6 +7,7 @@ cached. Nothing here imports torch before a model needs it.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,24 @@ def load(folder: Path, device: str = "", backend: str = "torch") -> Judge:
         PipelineError: The folder is no classifier's, incomplete or damaged, or its encoder is
             missing or another one.
     """
-    try:
+    with damage_told(folder):
         if backend == "torch":
             found = _load(folder, device or own_device(folder))
         else:
             found = _of_onnx(folder, ONNX[backend])
         require_sound(folder, found)
         return found
+
+
+@contextmanager
+def damage_told(folder: Path) -> Iterator[None]:
+    """Say of whatever a library says of a classifier's files that they are damaged.
+
+    Raises:
+        PipelineError: They are.
+    """
+    try:
+        yield
     except (
         SafetensorError,
         AttributeError,
@@ -251,11 +263,18 @@ def _embed(
     precision = _precision(features, device)
     kept = extraction.Kept(list(frames), features.layers, precision, features.dtype)
     with files.unchanged(encoder / layout.WEIGHTS):
-        if layout.weights_sha256(encoder) != features.weights_sha256:
-            raise PipelineError(
-                f"{folder}: belongs to another encoder than {encoder}, run `dvc repro`"
-            )
+        require_own(folder, features, encoder)
         return extraction.embedder(encoder, encoder.name, kept, device)[0]
+
+
+def require_own(folder: Path, features: Features, encoder: Path) -> None:
+    """Check that what the classifier in ``folder`` learnt from came of this encoder.
+
+    Raises:
+        PipelineError: It came of another.
+    """
+    if layout.weights_sha256(encoder) != features.weights_sha256:
+        raise PipelineError(f"{folder}: belongs to another encoder than {encoder}, run `dvc repro`")
 
 
 def _encoder(features: Features, folder: Path, told: Passport | None) -> Path:

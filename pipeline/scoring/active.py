@@ -7,19 +7,28 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any, TypeAlias
 
+from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, load, read
 
 System: TypeAlias = tuple[str, str, str]  # task, start and method
 Regressor: TypeAlias = tuple[str, str]  # features and head of share
 
 # What results/metrics.json holds beside a key for each task: no task has such a name.
-BESIDE = ("protocol", "share", "cross", "speaker_shared", "units")
+BESIDE = ("protocol", "share", "cross", "speaker_shared", "units", "stress", "fairness")
 
 STARTS = ("cached", "pretrained", "retrained")
 _METHODS = [f"{key}.{start}" for key in ("methods", "tasks") for start in STARTS]
 _OF_STAGES = ("crnn.tasks", "crnn.features", "share.features", "share.heads")
 _CROSS = ("cross.features", "cross.methods")
-_NAMES = ("features", *_METHODS, *_OF_STAGES, *_CROSS, "probe.tasks", "probe.features")
+_NAMES = (
+    "features",
+    *_METHODS,
+    *_OF_STAGES,
+    *_CROSS,
+    "probe.tasks",
+    "probe.features",
+    "stress.classifiers",
+)
 
 
 def checked() -> dict[str, Any]:
@@ -63,6 +72,7 @@ def results(params: Mapping[str, Any]) -> dict[str, list[str]]:
         "classifiers": ["/".join([*one, str(fold)]) for one, folds in systems for fold in folds],
         "share": [f"{features}/{head}" for features, head in regressors(params)],
         "cross": [f"{features}/{method}" for features, method in crossed(params)],
+        "stress": ["/".join(system) for system in stressed(params)],
         "probes": [f"{task}/{features}" for task, features in probes(params)],
         "units": [str(fold) for fold in params["adapted"]],
     }
@@ -71,6 +81,25 @@ def results(params: Mapping[str, Any]) -> dict[str, list[str]]:
 def crossed(params: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Each features and method that is trained on one corpus and tested on another."""
     return list(product(params["cross"]["features"], params["cross"]["methods"]))
+
+
+def stressed(params: Mapping[str, Any]) -> dict[System, list[int]]:
+    """The folds of each classifier that `stress` judges again.
+
+    Raises:
+        PipelineError: One is not active, or named twice.
+    """
+    known = {"/".join(system): (system, used) for system, used in classifiers(params).items()}
+    names = params["stress"]["classifiers"]
+    for name in names:
+        if name not in known:
+            raise PipelineError(
+                f"params.yaml: stress.classifiers has {name!r}, no active classifier, "
+                + (f"use one of: {', '.join(known)}" if known else "remove it")
+            )
+        if names.count(name) > 1:
+            raise PipelineError(f"params.yaml: stress.classifiers has {name!r} twice, remove one")
+    return dict(known[name] for name in names)
 
 
 def regressors(params: Mapping[str, Any]) -> list[Regressor]:

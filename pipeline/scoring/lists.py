@@ -13,7 +13,7 @@ from pydantic import Field
 from pipeline.encoders import layout
 from pipeline.gmp.recipe import Recipe
 from pipeline.ground.errors import PipelineError
-from pipeline.ground.params import PARAMS_FILE, Section, load
+from pipeline.ground.params import PARAMS_FILE, Section, load, read
 from pipeline.methods.finetuning import Cached, Crossed, Trained
 from pipeline.scoring import active
 from pipeline.splits import targets
@@ -81,6 +81,7 @@ def check(path: Path = PARAMS_FILE) -> list[str]:
     _require("cross.methods", crossed, "finetune.methods", crossed)
     _require("share.features", load("share.features", Names, path), "features", features)
     _require("probe.features", load("probe.features", Names, path), "features", features)
+    active.stressed(read(path.absolute()))
     _require("share.heads", load("share.heads", Names, path), "share.model.feed_forward", heads)
     return corpora
 
