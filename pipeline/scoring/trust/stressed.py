@@ -1,0 +1,120 @@
+"""What a classifier loses under conditions: what `stress` leaves, scored beside the clean clips.
+
+All conditions have the same utterances, so that the difference to the clean ones is paired; its
+interval resamples speakers, as all do here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.audio.perturb.conditions import CLEAN
+from pipeline.corpora import manifest
+from pipeline.ground import files
+from pipeline.scoring import comparison, evaluation, ratings, scores
+from pipeline.scoring.active import System
+from pipeline.scoring.scores import Bootstrap, Predictions, Scores
+from pipeline.splits.targets import Dimensions, Task
+
+STRESS = manifest.ARTIFACTS / "stress"
+COUNTED = "conditions.json"
+
+
+def score(
+    systems: Mapping[System, Sequence[int]],
+    tasks: Mapping[str, Task],
+    conditions: Sequence[str],
+    bootstrap: Bootstrap,
+) -> Scores:
+    """Of each task, start, method and condition `of_condition`, with the samples cut off.
+
+    The clean clips come first. ``clipped`` is the share of samples at full scale.
+
+    Raises:
+        PipelineError: A file of `stress` is missing or damaged.
+    """
+    nested: Scores = {}
+    for (name, start, method), used in systems.items():
+        folder, task = STRESS / name / start / method, tasks[name]
+        counts = files.read_json(folder / COUNTED)
+        read = {n: _read(folder / n, used, name, task) for n in (CLEAN, *conditions)}
+        found = {}
+        for condition, heard in read.items():
+            clipped = counts[condition]["clipped"] / counts[condition]["samples"]
+            found[condition] = {
+                **of_condition(read[CLEAN], heard, task, bootstrap),
+                **scores.rounded({"clipped": clipped}),
+            }
+        nested.setdefault(name, {}).setdefault(start, {})[method] = found
+    return nested
+
+
+def measure_of(task: Task) -> str:
+    """What is scored: UAR, or of dimensions the mean of their CCC."""
+    return "ccc" if isinstance(task, Dimensions) else "uar"
+
+
+def of_condition(
+    clean: Predictions, heard: Predictions, task: Task, bootstrap: Bootstrap
+) -> Scores:
+    """The score with its interval, the difference to the clean clips with its, changed decisions.
+
+    ``changed`` is the share of utterances that are taken for another class than on the clean clip:
+    dimensions have none. Utterances whose votes are undecided count there alone.
+    """
+    measure, told = measure_of(task), {}
+    if isinstance(task, Dimensions):
+        own = ratings.dimensions(heard, task.names, bootstrap)
+        ccc = comparison.compare_dimensions([clean], [heard], bootstrap)
+        gap, interval = ccc.ccc_b - ccc.ccc_a, ccc.interval
+    else:
+        told["changed"] = float((clean.guess.argmax(1) != heard.guess.argmax(1)).mean())
+        clean, heard = (one.of(one.truth >= 0) for one in (clean, heard))
+        own = scores.classification(heard, task.names, bootstrap)
+        uar = comparison.compare([clean], [heard], len(task.names), bootstrap)
+        gap, interval = uar.uar_b - uar.uar_a, uar.interval
+    told["difference"] = gap
+    if interval:
+        told |= {"difference_low": interval[0], "difference_high": interval[1]}
+    kept = {
+        name: own[name] for name in (measure, f"{measure}_low", f"{measure}_high") if name in own
+    }
+    return {**kept, **scores.rounded(told)}
+
+
+def headline(found: Mapping[str, Scores], measure: str) -> Scores:
+    """Of one classifier few columns of `dvc exp show`: the mean over the conditions, and the worst.
+
+    The list of all makes no column there.
+    """
+    of = {condition: one[measure] for condition, one in found.items()}
+    under = {condition: value for condition, value in of.items() if condition != CLEAN}
+    worst = min(under, key=under.__getitem__)
+    return {
+        f"{measure}_mean": round(float(np.mean(list(under.values()))), scores.DIGITS),
+        f"{measure}_worst": under[worst],
+        "worst": [worst],
+        f"{measure}_of": [list(pair) for pair in of.items()],
+    }
+
+
+def write_tables(folder: Path, nested: Scores) -> None:
+    """Write ``stress-<task>-<start>-<method>.csv`` of each, a row for each condition."""
+    for name, found in each(nested):
+        columns = list(dict.fromkeys(key for one in found.values() for key in one))
+        rows = [[n, *(one.get(key, "") for key in columns)] for n, one in found.items()]
+        files.write_csv(folder / f"stress-{'-'.join(name)}.csv", ["condition", *columns], rows)
+
+
+def each(nested: Scores) -> Iterator[tuple[System, Mapping[str, Scores]]]:
+    """Each task, start and method, and what it has of each condition."""
+    for task, starts in nested.items():
+        for start, methods in starts.items():
+            for method, found in methods.items():
+                yield (task, start, method), found
+
+
+def _read(folder: Path, used: Sequence[int], name: str, task: Task) -> Predictions:
+    paths = {fold: folder / str(fold) / "predictions.csv" for fold in used}
+    return evaluation.read(paths, task.target, task.names, name)
