@@ -3,6 +3,7 @@
 import hashlib
 import io
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -52,16 +53,22 @@ def read_clip(path: Path, sha256: str = "") -> Samples:
             other audio.
     """
     files.require_file(path)
+    with path.open("rb") as file:
+        return clip_of(path, file, sha256)
+
+
+def clip_of(path: Path, file: BinaryIO, sha256: str = "") -> Samples:
+    """As `read_clip`, of what lies at ``path`` and is open, or in memory."""
     try:
-        samples, rate = soundfile.read(path, dtype="int16")
+        samples, rate = soundfile.read(file, dtype="int16")
     except (soundfile.LibsndfileError, MemoryError) as error:
         reason = getattr(error, "error_string", "a length beyond memory").rstrip(".")
         raise PipelineError(f"{path}: {reason}, run `dvc repro preprocess`") from None
     if rate != SAMPLE_RATE_HZ or samples.ndim != 1:
         raise PipelineError(f"{path}: expected mono at 16 kHz, run `dvc repro preprocess`")
     # A length that was cut in the header is in no frame's checksum.
-    with path.open("rb") as file:
-        told = file.read(_FLAC_MD5.stop)[_FLAC_MD5]
+    file.seek(0)
+    told = file.read(_FLAC_MD5.stop)[_FLAC_MD5]
     if hashlib.md5(samples.astype("<i2", copy=False), usedforsecurity=False).digest() != told:
         raise PipelineError(f"{path}: damaged (MD5), delete it and run `dvc repro preprocess`")
     if sha256 and _sha256(samples) != sha256:

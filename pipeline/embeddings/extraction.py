@@ -6,13 +6,14 @@ and the published file, assembled in blocks of its own, does not depend on how i
 about.
 """
 
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
-from itertools import islice, repeat
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ import numpy as np
 from pipeline.audio.flac import read_clip
 from pipeline.audio.formats import Samples
 from pipeline.corpora.manifest import Clip
+from pipeline.embeddings import shards
 from pipeline.embeddings.batches import GROUP_S, in_order, read_ahead
 from pipeline.embeddings.reader import Embedding, Embeddings, Header, Precision, Run, digest
+from pipeline.embeddings.shards import Packed
 from pipeline.embeddings.writer import write
 from pipeline.encoders import frontends, layout
 from pipeline.encoders.frontends import Frontend
@@ -32,6 +35,9 @@ from pipeline.ground.params import load
 from pipeline.ground.progress import say, track
 from pipeline.ground.provenance import Provenance
 from pipeline.work import pool
+from pipeline.work.cluster import likeness, remote
+from pipeline.work.cluster.luggage import unpacked
+from pipeline.work.cluster.worker import Task
 
 SHARD_S = 60.0
 OPEN_SHARDS = 8
@@ -58,7 +64,7 @@ class Kept:
 class Job:
     """One encoder's embeddings: what computes them, and the store of its finished clips.
 
-    Where there is ``begin``, a GPU computes.
+    Where there is ``begin``, a GPU computes; where there is ``task``, workers of a cluster do.
     """
 
     embed: Embed
@@ -66,6 +72,7 @@ class Job:
     store: Path
     workers: int
     begin: Begin | None = None
+    task: Task | None = None
 
     @classmethod
     def prepare(cls, folder: Path, name: str, kept: Kept) -> "Job":
@@ -80,7 +87,10 @@ class Job:
         # The number of threads is in the last bits of a matrix product.
         inputs = [files.read_json(folder / layout.CONFIG), computer, runtime.threads]
         store = locks.scratch(stage.resume_key("extract", asdict(header), inputs))
-        return cls(embed, header, store, runtime.workers, begin)
+        task = None
+        if runtime.engine == "ray":
+            task = _task(folder, name, kept, header, "cuda" if begin else "cpu")
+        return cls(embed, header, store, runtime.workers, begin, task)
 
     def run(self, target: Path, clips: Sequence[Clip], made: Provenance | None = None) -> None:
         """Embed what the store lacks of ``clips``, showing progress, and publish ``target``.
@@ -182,32 +192,44 @@ class Job:
             if made:
                 made.require_same()
 
-    def _embedded(self, shards: Sequence[Sequence[Clip]]) -> Iterator[float]:
+    def _embedded(self, left: Sequence[Sequence[Clip]]) -> Iterator[float]:
         """Embed shards; yield the seconds of audio of each as it is done."""
+        if self.task:
+            made = remote.spread(self.task, left, shards.pack)
+            return (self._keep(*pair) for pair in zip(left, made, strict=True))
         if self.begin:
-            return self._overlapped(shards, self.begin)
-        return pool.forked(self._shard, shards, self.workers)
+            return self._overlapped(left, self.begin)
+        return pool.forked(self._shard, left, self.workers)
 
     def _shard(self, clips: Sequence[Clip]) -> float:
         found = self.embed([_read(clip) for clip in clips])
         return self._write(clips, [Run.of(one) for one in found])
 
-    def _overlapped(self, shards: Sequence[Sequence[Clip]], begin: Begin) -> Iterator[float]:
+    def _overlapped(self, left: Sequence[Sequence[Clip]], begin: Begin) -> Iterator[float]:
         """As `_shard`, but decoding shards ahead, on all cores, and writing others behind."""
         with ThreadPoolExecutor(pool.cores()) as cores:
-            waves = read_ahead(lambda shard: list(cores.map(_read, shard)), shards, 2)
-            begun = ((shard, begin(found)) for shard, found in zip(shards, waves, strict=True))
+            waves = read_ahead(lambda shard: list(cores.map(_read, shard)), left, 2)
+            begun = ((shard, begin(found)) for shard, found in zip(left, waves, strict=True))
             yield from read_ahead(lambda pair: self._write(pair[0], pair[1]()), begun, WRITERS)
 
     def _write(self, clips: Sequence[Clip], found: Sequence[Run]) -> float:
         """Make embedded clips a new shard of the store; return their seconds."""
-        keys = [clip.sha256 for clip in clips]
-        target = self.store / f"{files.digest(keys)}.h5"
-        staged = target.with_suffix(f".{os.getpid()}")
-        names = iter([clip.clip for clip in clips])
-        with write(staged, self.header, keys, sum(sum(run.lengths) for run in found)) as writer:
-            for run in found:
-                writer.extend(run, list(islice(names, len(run.lengths))))
+        target, staged = self._places(clips)
+        named = [(clip.clip, clip.sha256) for clip in clips]
+        shards.write(staged, self.header, named, found)
+        return self._placed(clips, staged, target)
+
+    def _keep(self, clips: Sequence[Clip], shard: bytes) -> float:
+        """As `_write`, of what a worker of a cluster has written."""
+        target, staged = self._places(clips)
+        staged.write_bytes(shard)
+        return self._placed(clips, staged, target)
+
+    def _places(self, clips: Sequence[Clip]) -> tuple[Path, Path]:
+        target = self.store / f"{files.digest([clip.sha256 for clip in clips])}.h5"
+        return target, target.with_suffix(f".{os.getpid()}")
+
+    def _placed(self, clips: Sequence[Clip], staged: Path, target: Path) -> float:
         files.replace(staged, target)
         return sum(clip.duration_s for clip in clips)
 
@@ -215,7 +237,7 @@ class Job:
 def embedder(
     folder: Path, name: str, kept: Kept, device: str
 ) -> tuple[Embed, Begin | None, Header, str]:
-    """What embeds with the encoder of ``folder``, and what it computes on which kind of device.
+    """What embeds with the encoder of ``folder``, and what it computes, and on which computer.
 
     ``device`` is as ``runtime.device``. A GPU can begin with clips before it is waited for. The
     header has no ``numerics_version``, which is the project's.
@@ -227,7 +249,7 @@ def embedder(
     frontend = frontends.parse(settings)
     if frontend:
         header = _header(folder, name, kept, 0, frontend.width, frontend.hop_samples)
-        return partial(_with_frontend, frontend, header), None, header, "cpu"
+        return partial(_with_frontend, frontend, header), None, header, likeness.cpu()
     from pipeline.work.device import wake
 
     wake(device)
@@ -237,7 +259,13 @@ def embedder(
     header = _header(folder, name, kept, blocks, width, layout.HOP_SAMPLES)
     embed = Embedder(folder, header, device)
     begin = embed.begin if embed.device.type == "cuda" else None
-    return embed, begin, header, embed.device.type
+    return embed, begin, header, likeness.computer(embed.device)
+
+
+def _task(folder: Path, name: str, kept: Kept, header: Header, device: str) -> Task:
+    """The work of `Job` for workers that see neither the encoder nor the clips."""
+    arguments = unpacked(folder), name, kept, header, device
+    return Task(_shards_of, arguments, (folder,), device if header.blocks else "")
 
 
 def _header(
@@ -278,6 +306,22 @@ def _neighbours(places: Iterable[tuple[Path, int]]) -> list[tuple[Path, int, int
         else:
             found.append((path, row, 1))
     return found
+
+
+def _shards_of(
+    folder: Path, name: str, kept: Kept, header: Header, device: str
+) -> Callable[[Sequence[Packed]], bytes]:
+    """What makes a shard of packed clips, on a worker of a cluster."""
+    embed, begin, _, _ = embedder(folder, name, kept, device)
+
+    def shard(packed: Sequence[Packed]) -> bytes:
+        waves = [shards.wave(one) for one in packed]
+        found = begin(waves)() if begin else [Run.of(one) for one in embed(waves)]
+        memory = io.BytesIO()
+        shards.write(memory, header, [(one.clip, one.sha256) for one in packed], found)
+        return memory.getvalue()
+
+    return shard
 
 
 def _read(clip: Clip) -> Samples:

@@ -129,13 +129,17 @@ class _Sink(io.FileIO):
 
 
 @contextmanager
-def create(path: Path) -> Iterator[h5py.File]:
-    """Create an HDF5 file, overwriting, and yield it open (not atomic).
+def create(place: Path | io.BytesIO) -> Iterator[h5py.File]:
+    """Create an HDF5 file, overwriting, and yield it open (not atomic); or make one in memory.
 
     Raises:
         OSError: It does not fit on the disk.
     """
-    with _Sink(path) as sink:
+    if isinstance(place, io.BytesIO):
+        with h5py.File(place, "w", libver=FORMAT, rdcc_nbytes=CACHE_BYTES) as file:
+            yield file
+        return
+    with _Sink(place) as sink:
         try:
             with h5py.File(sink, "w", libver=FORMAT, rdcc_nbytes=CACHE_BYTES) as file:
                 yield file

@@ -4,6 +4,7 @@
 is that of `pipeline.embeddings.reader`.
 """
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -76,16 +77,18 @@ class Writer:
 
 
 @contextmanager
-def write(path: Path, header: Header, clips: Sequence[str], frames: int) -> Iterator[Writer]:
+def write(
+    place: Path | io.BytesIO, header: Header, clips: Sequence[str], frames: int
+) -> Iterator[Writer]:
     """Create a file and yield its `Writer` (not atomic: the caller publishes or renames it).
 
     Args:
-        path: The file, overwritten.
+        place: The file, overwritten, or memory.
         header: What computes the embeddings.
         clips: The clips' ids, sorted.
         frames: The number of frames of all clips.
     """
-    with create(path) as file:
+    with create(place) as file:
         for name, value in asdict(header).items():
             # Text of one kind: h5py has no type for a list of numbers and names.
             file.attrs[name] = json.dumps(value) if isinstance(value, tuple) else value

@@ -50,13 +50,22 @@ def digest(stage: str, parser: str = "") -> str:
     Raises:
         PipelineError: A file can't be parsed, or there is no such parser.
     """
-    total = hashlib.sha256()
     roots = [f"stages.{stage}", *([parser_module(parser)] if parser else [])]
     if not _file(roots[-1]).is_file():
         known = ", ".join(name.rpartition(".")[2] for name in modules("pipeline.corpora.parsers"))
         raise PipelineError(
             f"params.yaml: no parser {parser!r} for a corpus, choose one of: {known}"
         )
+    return digest_of(*roots)
+
+
+def digest_of(*roots: str) -> str:
+    """16 hex digits that change with every line which modules, by their dotted names, depend on.
+
+    Raises:
+        PipelineError: A file can't be parsed.
+    """
+    total = hashlib.sha256()
     for file in closure(*roots):
         total.update(f"{file.as_posix()}\0{_bare(ROOT / file)}\0".encode())
     return total.hexdigest()[:16]

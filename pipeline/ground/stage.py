@@ -33,6 +33,9 @@ class Runtime(Section):
     gradient_checkpointing: bool
     deterministic: bool
     launcher: str
+    engine: Literal["processes", "ray"]
+    address: Annotated[str, Field(pattern=r"^(\S+:\d{1,5})?$")]
+    mixed: Literal["refuse", "skip"]
 
 
 def runtime() -> Runtime:

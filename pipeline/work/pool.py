@@ -88,12 +88,12 @@ class _Pool:
                     first = self._begin(first, count)
                 looked = True
                 for key, _ in self._answers.select(0 if turn in waiting else None):
-                    number, answer = self._answer(key.fileobj)
-                    waiting[number] = answer
-                    waiting_bytes += len(answer)
-            answer = waiting.pop(turn)
-            waiting_bytes -= len(answer)
-            yield _result(answer)
+                    number, found = self._answer(key.fileobj)
+                    waiting[number] = found
+                    waiting_bytes += len(found)
+            found = waiting.pop(turn)
+            waiting_bytes -= len(found)
+            yield result(found)
 
     def _begin(self, first: int, count: int) -> int:
         """Hand out items from ``first`` on: one to each, then one more, so that none waits for us.
@@ -152,17 +152,19 @@ def _serve(
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with suppress(EOFError, OSError):  # it ended
         while os.getppid() == parent:
-            there.send_bytes(_answer(work, items[there.recv()]))
+            there.send_bytes(answer(work, items[there.recv()]))
 
 
-def _answer(work: Callable[[Any], Any], item: Any) -> bytes:
+def answer(work: Callable[[Any], Any], item: Any) -> bytes:
+    """What ``work`` makes of an item, or what it raises, to be sent to who calls `result`."""
     try:
         return pickle.dumps((work(item), None), pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # noqa: BLE001
-        return _failure(error)
+        return failure(error)
 
 
-def _failure(error: Exception) -> bytes:
+def failure(error: Exception) -> bytes:
+    """An answer that says what was raised."""
     told = "".join(traceback.format_exception(error))
     error.add_note(told)
     try:
@@ -173,8 +175,9 @@ def _failure(error: Exception) -> bytes:
     return answer
 
 
-def _result(answer: bytes) -> Any:
-    result, error = pickle.loads(answer)  # noqa: S301
+def result(answer: bytes) -> Any:
+    """What `answer` was made of: returned, or raised."""
+    made, error = pickle.loads(answer)  # noqa: S301
     if error is not None:
         raise error
-    return result
+    return made
