@@ -48,16 +48,17 @@ def as_table(heard: Heard, classes: Sequence[str]) -> str:
 
 def as_json(heard: Heard, _: Sequence[str]) -> str:
     """One line: the whole, and ``clips``."""
-
-    def plain(opinion: Opinion) -> dict[str, object]:
-        speaker = {"speaker": opinion.speaker} if opinion.speaker else {}
-        where = {"start_s": opinion.start_s, "end_s": opinion.end_s, **speaker}
-        if opinion.values:
-            return {**where, "values": opinion.values}
-        return {**where, "emotion": opinion.label, "probabilities": opinion.probabilities}
-
     told = {"file": printable(str(heard.file)), **plain(heard.whole)}
     return json.dumps({**told, "clips": [plain(c) for c in heard.clips]}, ensure_ascii=False)
+
+
+def plain(opinion: Opinion) -> dict[str, object]:
+    """One opinion as JSON has it."""
+    speaker = {"speaker": opinion.speaker} if opinion.speaker else {}
+    where = {"start_s": opinion.start_s, "end_s": opinion.end_s, **speaker}
+    if opinion.values:
+        return {**where, "values": opinion.values}
+    return {**where, "emotion": opinion.label, "probabilities": opinion.probabilities}
 
 
 def as_csv(heard: Heard, classes: Sequence[str]) -> str:
