@@ -14,8 +14,8 @@ PAGE = ROOT / "docs/errors.md"
 # What a remedy begins with; where there is none, the rule itself must say what is right.
 VERBS = (
     "add|check|choose|close|commit|complete|convert|copy|correct|cut|delete|did you mean|export|"
-    "fill|free|give|go online|install|lower|make|mend|name|put|raise|remove|rename|run|see|set|"
-    "take|train|use|wait"
+    "fill|free|give|go online|install|lower|make|mend|name|put|raise|remove|rename|run|see|send|"
+    "set|take|train|use|wait"
 )
 _REMEDY = re.compile(rf"(?:[,;:(] (?:then |or )?|\()((?:{VERBS})\b.*)$")
 _RULE = re.compile(r"\b(must|expected)\b")
@@ -160,6 +160,21 @@ def rejects() -> list[tuple[str, str]]:
     return sorted(found)
 
 
+def refusals() -> list[tuple[str, str]]:
+    """The statuses that `ser serve` answers with, and their lines."""
+    found = set()
+    for path in ROOT.glob("pipeline/**/*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        texts = Texts(tree)
+        for node in ast.walk(tree):
+            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Call) and name == "HTTPException":
+                code, detail = node.args[:2]
+                scope = texts.function(node)
+                found |= {(ast.unparse(code), text) for text in texts.of(detail, scope)}
+    return sorted(found)
+
+
 def page() -> str:
     """The whole of docs/errors.md."""
     lines, module = [HEAD], ""
@@ -175,6 +190,10 @@ def page() -> str:
     ]
     lines += ["", "| code | detail |", "|---|---|"]
     lines += [f"| {code} | {_cell(detail)} |" for code, detail in rejects()]
+    lines += ["", "## Answers of `ser serve`", ""]
+    lines += ['Each as `{"detail": ...}`; 422 has the lines of `pipeline/inference` above, too.']
+    lines += ["", "| status | detail |", "|---|---|"]
+    lines += [f"| {code} | {_cell(detail)} |" for code, detail in refusals()]
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
 
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "status": "Tell which stages would run again, and why.",
     "adopt": "Keep what an older version made, where results did not change.",
     "predict": "Tell the emotion of audio files.",
+    "serve": "Serve a model over HTTP and WebSocket.",
     "label": "Predict what a corpus' authors keep the labels of, as a challenge wants it.",
     "web": "Serve a page for a browser: drop, record, play, download.",
     "export": "Write a classifier as a model that needs no project, with its card.",
@@ -38,10 +39,11 @@ ROOMS = {
     "label": "withheld.label",
     "encoder": "hub.encoder",
     "push": "hub.push",
+    "serve": "served.serve",
     "web": "served.web",
 }
 # What needs no clone of the project around the package: all that an installed wheel has.
-ANYWHERE = ("predict", "push", "web")
+ANYWHERE = ("predict", "push", "serve", "web")
 
 # DVC and what it is made of: their errors have no common kind, some are Python's own.
 _DVC = {"dvc", "dvc_data", "dvc_objects", "scmrepo", "dulwich", "pygit2", "git"}

@@ -10,6 +10,12 @@ def test_a_message_names_a_file_or_key_and_a_remedy(message: errors.Message) -> 
     assert message.is_complete(), f"{message.module}: {message.text}"
 
 
+@pytest.mark.parametrize(("code", "text"), errors.refusals())
+def test_an_answer_of_the_service_does_so_too(code: str, text: str) -> None:
+    assert 400 <= int(code) < 600
+    assert errors.Message("service", text).is_complete()
+
+
 def test_no_message_is_overlooked() -> None:
     """Each raise gives at least one text, or is one that only forwards another's message."""
     assert errors.unread() == []
