@@ -26,7 +26,10 @@ from pipeline.inference.timeline.sound import Sound, resampled
 
 # Of all channels together: above, a file is not decoded as one.
 WHOLE_SAMPLES = 2**25
+WHOLE_S = 7_200.0
+# What is decoded at once; of slow rates no more than a minute, which is many samples at 16 kHz.
 BLOCK_FRAMES = 2**19
+BLOCK_S = 60
 # First bytes, where they stand, and the demuxer of ffmpeg that is told. No playlist is among them.
 DEMUXERS = (
     (b"ftyp", 4, "mov"),
@@ -63,11 +66,10 @@ def sound_of(path: Path, most_s: float = math.inf) -> Sound:
     """
     recording = Recording(path)
     made, name = Sound(), _demuxer(recording)
-    found = _by_ffmpeg(path, name) if name else _blocks(recording, most_s)
+    found = _by_ffmpeg(path, name, most_s) if name else _blocks(recording, most_s)
     with contextlib.closing(found) as blocks:  # ffmpeg ends with it
         for block in blocks:
             made.append(block)
-            _require_length(path, len(made) / SAMPLE_RATE_HZ, most_s)
     return made
 
 
@@ -96,9 +98,11 @@ def _blocks(recording: Recording, most_s: float) -> Generator[Samples]:
     try:
         recording.file.seek(0)
         with soundfile.SoundFile(recording.file) as file:
-            _require_length(recording.path, file.frames / file.samplerate, most_s)
-            if file.frames * file.channels > WHOLE_SAMPLES:
-                blocks = file.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True)
+            length_s = file.frames / file.samplerate
+            _require_length(recording.path, length_s, most_s)
+            if file.frames * file.channels > WHOLE_SAMPLES or length_s > WHOLE_S:
+                frames = _block_frames(file.samplerate)
+                blocks = file.blocks(frames, dtype="float32", always_2d=True)
                 yield from resampled(_mono(recording.path, blocks), file.samplerate)
                 recording.require_unchanged()
                 return
@@ -114,7 +118,11 @@ def _mono(path: Path, blocks: Iterable[Samples]) -> Iterator[Samples]:
             yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
 
 
-def _by_ffmpeg(path: Path, demuxer: str) -> Generator[Samples]:
+def _block_frames(rate_hz: int) -> int:
+    return min(BLOCK_FRAMES, BLOCK_S * rate_hz)
+
+
+def _by_ffmpeg(path: Path, demuxer: str, most_s: float) -> Generator[Samples]:
     """What ffmpeg takes out of the first audio track."""
     if not (ffmpeg := shutil.which("ffmpeg")):
         raise PipelineError(
@@ -129,8 +137,11 @@ def _by_ffmpeg(path: Path, demuxer: str) -> Generator[Samples]:
         assert running.stdout  # noqa: S101 - it is piped
         try:
             rate_hz, channels = _header(path, running.stdout)
-            blocks = _frames(running.stdout, channels)
-            yield from resampled(_mono(path, blocks), rate_hz)
+            blocks, passed = _frames(running.stdout, channels, _block_frames(rate_hz)), 0
+            for block in resampled(_mono(path, blocks), rate_hz):
+                passed += len(block)
+                _require_length(path, passed / SAMPLE_RATE_HZ, most_s)
+                yield block
         except RejectedError as error:
             if error.code != "undecodable":
                 raise
@@ -162,8 +173,8 @@ def _header(path: Path, wave: IO[bytes]) -> tuple[int, int]:
     raise RejectedError(path, "undecodable", "ffmpeg: no audio")
 
 
-def _frames(wave: IO[bytes], channels: int) -> Iterator[Samples]:
+def _frames(wave: IO[bytes], channels: int, frames: int) -> Iterator[Samples]:
     width = 4 * channels
-    while held := wave.read(BLOCK_FRAMES * width):
+    while held := wave.read(frames * width):
         whole = len(held) // width * width
         yield np.frombuffer(held[:whole], np.float32).reshape(-1, channels)
