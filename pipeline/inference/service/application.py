@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
@@ -40,6 +41,8 @@ def make(work: Work, token: str = "") -> FastAPI:
     app = FastAPI(title="ser serve", docs_url=None, redoc_url=None)
     app.add_middleware(Door, metrics=metrics, token=token)
     refused = documents.refusals(work.limits, bool(token))
+    # For the document; `Door` compares it.
+    asked = [Depends(HTTPBearer(auto_error=False))] if token else []
     example = documents.answer(work.model.classes, is_dimensions)
 
     @app.exception_handler(RequestValidationError)
@@ -56,7 +59,7 @@ def make(work: Work, token: str = "") -> FastAPI:
     counted: Responses = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
     counted |= {code: refused[code] for code in (401, 403) if code in refused}
 
-    @app.get("/metrics", response_class=Response, responses=counted)
+    @app.get("/metrics", response_class=Response, responses=counted, dependencies=asked)
     async def numbers() -> Response:
         """What was asked and how long it took, for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
@@ -66,6 +69,7 @@ def make(work: Work, token: str = "") -> FastAPI:
         response_model=list[documents.Answer],
         responses={200: {"content": {"application/json": {"example": example}}}, **refused},
         openapi_extra=documents.BODY,
+        dependencies=asked,
     )
     async def predict(request: Request, manner: Annotated[Asked, Depends()]) -> Response:
         """The emotion of each recording of the request, in order, as `ser predict --json` has it.

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -87,9 +88,17 @@ def run(work: Work, at: socket.socket, token: str) -> None:
         server_header=False,
         timeout_graceful_shutdown=LAST_S,
     )
+    _silence_decoders()
     _Server(config, work).run([at])
     work.desk.close(LAST_S)
     sys.stderr.write("stopped\n")
     sys.stderr.flush()
     # A decoder that does not end, which nothing else would end, ends here.
     os._exit(0)
+
+
+def _silence_decoders() -> None:
+    """Have stderr to ourselves: libmpg123 writes there what it finds in a damaged file."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)

@@ -7,6 +7,7 @@ it is on the PATH: it is told the format, known by the first bytes, and opens no
 
 import contextlib
 import math
+import re
 import shutil
 import subprocess
 import tempfile
@@ -52,6 +53,8 @@ DEMUXERS = (
     (b"wvpk", 0, "wv"),
     (b"riff.\x91\xcf\x11", 0, "w64"),
 )
+# What speaks in ffmpeg, by its place in memory: another one in each run.
+_ADDRESS = re.compile(r"\[[^]]* @ 0x\w+\] ")
 _QUIET = ("-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe")
 _OUTPUT = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-c:a", "pcm_f32le", "-bitexact", "-f", "wav", "-")
 
@@ -150,7 +153,8 @@ def _by_ffmpeg(path: Path, demuxer: str, most_s: float) -> Generator[Samples]:
             running.stdout.close()
             status = running.wait()
             errors.seek(0)
-            told = errors.read(10_000).decode("utf-8", "replace").strip().partition("\n")[0]
+            said = errors.read(10_000).decode("utf-8", "replace")
+            told = _ADDRESS.sub("", said).strip().partition("\n")[0]
         if status or told:
             code = "undecodable" if status else "damaged"
             raise RejectedError(path, code, f"ffmpeg: {told or 'no reason given'}")

@@ -1,5 +1,6 @@
 """Recordings of any container: what is refused before it fills the memory."""
 
+import shutil
 import struct
 from pathlib import Path
 
@@ -43,3 +44,10 @@ def test_blocks_of_a_slow_rate_are_short(tmp_path: Path) -> None:
     blocks = reading._blocks(Recording(tmp_path / "a.wav"), float("inf"))
     assert len(next(blocks)) <= reading.BLOCK_S * SAMPLE_RATE_HZ
     blocks.close()
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg here")
+def test_what_ffmpeg_says_has_no_place_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "a.mkv").write_bytes(b"\x1aE\xdf\xa3" + bytes(1000))
+    with pytest.raises(RejectedError, match="undecodable, ffmpeg: 0x00 at pos 4"):
+        reading.sound_of(tmp_path / "a.mkv")
