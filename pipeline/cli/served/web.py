@@ -1,5 +1,6 @@
 """``ser web MODEL``: a page on which one records, drops or plays speech, and sees its emotion."""
 
+import importlib.util
 import ipaddress
 import os
 from collections.abc import Callable, Sequence
@@ -42,6 +43,7 @@ def main(  # noqa: PLR0913 - the options of a command
     Nothing is fetched from anywhere, nothing that is dropped or recorded is kept. Without a token
     it answers this machine alone.
     """
+    _require_installed()
     from pipeline.ground import stage
     from pipeline.inference import passport, remote
 
@@ -66,6 +68,12 @@ def main(  # noqa: PLR0913 - the options of a command
         device=device,
         told=lambda address: typer.echo(f"{address} (Ctrl-C ends it)"),
     )
+
+
+def _require_installed() -> None:
+    for name in ("gradio", "uvicorn"):
+        if importlib.util.find_spec(name) is None:
+            raise PipelineError(f"{name}: not installed, run `pip install 'ser-pipeline[web]'`")
 
 
 def _token(file: Path | None) -> str:

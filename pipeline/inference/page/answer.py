@@ -54,8 +54,8 @@ def recording(heard: Heard, samples: npt.NDArray[np.float32], style: Style) -> s
 
 def stream(opinions: Sequence[Opinion], style: Style) -> str:
     """What is heard of a stream: its newest opinion, and the way there."""
-    now = opinions[-1]
-    recent = [_end_of(one, opinions) for one in opinions if one.end_s > now.end_s - LAST_S]
+    now, before = opinions[-1], [None, *opinions[:-1]]
+    parted = [_news(*pair) for pair in zip(before, opinions, strict=True)]
     scale = drawing.scale_of(opinions, style.scale)
     shades = drawing.colours(style.classes)
     span = (max(0.0, now.end_s - LAST_S), max(LAST_S, now.end_s))
@@ -63,21 +63,25 @@ def stream(opinions: Sequence[Opinion], style: Style) -> str:
         f'<section class="ser-answer" aria-label="Live answer" data-said="{escape(_said(now))}">'
         f"{_headline(now, f'{now.start_s:.0f} to {now.end_s:.0f} s')}"
         f'<div class="ser-both">{_bars(now, shades, scale)}'
-        f"{drawing.square(recent, scale, now)}</div>"
-        f"{drawing.timeline(recent, span, shades, scale)}{_note(style.note)}</section>"
+        f"{drawing.square(parted, scale, now)}</div>"
+        f"{drawing.timeline(parted, span, shades, scale)}{_note(style.note)}</section>"
     )
+
+
+def recent(opinions: Sequence[Opinion]) -> list[Opinion]:
+    """Those of a stream that `stream` draws."""
+    return [one for one in opinions if one.end_s > opinions[-1].end_s - LAST_S]
+
+
+def _news(before: Opinion | None, one: Opinion) -> Opinion:
+    """Of windows that overlap, the seconds that are new in this one."""
+    return replace(one, start_s=max(before.end_s, one.start_s)) if before else one
 
 
 def problem(line: str) -> str:
     """What went wrong, in the one line that a command would print."""
     text = escape(" ".join(printable(line).split()))
     return f'<p class="ser-problem" role="alert" data-said="{text}">{text}</p>'
-
-
-def _end_of(one: Opinion, opinions: Sequence[Opinion]) -> Opinion:
-    """Of windows that overlap, the seconds that are new in this one."""
-    before = [other.end_s for other in opinions if other.end_s < one.end_s]
-    return replace(one, start_s=max(before, default=one.start_s))
 
 
 def _said(one: Opinion) -> str:
@@ -114,7 +118,9 @@ def _parts(clips: Sequence[Opinion], classes: Sequence[str], scale: Span) -> str
     """A row for each part, with a button that plays it."""
     labelled = bool(clips and clips[0].probabilities)
     columns = ["emotion", "probability"] if labelled else list(classes)
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in ["start", "end", *columns])
+    head = "".join(
+        f'<th scope="col">{escape(name)}</th>' for name in ["start (s)", "end (s)", *columns]
+    )
     rows = "".join(_part(one, number, columns, scale) for number, one in enumerate(clips, 1))
     return (
         '<div class="ser-scroll" role="region" aria-label="Segments" tabindex="0">'
@@ -140,7 +146,7 @@ def _part(one: Opinion, number: int, columns: Sequence[str], scale: Span) -> str
         f'<tr data-start="{one.start_s}" data-end="{one.end_s}"{point}>'
         f'<td><button type="button" class="ser-play" aria-label="{escape(label)}">'
         f'<span aria-hidden="true">&#9654;</span></button></td>'
-        f"<td>{one.start_s:.2f} s</td><td>{one.end_s:.2f} s</td>{told}</tr>"
+        f"<td>{one.start_s:.2f}</td><td>{one.end_s:.2f}</td>{told}</tr>"
     )
 
 

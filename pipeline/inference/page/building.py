@@ -2,28 +2,25 @@
 
 import importlib.util
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import soundfile
-
 from pipeline.ground.errors import PipelineError
 from pipeline.inference import listening
 from pipeline.inference.api import Model
 from pipeline.inference.judge import Floats, Judge
-from pipeline.inference.listening import Followed, Manner
-from pipeline.inference.page import answer, look
+from pipeline.inference.listening import Manner
+from pipeline.inference.page import answer, look, scripts
 from pipeline.inference.page.answer import Style
-from pipeline.inference.timeline.opinions import Opinion
+from pipeline.inference.page.live import Streams
 
 PARTS = {"as in training": listening.CLIPS, "windows": listening.FIXED, "speech": listening.VAD}
 SHORTEST_S = 0.5  # of a window
-AT_WORK, LIVE_AT_WORK = 2, 8
-LIVE_S = 600  # of a stream, then it ends
+AT_WORK = 2
 WAITING = 32
 
 
@@ -33,15 +30,6 @@ class Limits:
 
     mib: int = 32
     seconds: float = 300.0
-
-
-@dataclass
-class Live:
-    """A stream of one visitor, and what was said of it so far."""
-
-    followed: Followed
-    rate_hz: int
-    opinions: list[Opinion] = field(default_factory=list)
 
 
 def one_by_one(model: Model) -> Model:
@@ -71,28 +59,6 @@ def listened(
     return answer.recording(heard, sound.read(0, len(sound)), style)
 
 
-def followed(
-    model: Model, style: Style, piece: str | None, live: Live | None
-) -> tuple[str | None, Live | None]:
-    """What is heard of a stream with one more piece of it, a file that the browser recorded.
-
-    None stands for no news.
-    """
-    if not piece:
-        return None, live
-    samples, rate_hz = soundfile.read(piece, dtype="int16", always_2d=True)
-    if live is None or live.rate_hz != rate_hz or _length_s(live) >= LIVE_S:
-        window_s = min(model.cutting.max_clip_s, listening.STREAM_S)
-        live = Live(Followed(model.judge, rate_hz, window_s, 1.0), rate_hz)
-    new = list(live.followed.hear(samples[:, 0].tobytes()))
-    live.opinions += new
-    return (answer.stream(live.opinions, style) if new else None), live
-
-
-def _length_s(live: Live) -> float:
-    return live.opinions[-1].end_s if live.opinions else 0.0
-
-
 def _manner(model: Model, parts: str, window_s: float) -> Manner:
     cutting, segments = model.cutting, PARTS.get(parts)
     if segments is None:
@@ -104,7 +70,7 @@ def _manner(model: Model, parts: str, window_s: float) -> Manner:
 
 
 def built(model: Model, style: Style, limits: Limits, title: str, examples: Sequence[Path]) -> Any:
-    """The page, a ``gradio.Blocks``; `options` has what it is launched with."""
+    """The page, a ``gradio.Blocks``; `mounted` serves it."""
     import gradio as gr
 
     model = one_by_one(model)
@@ -120,25 +86,32 @@ def built(model: Model, style: Style, limits: Limits, title: str, examples: Sequ
     return page
 
 
-def options(limits: Limits) -> dict[str, Any]:
-    """What ``Blocks.launch`` is given for every page."""
+def mounted(page: Any, limits: Limits, admits: Callable[[str, str], bool] | None = None) -> Any:
+    """The page as an application of ASGI; ``admits`` is asked about a name and a password."""
+    import fastapi
     import gradio as gr
 
-    return {
-        "css": look.STYLE,
-        "theme": gr.themes.Default(
-            "indigo", font=["system-ui", "sans-serif"], font_mono=["monospace"]
-        ),
-        "footer_links": [],
-        "max_file_size": f"{limits.mib}mb",
-        "run_history": False,
-        "ssr_mode": False,
-        "share": False,
-        "pwa": False,
-        "mcp_server": False,
-        "enable_monitoring": False,
-        "quiet": True,
-    }
+    theme = gr.themes.Default(
+        primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["monospace"]
+    )
+    return gr.mount_gradio_app(
+        fastapi.FastAPI(openapi_url=None),
+        page,
+        path="/",
+        auth=admits,
+        auth_message="Any user name, and the token as the password." if admits else None,
+        # Not as ``css``, from which Gradio drops what it does not know, container queries among it.
+        head=f"<style>{look.STYLE}</style>",
+        theme=theme,
+        footer_links=[],
+        max_file_size=limits.mib * 2**20,
+        run_history=False,
+        show_error=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+    )
 
 
 def _title(model: Model, title: str) -> str:
@@ -185,7 +158,7 @@ def _recording(
             shown = gr.HTML(
                 _empty("Drop, choose or record a file, or take an example."),
                 apply_default_css=False,
-                js_on_load=look.SCRIPT,
+                js_on_load=scripts.ANSWER,
                 elem_id="answer",
             )
     told = partial(listened, model, style, limits)
@@ -203,39 +176,20 @@ def _recording(
 
 
 def _live(gr: Any, model: Model, style: Style) -> None:
-    with gr.Row():
-        with gr.Column(scale=1, min_width=300):
-            microphone = gr.Audio(
-                label="Microphone",
-                sources=["microphone"],
-                type="filepath",
-                streaming=True,
-                buttons=[],
-                elem_id="microphone",
-            )
-        with gr.Column(scale=2, min_width=300):
-            shown = gr.HTML(
-                _empty("Record: there is an answer a second, of the last four."),
-                apply_default_css=False,
-                js_on_load=look.SCRIPT,
-                elem_id="live",
-            )
-    live = gr.State(None, time_to_live=3600)
+    streams = Streams(model, style)
 
-    def heard(piece: str | None, state: Live | None) -> tuple[Any, Live | None]:
-        text, state = followed(model, style, piece, state)
-        return (gr.skip() if text is None else text), state
+    def hear(told: Any) -> str:
+        return streams.hear(told)
 
-    microphone.start_recording(lambda: None, None, [live], api_name=False)
-    microphone.stream(
-        heard,
-        [microphone, live],
-        [shown, live],
-        stream_every=0.5,
-        time_limit=LIVE_S,
-        concurrency_limit=LIVE_AT_WORK,
-        show_progress="hidden",
-        api_name=False,
+    gr.HTML(
+        '<div class="ser-controls"><button type="button" class="ser-microphone" '
+        'aria-pressed="false">Listen to the microphone</button>'
+        '<span class="ser-state" role="status">An answer a second, of the last four.</span></div>'
+        '<div class="ser-shown"></div>',
+        apply_default_css=False,
+        js_on_load=scripts.LIVE,
+        server_functions=[hear],
+        elem_id="live",
     )
 
 

@@ -103,9 +103,7 @@ def timeline(
     """
     drawn = _curves(opinions, span, shades, scale) if _values(opinions) else ""
     drawn = drawn or _shares(opinions, span, shades)
-    marks = "".join(
-        f'<span style="left:{100 * within(at, span):.2f}%">{at:g} s</span>' for at in ticks(span)
-    )
+    marks = "".join(_mark(at, within(at, span)) for at in ticks(span))
     return (
         '<div class="ser-timeline"><div class="ser-plot">'
         f'{wave}<div class="ser-names" aria-hidden="true">{_names(opinions, span, shades)}</div>'
@@ -154,7 +152,7 @@ def _values(opinions: Sequence[Opinion]) -> bool:
 
 
 def _names(opinions: Sequence[Opinion], span: Span, shades: Mapping[str, int]) -> str:
-    """Each opinion's label or number, at its place; a click plays it (`look.SCRIPT`)."""
+    """Each opinion's label or number, at its place; a click plays it (`scripts.ANSWER`)."""
     made = []
     for number, one in enumerate(opinions, 1):
         left, right = (100 * within(at, span) for at in (one.start_s, one.end_s))
@@ -204,6 +202,13 @@ def _stretched(inside: str, label: str) -> str:
         '<svg class="ser-shares" viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" '
         f'aria-label="{label}">{inside}</svg>'
     )
+
+
+def _mark(at: float, where: float) -> str:
+    """A time below its place, within the axis."""
+    shift = 0 if where < 0.03 else 100 if where > 0.97 else 50
+    style = f"left:{100 * where:.2f}%;transform:translateX(-{shift}%)"
+    return f'<span style="{style}">{at:g} s</span>'
 
 
 def _legend(shades: Mapping[str, int]) -> str:

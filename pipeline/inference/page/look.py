@@ -1,10 +1,10 @@
-"""How the page looks and moves: a style sheet on Gradio's variables, a script without a library.
+"""How the page looks: a style sheet on Gradio's variables.
 
-Text in a wheel is in its modules. The colours have a contrast of 4.5 with the dark text on them.
+The colours have a contrast of 4.5 with the dark text on them.
 """
 
 STYLE = """
-.ser-answer, .ser-title, .ser-problem {
+.ser-answer, .ser-title, .ser-problem, .ser-controls {
   --ser-1: #f0806a; --ser-2: #f2b134; --ser-3: #a3c14a; --ser-4: #5fc3a7;
   --ser-5: #7fa8f5; --ser-6: #bd9bf0; --ser-7: #f08fc0; --ser-8: #b4b8bf; --ser-0: #c9ccd2;
   color: var(--body-text-color); font-size: 16px; line-height: 1.4;
@@ -52,8 +52,7 @@ STYLE = """
 .ser-head { position: absolute; top: 0; bottom: 0; width: 2px; background: currentColor; }
 .ser-head[hidden] { display: none; }
 .ser-axis { position: relative; height: 1.4rem; font-size: .8rem; overflow: hidden; }
-.ser-axis span { position: absolute; transform: translateX(-50%); white-space: nowrap; }
-.ser-axis span:first-child { transform: none; }
+.ser-axis span { position: absolute; white-space: nowrap; }
 .ser-legend { display: flex; flex-wrap: wrap; gap: .15rem .9rem; list-style: none; padding: 0;
   margin: .35rem 0 0; font-size: .85rem; }
 .ser-legend li { margin: 0; padding: 0; list-style: none; }
@@ -76,77 +75,14 @@ STYLE = """
 .ser-note { font-size: .85rem; opacity: .85; overflow-wrap: anywhere; }
 .ser-problem { border-left: 4px solid #d64545; padding: .75rem 1rem; overflow-wrap: anywhere;
   background: var(--background-fill-secondary); }
-.ser-answer :focus-visible { outline: 3px solid var(--color-accent); outline-offset: 2px; }
+.ser-controls { display: flex; flex-wrap: wrap; gap: .75rem; align-items: center;
+  margin-bottom: 1rem; }
+.ser-microphone { padding: .6rem 1.1rem; border-radius: 6px; border: 1px solid transparent;
+  cursor: pointer; font-weight: 600; background: #4338ca; color: #fff; }
+.ser-microphone[aria-pressed="true"] { background: #b42318; }
+.ser-answer :focus-visible, .ser-controls :focus-visible {
+  outline: 3px solid var(--color-accent); outline-offset: 2px; }
 .ser-unseen, .ser-said { position: absolute; width: 1px; height: 1px; overflow: hidden;
   clip-path: inset(50%); white-space: nowrap; }
 @media (prefers-reduced-motion: reduce) { .ser-point { transition: none; } }
 """ + "".join(f".ser-c{n} {{ --ser-c: var(--ser-{n}); }}\n" for n in range(9))
-
-# Of a `gr.HTML`: `element` is its own, `watch` tells when it shows another answer.
-SCRIPT = """
-const said = document.createElement('div');
-said.className = 'ser-said';
-said.setAttribute('role', 'status');
-document.body.append(said);
-const tell = () => {
-  const text = element.querySelector('[data-said]')?.dataset.said ?? '';
-  if (said.textContent !== text) said.textContent = text;
-};
-watch('value', tell);
-
-let stop = null;
-const play = (from, upto) => {
-  const audio = element.querySelector('audio');
-  if (!audio) return;
-  stop = upto;
-  audio.currentTime = from;
-  audio.play();
-};
-element.addEventListener('click', (event) => {
-  const part = event.target.closest('[data-start]');
-  const wave = event.target.closest('.ser-wave');
-  const audio = element.querySelector('audio');
-  if (part) play(+part.dataset.start, +part.dataset.end);
-  else if (wave && audio) {
-    const box = wave.getBoundingClientRect();
-    play((event.clientX - box.left) / box.width * audio.duration, null);
-  }
-});
-
-const show = (audio) => {
-  const at = audio.currentTime;
-  const head = element.querySelector('.ser-head');
-  if (head) {
-    head.hidden = false;
-    head.style.left = `${100 * at / (audio.duration || 1)}%`;
-  }
-  const point = element.querySelector('.ser-point');
-  for (const row of element.querySelectorAll('tr[data-start]')) {
-    const here = +row.dataset.start <= at && at < +row.dataset.end;
-    if (here) row.setAttribute('aria-current', 'true');
-    else row.removeAttribute('aria-current');
-    if (here && point && row.dataset.x) {
-      point.style.cx = `${row.dataset.x}px`;
-      point.style.cy = `${row.dataset.y}px`;
-    }
-  }
-};
-const follow = (audio) => {
-  if (stop !== null && audio.currentTime >= stop) {
-    audio.pause();
-    stop = null;
-  }
-  show(audio);
-  if (!audio.paused) requestAnimationFrame(() => follow(audio));
-};
-// Events of media do not bubble.
-element.addEventListener('play', (event) => follow(event.target), true);
-element.addEventListener('ended', (event) => {
-  stop = null;
-  const point = element.querySelector('.ser-point');
-  if (point) {
-    point.style.cx = `${point.dataset.x}px`;
-    point.style.cy = `${point.dataset.y}px`;
-  }
-}, true);
-"""

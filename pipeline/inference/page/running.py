@@ -2,15 +2,19 @@
 
 import hmac
 import os
-import signal
+import shutil
 import socket
+import sys
 import tempfile
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from pipeline.ground.errors import PipelineError
+import uvicorn
+
+from pipeline.ground import ending
+from pipeline.ground.errors import PipelineError, reason
 from pipeline.inference import api, passport, remote
 from pipeline.inference.page import building
 from pipeline.inference.page.answer import Style
@@ -19,6 +23,7 @@ from pipeline.inference.page.drawing import Span
 from pipeline.methods import calibration
 
 UNCALIBRATED = "Uncalibrated: the model had no dev to learn its confidence from."
+LAST_S = 2  # for what is under way when the process is told to end
 
 
 def run(  # noqa: PLR0913 - as many as `ser web` has options
@@ -33,7 +38,7 @@ def run(  # noqa: PLR0913 - as many as `ser web` has options
     device: str = "",
     told: Callable[[str], object] = print,
 ) -> None:
-    """Serve the page of a model until the process ends.
+    """Serve the page of a model until SIGTERM or Ctrl-C, which end the process.
 
     Args:
         name: What `api.load` takes.
@@ -44,27 +49,61 @@ def run(  # noqa: PLR0913 - as many as `ser web` has options
         limits: Of one recording.
         scale: Between which values dimensions are drawn; None for those of each answer.
         device: As in `api.load`.
-        told: Called with the page's address once it answers.
+        told: Called with the page's address once it can be asked.
 
     Raises:
         PipelineError: There is no such model, it is damaged, or the port is taken.
     """
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    folder = remote.folder(name)
+    ending.take_signals()
+    listener = bound(host, port)
+    folder, limits = remote.folder(name), limits or Limits()
     model = api.load(folder, device)
-    limits = limits or Limits()
-    with tempfile.TemporaryDirectory(prefix="ser-web-") as kept:
-        _quiet(Path(kept))
-        style = style_of(folder, model, scale)
+    kept = Path(tempfile.mkdtemp(prefix="ser-web-"))
+    with ending.undone(lambda: shutil.rmtree(kept, ignore_errors=True)):
+        _keep_quiet(kept)
         known = passport.Passport.read(folder)
         title = known.name if known else str(folder)
-        page = building.built(model, style, limits, title, examples(Path(kept)))
-        _launched(page, limits, host, port or _free(host), token)
-        told(page.local_url)
-        ended.wait()
-        page.close(verbose=False)
+        page = building.built(model, style_of(folder, model, scale), limits, title, examples(kept))
+        config = uvicorn.Config(
+            building.mounted(page, limits, _door(token) if token else None),
+            log_level="critical",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=LAST_S,
+        )
+        told(f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}")
+        _Server(config).run([listener])
+    sys.stdout.flush()
+    os._exit(0)  # whatever thread is still at work, its visitor is gone
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, but that a signal is obeyed and not raised again."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End after what is under way, at once when told again."""
+        del sig, frame
+        self.force_exit, self.should_exit = self.should_exit, True
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address.
+
+    Raises:
+        PipelineError: There is no such address, or another process has the port.
+    """
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        made = socket.socket(family, kind, number)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen()
+    except OSError as error:
+        raise PipelineError(f"{host}:{port}: {reason(error)}, choose --host or --port") from None
+    return made
 
 
 def style_of(folder: Path, model: api.Model, scale: Span | None = None) -> Style:
@@ -73,7 +112,7 @@ def style_of(folder: Path, model: api.Model, scale: Span | None = None) -> Style
     return Style(model.classes, scale, "" if sure else UNCALIBRATED)
 
 
-def _quiet(kept: Path) -> None:
+def _keep_quiet(kept: Path) -> None:
     """Before Gradio is imported: no word to its makers, and no file but below ``kept``."""
     os.environ |= {
         "GRADIO_ANALYTICS_ENABLED": "False",
@@ -81,34 +120,10 @@ def _quiet(kept: Path) -> None:
         "GRADIO_EXAMPLES_CACHE": str(kept / "examples"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    try:
-        import gradio  # noqa: F401
-    except ImportError:
-        raise PipelineError(
-            "gradio: not installed, run `pip install 'ser-pipeline[web]'`"
-        ) from None
 
 
-def _free(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as found:
-        found.bind((host, 0))
-        return int(found.getsockname()[1])
-
-
-def _launched(page: Any, limits: Limits, host: str, port: int, token: str) -> None:
+def _door(token: str) -> Any:
     def admits(_: str, password: str) -> bool:
         return hmac.compare_digest(password.encode(), token.encode())
 
-    try:
-        page.launch(
-            **building.options(limits),
-            server_name=host,
-            server_port=port,
-            auth=admits if token else None,
-            auth_message="Any user name, and the token as the password." if token else None,
-            prevent_thread_lock=True,
-        )
-    except OSError:
-        raise PipelineError(
-            f"{host}:{port}: cannot listen there, choose another --host or --port"
-        ) from None
+    return admits
