@@ -49,6 +49,7 @@ def main(  # noqa: PLR0913 - the options of a command
 
     token = _token(token_file)
     _require_token(host, token)
+    ends = _span(scale) if scale else None
     folder = remote.folder(model)
     at_home = passport.is_at_home(folder)
     from pipeline.work import pool
@@ -64,7 +65,7 @@ def main(  # noqa: PLR0913 - the options of a command
         token=token,
         examples=_given(examples) if examples else _voices,
         limits=Limits(max_mib, max_audio_s),
-        scale=_span(scale) if scale else None,
+        scale=ends,
         device=device,
         told=lambda address: typer.echo(f"{address} (Ctrl-C ends it)"),
     )
@@ -77,14 +78,18 @@ def _require_installed() -> None:
 
 
 def _token(file: Path | None) -> str:
-    """The password, of a file or the environment; empty where there is none."""
-    token = file.read_text("utf-8").strip() if file else os.environ.get(ENVIRONMENT, "").strip()
-    if (file or token) and len(token) < LEAST_TOKEN:
+    """The password, of a file or the environment, which no child inherits; empty where none is."""
+    told = os.environ.pop(ENVIRONMENT, "").strip()
+    if file:
+        told = file.read_text("utf-8", "replace").strip()
+    if not (file or told):
+        return ""
+    if len(told) < LEAST_TOKEN or not (told.isascii() and told.isprintable()) or " " in told:
         raise PipelineError(
-            f"{file or ENVIRONMENT}: expected a token of at least {LEAST_TOKEN} characters, got "
-            f"{len(token)}, make one by `openssl rand -hex 16`"
+            f"{file or ENVIRONMENT}: expected {LEAST_TOKEN} or more characters of ASCII without "
+            "spaces, make one with `openssl rand -hex 32`"
         )
-    return token
+    return told
 
 
 def _require_token(host: str, token: str) -> None:

@@ -19,7 +19,7 @@ from pipeline.inference.page.answer import Style
 from pipeline.inference.page.live import Streams
 
 PARTS = {"as in training": listening.CLIPS, "windows": listening.FIXED, "speech": listening.VAD}
-SHORTEST_S = 0.5  # of a window
+SHORTEST_S, LONGEST_S = 0.5, 10.0  # of a window, within the clips of training
 AT_WORK = 2
 WAITING = 32
 
@@ -64,7 +64,8 @@ def _manner(model: Model, parts: str, window_s: float) -> Manner:
     if segments is None:
         raise PipelineError(f"parts: expected one of {', '.join(PARTS)}, got {parts}")
     if segments == listening.FIXED:
-        length_s = min(max(window_s, SHORTEST_S), cutting.max_clip_s)
+        longest_s = min(cutting.max_clip_s, LONGEST_S)
+        length_s = min(max(window_s, min(SHORTEST_S, longest_s / 2)), longest_s)
         cutting = cutting.model_copy(update={"max_clip_s": length_s})
     return Manner(cutting, segments)
 
@@ -138,12 +139,13 @@ def _recording(
                 elem_id="recording",
             )
             parts = gr.Radio(offered, value=offered[0], label="Cut into segments", elem_id="parts")
-            longest_s = min(model.cutting.max_clip_s, 10.0)
+            longest_s = min(model.cutting.max_clip_s, LONGEST_S)
+            shortest_s = min(SHORTEST_S, longest_s / 2)
             window = gr.Slider(
-                SHORTEST_S,
+                shortest_s,
                 longest_s,
                 min(1.0, longest_s),
-                step=0.5,
+                step=shortest_s,
                 label="Length of a window in seconds",
                 visible=False,
             )

@@ -5,14 +5,13 @@ than they are judged; here the page (`scripts.LIVE`) sends one after the other, 
 """
 
 import base64
-import binascii
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.ground.errors import PipelineError
 from pipeline.inference import listening
@@ -53,7 +52,7 @@ class Streams:
         self, model: Model, style: Style, clock_s: Callable[[], float] = time.monotonic
     ) -> None:
         self._model, self._style, self._clock_s = model, style, clock_s
-        self._held: dict[str, _Stream] = {}
+        self._held: dict[tuple[str, int], _Stream] = {}
         self._lock = threading.Lock()
 
     def hear(self, told: Any) -> str:
@@ -62,7 +61,7 @@ class Streams:
             piece = Piece.model_validate(told)
             pcm = base64.b64decode(piece.pcm, validate=True)
             stream = self._stream(piece)
-        except (ValidationError, binascii.Error):
+        except ValueError:  # of pydantic, and of what is no base64
             return answer.problem("microphone: expected pieces of a stream, load the page again")
         except PipelineError as error:
             return answer.problem(str(error))
@@ -72,14 +71,14 @@ class Streams:
             return answer.stream(stream.opinions, self._style) if new else ""
 
     def _stream(self, piece: Piece) -> _Stream:
-        now_s = self._clock_s()
+        now_s, key = self._clock_s(), (piece.stream, piece.rate_hz)
         with self._lock:
             self._held = {n: s for n, s in self._held.items() if now_s - s.used_s < IDLE_S}
-            found = self._held.get(piece.stream) or self._begun(piece)
+            found = self._held.get(key) or self._begun(piece)
             found.used_s = now_s
-            self._held[piece.stream] = found
+            self._held[key] = found
             if not piece.pcm:
-                del self._held[piece.stream]
+                del self._held[key]
             return found
 
     def _begun(self, piece: Piece) -> _Stream:
