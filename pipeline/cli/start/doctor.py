@@ -101,7 +101,7 @@ def _faiss() -> Iterator[Finding]:
         return
     import faiss
 
-    import pipeline.units.nearest  # noqa: F401 -- it names the kernels while faiss is loaded
+    from pipeline.units import nearest  # noqa: F401 -- it names the kernels while faiss is loaded
 
     options = faiss.get_compile_options().strip()
     yield Finding("faiss", f"{have[0]} {_version(have[0])}, {options}")
