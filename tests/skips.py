@@ -13,6 +13,7 @@ ALLOWED = (
     NO_SLURM,
     "faiss sees no GPU here",
     "no ffmpeg",
+    "needs chromium",
     "no real corpora here",
     "this CPU has no AVX2",
     "needs the extra s3",

@@ -1,5 +1,6 @@
 """``ser export FOLDER OUT``: a classifier of any method as a model that needs no project."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,9 @@ def main(
     pin: Annotated[
         bool, typer.Option("--pin", help="Name a published encoder instead of copying it.")
     ] = False,
+    as_space: Annotated[
+        bool, typer.Option("--space", help="As a Space of the hub: the page of `ser web`.")
+    ] = False,
 ) -> None:
     """Write weights, front end, preprocessing and a model card: all that prediction needs.
 
@@ -33,46 +37,89 @@ def main(
     a program that does, too. Adapters are merged. transformers loads encoder and head with
     `AutoModelForAudioClassification` where the head is theirs (pool, layer last or weighted,
     cross-entropy).
+
+    With --space OUT holds a page around it, `python OUT/app.py`, for a browser here or for the hub;
+    FOLDER may be an exported model then, too.
     """
     from pipeline.ground import stage
     from pipeline.inference import passport
 
     stage.set_threads(stage.runtime().threads if passport.is_at_home(folder) else 1)
     from pipeline.ground import files
-    from pipeline.inference import card, judge, packing
 
-    if (folder / passport.FILE).exists():
+    exported = (folder / passport.FILE).exists()
+    if exported and not as_space:
         raise PipelineError(f"{folder}: an exported model already, copy it or `ser push` it")
-    found = judge.load(folder, "cpu")
     if out.exists():
         raise PipelineError(f"{out}: exists, name another folder or remove it")
+    with files.publish(out.absolute()) as staged:
+        staged.mkdir()
+        model = _page(staged) if as_space else staged
+        if exported:
+            _copy(folder, model)
+        else:
+            _write(folder, model, onnx=onnx, int8=int8, pin=pin)
+        if as_space:
+            _around(staged, model)
+    typer.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+
+
+def _write(folder: Path, out: Path, *, onnx: bool, int8: bool, pin: bool) -> None:
+    """Write the model into an existing folder, and see that it says what the classifier says."""
+    from pipeline.inference import card, judge, packing, passport
+
+    found = judge.load(folder, "cpu")
     origin = packing.Origin.of(folder)
     system, fold = _origin(folder, origin)
     name = "/".join(filter(None, [*system, fold]))
     data = _data(folder, fold)
-    with files.publish(out.absolute()) as staged:
-        staged.mkdir()
-        shown = packing.write(folder, staged, origin, pin)
-        told = passport.Passport(
-            format=1,
-            name=name,
-            method=origin.method,
-            target=origin.target,
-            classes=origin.classes,
-            encoder=origin.pinned(),
-            corpora=card.learnt(data) if data else None,
-        )
-        told.write(staged)
-        text = card.text(told, shown, data, _measured(folder, system, name))
-        (staged / passport.CARD).write_text(text, "utf-8")
-        if onnx or int8:
-            from pipeline.inference import onnx_model
+    shown = packing.write(folder, out, origin, pin)
+    told = passport.Passport(
+        format=1,
+        name=name,
+        method=origin.method,
+        target=origin.target,
+        classes=origin.classes,
+        encoder=origin.pinned(),
+        corpora=card.learnt(data) if data else None,
+    )
+    told.write(out)
+    text = card.text(told, shown, data, _measured(folder, system, name))
+    (out / passport.CARD).write_text(text, "utf-8")
+    if onnx or int8:
+        from pipeline.inference import onnx_model
 
-            onnx_model.write(staged, int8)
-        packing.seal(staged)
-        for backend in ("torch", *(["onnx"] if onnx or int8 else [])):
-            judge.require_alike(found, judge.load(staged, "cpu", backend), folder)
-    typer.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+        onnx_model.write(out, int8)
+    packing.seal(out)
+    for backend in ("torch", *(["onnx"] if onnx or int8 else [])):
+        judge.require_alike(found, judge.load(out, "cpu", backend), folder)
+
+
+def _copy(folder: Path, out: Path) -> None:
+    """An exported model, once it is found to be sound."""
+    from pipeline.inference import judge
+
+    judge.load(folder, "cpu")
+    shutil.copytree(folder, out, dirs_exist_ok=True)
+
+
+def _page(staged: Path) -> Path:
+    """Where the model of a Space lies."""
+    from pipeline.inference.page import space
+
+    (staged / space.MODEL).mkdir()
+    return staged / space.MODEL
+
+
+def _around(staged: Path, model: Path) -> None:
+    """The page around a model, with voices to try it on."""
+    from pipeline.demo import examples
+    from pipeline.inference import passport
+    from pipeline.inference.page import space
+
+    space.write(staged, passport.require(model))
+    (staged / space.EXAMPLES).mkdir()
+    examples.write(staged / space.EXAMPLES)
 
 
 def _origin(folder: Path, origin: "Origin") -> tuple[tuple[str, str, str], str]:

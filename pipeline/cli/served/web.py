@@ -51,10 +51,8 @@ def main(  # noqa: PLR0913 - the options of a command
     _require_token(host, token)
     ends = _span(scale) if scale else None
     folder = remote.folder(model)
-    at_home = passport.is_at_home(folder)
-    from pipeline.work import pool
-
-    stage.set_threads(threads or (stage.runtime().threads if at_home else pool.cores()))
+    if not threads and passport.is_at_home(folder):
+        threads = stage.runtime().threads
     from pipeline.inference.page import running
     from pipeline.inference.page.building import Limits
 
@@ -67,6 +65,7 @@ def main(  # noqa: PLR0913 - the options of a command
         limits=Limits(max_mib, max_audio_s),
         scale=ends,
         device=device,
+        threads=threads,
         told=lambda address: typer.echo(f"{address} (Ctrl-C ends it)"),
     )
 

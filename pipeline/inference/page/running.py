@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 
-from pipeline.ground import ending
+from pipeline.ground import ending, stage
 from pipeline.ground.errors import PipelineError, reason
 from pipeline.inference import api, passport, remote
 from pipeline.inference.page import building
@@ -21,6 +21,7 @@ from pipeline.inference.page.answer import Style
 from pipeline.inference.page.building import Limits
 from pipeline.inference.page.drawing import Span
 from pipeline.methods import calibration
+from pipeline.work import pool
 
 UNCALIBRATED = "Uncalibrated: the model had no dev to learn its confidence from."
 LAST_S = 2  # for what is under way when the process is told to end
@@ -36,6 +37,7 @@ def run(  # noqa: PLR0913 - as many as `ser web` has options
     limits: Limits | None = None,
     scale: Span | None = None,
     device: str = "",
+    threads: int = 0,
     told: Callable[[str], object] = print,
 ) -> None:
     """Serve the page of a model until SIGTERM or Ctrl-C, which end the process.
@@ -49,11 +51,13 @@ def run(  # noqa: PLR0913 - as many as `ser web` has options
         limits: Of one recording.
         scale: Between which values dimensions are drawn; None for those of each answer.
         device: As in `api.load`.
+        threads: That compute; 0 for all cores.
         told: Called with the page's address once it can be asked.
 
     Raises:
         PipelineError: There is no such model, it is damaged, or the port is taken.
     """
+    stage.set_threads(threads or pool.cores())
     ending.take_signals()
     listener = bound(host, port)
     folder, limits = remote.folder(name), limits or Limits()
