@@ -6,7 +6,7 @@ active leaks in.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -18,6 +18,10 @@ from pipeline.ground.stage import run
 from pipeline.scoring import active
 from pipeline.splits import folds
 
+if TYPE_CHECKING:
+    from pipeline.scoring.believe.doubts import Doubts
+    from pipeline.scoring.evaluation import Run
+
 RESULTS = Path("results")
 
 # What the report quotes and the stage depends on: all that leads to scores.
@@ -25,15 +29,17 @@ SETTINGS = tuple(k for k in KEYS if k not in ("runtime", "corpus", "encoder", "s
 
 
 class EvaluateParams(Section):
-    """How the intervals come about."""
+    """How the intervals come about, and what is averaged."""
 
     bootstrap: Annotated[int, Field(ge=100, le=1_000_000)]
+    ensembles: dict[str, active.Ensemble]
 
 
 def main() -> None:
     """Write results/metrics.json, scores.json, tables, plots, report.html and their provenance."""
-    from pipeline.report import corpora_table, page, sections, share_section
+    from pipeline.report import sections
     from pipeline.scoring import crossed, evaluation, protocols, trained_on
+    from pipeline.scoring.believe import doubts, fused
     from pipeline.scoring.scores import Bootstrap
     from pipeline.splits import scope, targets
 
@@ -41,6 +47,7 @@ def main() -> None:
     bootstrap = Bootstrap(load("evaluate", EvaluateParams).bootstrap, load("seed", int))
     params = active.checked()
     systems, regressors = active.classifiers(params), active.regressors(params)
+    ensembles = active.ensembles(params)
     share_fold = load("share.fold", int)
     results = [manifest.ARTIFACTS / f / n for f, ns in active.results(params).items() for n in ns]
     read = [*manifest.folders(corpora), folds.FOLDS, *results]
@@ -51,17 +58,23 @@ def main() -> None:
     named = {fold for used in systems.values() for fold in used}
     tests = evaluation.test_utterances(clips, {fold: folds.of(made, fold) for fold in named})
     systems, beside = protocols.separate(systems, clips, made)
-    classifiers = evaluation.score_classifiers(systems, tasks, bootstrap, tests)
-    shared = evaluation.score_classifiers(beside, tasks, bootstrap, tests)
+    classifiers, shared = (
+        [
+            *evaluation.score_classifiers(chosen, tasks, bootstrap, tests),
+            *fused.score(ensembles, chosen, tasks, bootstrap),
+        ]
+        for chosen in (systems, beside)
+    )
     matrices = crossed.score(active.crossed(params), corpora, bootstrap)
     shares = evaluation.score_shares(regressors, share_fold, bootstrap)
     used = {fold for trained in systems.values() for fold in trained}
     used |= {share_fold} if regressors else set()
     about = evaluation.protocol(clips, sorted(used), made, load("split.by", str), bootstrap)
+    about |= evaluation.thinned(load("split.train_share", float), clips, sorted(used), made)
     trained = {c.task: tasks[c.task] for c in classifiers}
     if out := scope.left_out_of(trained, clips):
         about["left_out"] = out
-    known = trained_on.met_by(_folders(systems, regressors, params))
+    known = trained_on.met_by(_folders(systems, regressors, params), ensembles)
     about |= {trained_on.KEY: known} if known else {}
     settings = {key: load(key, object) for key in SETTINGS}
     audits = evaluation.audits(corpora)
@@ -69,22 +82,36 @@ def main() -> None:
     evaluated = evaluation.Run(
         tasks, clips, about, classifiers, shares, units, audits, settings, shared, matrices
     )
-    scores = evaluation.as_json(evaluated)
+    doubted = doubts.find(systems, tasks)
     determined.require_same()
-    with files.publish(RESULTS / "tables") as tables:
-        evaluation.write_tables(tables, classifiers)
-        crossed.write_tables(tables, matrices)
-        share_section.write(tables, shares, about)
-        corpora_table.write(tables, clips, evaluated.counted)
-    with files.publish(RESULTS / "plots") as plots:
-        plots.mkdir()
-        shown = page.page(sections.of(evaluated, plots))
-    files.write_text(RESULTS / "report.html", shown)
+    _publish(evaluated, doubted)
     files.write_text(RESULTS / sections.ENVIRONMENT, sections.environment_page(runs.read()))
-    files.write_json(RESULTS / "scores.json", scores)
-    files.write_json(RESULTS / "metrics.json", evaluation.headline(scores, tasks))
     determined.write(RESULTS)
     live.clear()
+
+
+def _publish(run: "Run", doubted: Mapping[str, "Doubts"]) -> None:
+    """Write tables, pictures, recordings, the page that shows them, and the scores."""
+    from pipeline.report import corpora_table, page, sections, share_section
+    from pipeline.report.believe import doubts_section, fusion_section
+    from pipeline.scoring import crossed, evaluation
+
+    with files.publish(RESULTS / "tables") as tables:
+        evaluation.write_tables(tables, run.classifiers)
+        crossed.write_tables(tables, run.crossed)
+        share_section.write(tables, run.shares, run.protocol)
+        corpora_table.write(tables, run.clips, run.counted)
+        doubts_section.write(tables, doubted, run.clips)
+    with files.publish(RESULTS / doubts_section.LISTEN) as listen:
+        listen.mkdir()
+        further = [fusion_section.section(run), *doubts_section.sections(run, doubted, listen)]
+    with files.publish(RESULTS / "plots") as plots:
+        plots.mkdir()
+        shown = page.page(sections.of(run, plots, further))
+    files.write_text(RESULTS / "report.html", shown)
+    scores = evaluation.as_json(run)
+    files.write_json(RESULTS / "scores.json", scores)
+    files.write_json(RESULTS / "metrics.json", evaluation.headline(scores, run.tasks))
 
 
 def _folders(

@@ -54,6 +54,8 @@ def _show(console: Any, metrics: dict[str, Any]) -> None:
         console.print(line, soft_wrap=True, markup=False)
     independent = "" if protocol["speaker_independent"] else "NOT "
     console.print(f"{independent}speaker-independent, {protocol['folds']} folds")
+    if "train_share" in protocol:
+        console.print(f"trained on {protocol['train_share']:.0%} of the training speakers alone")
     for task, left_out in protocol.get("left_out", {}).items():
         counts = ", ".join(f"{count} {emotion}" for emotion, count in left_out.items())
         console.print(f"{task}: utterances of no class, left out: {counts}", soft_wrap=True)

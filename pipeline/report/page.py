@@ -1,7 +1,8 @@
 """The report: one self-contained page that opens offline, in any width, light or dark.
 
 A page is a list of sections; `pipeline.report.sections` has those of a run. Nothing is loaded from
-anywhere: styles are inline and pictures are embedded. Its bytes follow from the sections alone.
+anywhere but its own folder: styles are inline and pictures are embedded, recordings and another
+page may lie beside it. Its bytes follow from the sections alone.
 """
 
 import base64
@@ -39,6 +40,7 @@ figure { margin: 0 0 1rem; padding: 0.75rem; background: #ffffff; border: 1px so
   border-radius: 0.4rem; break-inside: avoid; }
 img { display: block; width: 100%; max-width: 44rem; height: auto; margin: 0 auto; }
 object { width: 100%; height: 26rem; border: 1px solid var(--line); border-radius: 0.4rem; }
+audio { display: block; width: 15rem; height: 2rem; }
 code, pre { font-family: ui-monospace, monospace; font-size: 0.88rem; }
 pre { background: var(--band); border: 1px solid var(--line); border-radius: 0.4rem;
   padding: 0.8rem 1rem; overflow-x: auto; }
@@ -52,6 +54,13 @@ a { color: var(--accent); }
 }
 @media print { body { max-width: none; } }
 """
+
+
+@dataclass(frozen=True)
+class Player:
+    """A cell that plays a recording, which lies beside the page under this relative path."""
+
+    file: str
 
 
 @dataclass(frozen=True)
@@ -142,5 +151,8 @@ def _table(table: Table) -> str:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, Player):
+        name = escape(value.file)
+        return f'<td><audio controls preload="none" src="{name}">{name}</audio></td>'
     text = "–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
     return f"<td>{escape(text)}</td>"

@@ -57,6 +57,12 @@ def protocol(run: Run, _plots: Path) -> Section:
         f"({about['resamples']} resamples), and none is given below five speakers. "
         "An utterance counts once, with the mean of its clips' logits.",
     ]
+    if "train_share" in about:
+        left = sorted({str(count) for count in about["train_speakers"]}, key=int)
+        notes.append(
+            f"Trained on {about['train_share']:.0%} of the training speakers alone: a fold has "
+            f"{' or '.join(left)} of them (split.train_share)."
+        )
     if "demo" in run.corpora:
         notes.append("The corpus demo is synthetic: its scores measure the machinery, not people.")
     return Section("Protocol", notes)
@@ -250,8 +256,8 @@ SECTIONS: Sequence[Make] = (
 )
 
 
-def of(run: Run, folder: Path) -> list[Section]:
-    """The sections of a run; their pictures are drawn into ``folder``."""
+def of(run: Run, folder: Path, further: Sequence[Section | None] = ()) -> list[Section]:
+    """The sections of a run, ``further`` after its tasks; pictures are drawn into ``folder``."""
     tasks = [task(name, run, folder) for name in run.tasks]
-    made = [protocol(run, folder), *tasks, *(make(run, folder) for make in SECTIONS)]
+    made = [protocol(run, folder), *tasks, *further, *(make(run, folder) for make in SECTIONS)]
     return [section for section in made if section]

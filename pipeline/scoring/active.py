@@ -5,14 +5,17 @@ What `plan` keeps, `evaluate` scores and ``ser compare`` pairs.
 
 from collections.abc import Mapping
 from itertools import product
-from typing import Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field
 
 from pipeline.ground.errors import PipelineError
-from pipeline.ground.params import PARAMS_FILE, load, read
+from pipeline.ground.params import PARAMS_FILE, Section, load, read
 
 System: TypeAlias = tuple[str, str, str]  # task, start and method
 Regressor: TypeAlias = tuple[str, str]  # features and head of share
 
+FUSED = "ensemble"  # stands in the place of a start
 # What results/metrics.json holds beside a key for each task: no task has such a name.
 BESIDE = ("protocol", "share", "cross", "speaker_shared", "units", "stress", "fairness")
 
@@ -29,6 +32,23 @@ _NAMES = (
     "probe.features",
     "stress.classifiers",
 )
+
+
+class Ensemble(Section):
+    """An entry of ``evaluate.ensembles``: rows whose outputs are averaged.
+
+    ``members`` are named as results/metrics.json nests them, ``emotion/fbank/linear``. Weights are
+    ``equal``, or fitted on ``dev``.
+    """
+
+    members: Annotated[list[str], Field(min_length=2)]
+    weights: Literal["equal", "dev"]
+
+    @property
+    def systems(self) -> list[System]:
+        """The members; a name that is none of a system is one that does not exist."""
+        parts = [(*name.split("/"), "", "")[:3] for name in self.members]
+        return [(task, start, method) for task, start, method in parts]
 
 
 def checked() -> dict[str, Any]:
@@ -76,6 +96,13 @@ def results(params: Mapping[str, Any]) -> dict[str, list[str]]:
         "probes": [f"{task}/{features}" for task, features in probes(params)],
         "units": [str(fold) for fold in params["adapted"]],
     }
+
+
+def ensembles(params: Mapping[str, Any]) -> dict[System, Ensemble]:
+    """What is averaged, by the row that it becomes."""
+    told = params["evaluate"].get("ensembles", {})  # which older versions did not have
+    found = {name: Ensemble(**entry) for name, entry in told.items()}
+    return {(one.systems[0][0], FUSED, name): one for name, one in found.items()}
 
 
 def crossed(params: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -45,6 +45,13 @@ def confidence(tested: Predictions, folders: Mapping[int, Path]) -> Confidence:
     return Confidence(before, _reliability(tested, scales), tuple(scales.values()))
 
 
+def of_average(trained: Predictions, told: Predictions, is_calibrated: bool) -> Confidence:
+    """That of an ensemble's logits: of what was trained, and of what is calibrated, averaged."""
+    decided, scales = trained.truth >= 0, dict.fromkeys(trained.fold.tolist(), 1.0)
+    before, after = (_reliability(one.of(decided), scales) for one in (trained, told))
+    return Confidence(before, after if is_calibrated else None, ())
+
+
 def _reliability(tested: Predictions, scales: Mapping[int, float]) -> Reliability:
     temperature = np.array([scales[fold] for fold in tested.fold.tolist()])[:, None]
     told = calibration.probabilities(tested.guess / temperature, 1.0)

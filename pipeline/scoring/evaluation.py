@@ -22,7 +22,7 @@ from pipeline.scoring.active import System
 from pipeline.scoring.calibrated import CALIBRATED, Confidence
 from pipeline.scoring.crossed import Matrix
 from pipeline.scoring.scores import Bootstrap, Predictions, Scores
-from pipeline.splits import folds
+from pipeline.splits import folds, train_share
 from pipeline.splits.folds import Fold
 from pipeline.splits.targets import Dimensions, Emotion, Task, Votes
 from pipeline.units import tally
@@ -31,11 +31,12 @@ CLASSIFIERS = manifest.ARTIFACTS / "classifiers"
 SHARE = manifest.ARTIFACTS / "share"
 UNITS = manifest.ARTIFACTS / "units"
 
+GAIN = ("gain", "gain_p")  # of an ensemble, over its best member
 # Columns of `dvc exp show`; DVC makes none of a list, so pairs stand beside them without crowding.
 COLUMNS = {
-    "emotion": ("uar", "war", "f1_macro", "eer", CALIBRATED),
-    "votes": ("uar", "war", "f1_macro", "js", CALIBRATED),
-    "dimensions": ("ccc", "pearson", "mae"),
+    "emotion": ("uar", "war", "f1_macro", "eer", CALIBRATED, *GAIN),
+    "votes": ("uar", "war", "f1_macro", "js", CALIBRATED, *GAIN),
+    "dimensions": ("ccc", "pearson", "mae", *GAIN),
     "share": ("rho",),
 }
 PAIRS = {
@@ -44,6 +45,7 @@ PAIRS = {
     "ccc_95": ("ccc_low", "ccc_high"),
     "ccc_mean_sd": ("ccc_mean", "ccc_sd"),
     "rho_95": ("rho_low", "rho_high"),
+    "gain_95": ("gain_low", "gain_high"),
 }
 
 
@@ -134,25 +136,37 @@ def score_classifiers(
         folders = {fold: folder / str(fold) for fold in used}
         paths = {fold: folder / "predictions.csv" for fold, folder in folders.items()}
         tested = read(paths, task.target, task.names, name)
-        measure = _measured(paths, tested, task, bootstrap)
         _require_tests(paths, tested, tests)
-        parts = {c: measure(rows) for c, rows in scores.by_corpus(tested).items()}
         sure = None if isinstance(task, Dimensions) else calibrated.confidence(tested, folders)
-        total = {**measure(np.ones(len(tested.truth), bool)), **(sure.scores if sure else {})}
-        total["corpora"] = parts
+        total = scored(paths, tested, task, bootstrap) | (sure.scores if sure else {})
         curves = {k: scores.read_history(f / "history.csv") for k, f in folders.items()}
         curves = {fold: curve for fold, curve in curves.items() if curve}
         found.append(Classifier(name, start, method, task.names, tested, total, curves, sure))
     return found
 
 
-def read(paths: Mapping[int, Path], target: str, names: Sequence[str], task: str) -> Predictions:
-    """The test predictions of one system of a task, by fold; of votes, on the consensus."""
+def read(
+    paths: Mapping[int, Path], target: str, names: Sequence[str], task: str, role: str = "test"
+) -> Predictions:
+    """The predictions of one system of a task, by fold; of votes, on the consensus."""
     if target == "dimensions":
-        return ratings.read_dimensions(paths, names)
+        return ratings.read_dimensions(paths, names, role)
     if target == "votes":
-        return ratings.read_votes(paths, names)[0]
-    return scores.read_classifier(paths, names, f"task.{task}")
+        return ratings.read_votes(paths, names, role)[0]
+    return scores.read_classifier(paths, names, f"task.{task}", role)
+
+
+def scored(
+    paths: Mapping[int, Path], tested: Predictions, task: Task, bootstrap: Bootstrap
+) -> Scores:
+    """The scores of a system's test predictions, and those of each corpus where there are several.
+
+    ``paths`` are those that ``tested`` was read of, or in whose order it is: of votes, the shares
+    are read there.
+    """
+    measure = _measured(paths, tested, task, bootstrap)
+    parts = {c: measure(rows) for c, rows in scores.by_corpus(tested).items()}
+    return {**measure(np.ones(len(tested.truth), bool)), "corpora": parts}
 
 
 def _measured(
@@ -216,6 +230,16 @@ def protocol(
     }
 
 
+def thinned(
+    share: float, clips: Sequence[Clip], used: Sequence[int], made: Sequence[Fold]
+) -> Scores:
+    """What is said of a run on a share of the training speakers: how many each fold has left."""
+    if share == 1:
+        return {}
+    left = [len(train_share.speakers(clips, folds.of(made, fold))) for fold in used]
+    return {"train_share": share, "train_speakers": left}
+
+
 def as_json(run: Run) -> Scores:
     """All scores, nested by task, start (features) and method (head)."""
     nested: Scores = {"protocol": run.protocol, **{name: {} for name in run.tasks}, "share": {}}
@@ -246,6 +270,8 @@ def headline(everything: Scores, tasks: Mapping[str, Task]) -> Scores:
             task: {emotion: sum(where.values()) for emotion, where in labels.items()}
             for task, labels in about["left_out"].items()
         }
+    if "train_share" in about:
+        kept["protocol"]["train_share"] = about["train_share"]
     if "trained_on" in about:
         kept["protocol"]["trained_on"] = about["trained_on"]
     for task in (*tasks, "share"):

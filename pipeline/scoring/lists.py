@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,7 @@ from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, Section, load, read
 from pipeline.methods.finetuning import Cached, Crossed, Trained
 from pipeline.scoring import active
+from pipeline.scoring.active import Ensemble
 from pipeline.splits import targets
 from pipeline.splits.unscored import require_unscored
 
@@ -83,6 +84,7 @@ def check(path: Path = PARAMS_FILE) -> list[str]:
     _require("probe.features", load("probe.features", Names, path), "features", features)
     active.stressed(read(path.absolute()))
     _require("share.heads", load("share.heads", Names, path), "share.model.feed_forward", heads)
+    _require_fusible(load("evaluate.ensembles", dict[str, Ensemble], path), path)
     return corpora
 
 
@@ -124,6 +126,45 @@ def _pretrained(encoders: Names, folds: Sequence[int], path: Path) -> Names:
     if load("pretrained", str, path) == layout.OWN and recipe.folds:
         _require("folds", folds, "pretrain.folds", recipe.folds)
     return [*recipe.encoders, *([layout.OWN] if recipe.folds else [])]
+
+
+def _require_fusible(ensembles: Mapping[str, Ensemble], path: Path) -> None:
+    """Check that each ensemble averages systems of one task and of the same folds."""
+    known = active.classifiers(read(path.absolute())) if ensembles else {}
+    folds_of = {"/".join(system): used for system, used in known.items()}
+    if ensembles and active.FUSED in load("encoders", Names, path):
+        raise PipelineError(
+            f"params.yaml: encoders has {active.FUSED!r}, which names the rows of "
+            "evaluate.ensembles, rename it"
+        )
+    for name, one in ensembles.items():
+        key, first = f"evaluate.ensembles.{name}", one.members[0]
+        if not _NAME.fullmatch(name) or name.isdigit():
+            raise PipelineError(
+                f"params.yaml: evaluate.ensembles has {name!r}, expected a name of letters, "
+                "digits, '-' and '_', not digits alone, rename it"
+            )
+        for member, system in zip(one.members, one.systems, strict=True):
+            if member not in folds_of:
+                raise PipelineError(
+                    f"params.yaml: {key} has {member!r}, which is no active system, use of: "
+                    f"{', '.join(folds_of)}"
+                )
+            if folds_of[member] != folds_of[first]:
+                raise PipelineError(
+                    f"params.yaml: {key} has {member!r} of folds {_shown(folds_of[member])} and "
+                    f"{first!r} of {_shown(folds_of[first])}, which can't be averaged, remove one"
+                )
+            if system[0] != one.systems[0][0]:
+                raise PipelineError(
+                    f"params.yaml: {key} has {member!r} and {first!r}, which are of two tasks and "
+                    "can't be averaged, remove one"
+                )
+        _require(key, one.members, "active", folds_of)
+
+
+def _shown(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _require(key: str, names: Sequence[object], where: str, known: Collection[object]) -> None:

@@ -22,8 +22,10 @@ MEASURES: Mapping[str, tuple[One, Resampled]] = {
 }
 
 
-def read_dimensions(paths: Mapping[int, Path], names: Sequence[str]) -> Predictions:
-    """The test predictions of one system, by fold: ``truth`` and ``guess`` are (utterances, names).
+def read_dimensions(
+    paths: Mapping[int, Path], names: Sequence[str], role: str = "test"
+) -> Predictions:
+    """The predictions of one system, by fold: ``truth`` and ``guess`` are (utterances, names).
 
     Raises:
         PipelineError: A file is missing or damaged, or lacks a dimension.
@@ -32,13 +34,15 @@ def read_dimensions(paths: Mapping[int, Path], names: Sequence[str]) -> Predicti
     for fold, path in paths.items():
         kinds = ([f"{kind}_{name}" for name in names] for kind in ("true", "predicted"))
         true, predicted = kinds
-        rows = scores.test_rows(path, [*scores.UNNAMED[:4], *true, *predicted])
+        rows = scores.rows_of(path, [*scores.UNNAMED[:4], *true, *predicted], role)
         truth, guess = (scores.numbers(path, rows, columns) for columns in (true, predicted))
         parts.append(scores.of_rows(path, fold, rows, truth, guess))
     return scores.joined(parts)
 
 
-def read_votes(paths: Mapping[int, Path], classes: Sequence[str]) -> tuple[Predictions, Floats]:
+def read_votes(
+    paths: Mapping[int, Path], classes: Sequence[str], role: str = "test"
+) -> tuple[Predictions, Floats]:
     """As `scores.read_classifier`, and the true shares of votes, (utterances, classes).
 
     ``truth`` is `UNDECIDED` where several classes have the most votes.
@@ -46,7 +50,7 @@ def read_votes(paths: Mapping[int, Path], classes: Sequence[str]) -> tuple[Predi
     parts, shares = [], []
     for fold, path in paths.items():
         true = [f"true_{name}" for name in classes]
-        rows = scores.test_rows(path, [*scores.UNNAMED, *true, *classes])
+        rows = scores.rows_of(path, [*scores.UNNAMED, *true, *classes], role)
         index = {"": UNDECIDED} | {name: row for row, name in enumerate(classes)}
         truth = np.array([index.get(row["label"], UNDECIDED) for row in rows], np.int64)
         guess = scores.numbers(path, rows, classes)
@@ -76,7 +80,7 @@ def dimensions(tested: Predictions, names: Sequence[str], bootstrap: Bootstrap) 
                 each[name] |= _interval(measure, drawn[-1])
         found[measure] = float(values.mean())
         found |= _interval(measure, np.mean(drawn, 0)) if drawn else {}
-    by_fold = [_mean_concordance(tested.of(tested.fold == k)) for k in np.unique(tested.fold)]
+    by_fold = [mean_concordance(tested.of(tested.fold == k)) for k in np.unique(tested.fold)]
     found |= {
         "ccc_mean": float(np.mean(by_fold)),
         "ccc_sd": float(np.std(by_fold, ddof=1)) if len(by_fold) > 1 else float("nan"),
@@ -90,7 +94,7 @@ def by_speaker(tested: Predictions) -> dict[str, tuple[int, float]]:
     """Each speaker's utterances and mean concordance."""
     names = sorted(set(tested.speaker.tolist()))
     parts = {name: tested.of(tested.speaker == name) for name in names}
-    return {name: (len(part.truth), _mean_concordance(part)) for name, part in parts.items()}
+    return {name: (len(part.truth), mean_concordance(part)) for name, part in parts.items()}
 
 
 def votes(
@@ -121,7 +125,8 @@ def votes(
     return {**found, **scores.rounded(told), **sizes, "folds": len(np.unique(tested.fold))}
 
 
-def _mean_concordance(tested: Predictions) -> float:
+def mean_concordance(tested: Predictions) -> float:
+    """The mean over the dimensions; one that is undefined counts as 0."""
     pairs = zip(tested.truth.T, tested.guess.T, strict=True)
     return float(np.nan_to_num([agreement.concordance(*pair) for pair in pairs]).mean())
 

@@ -1,8 +1,9 @@
 """From predictions to scores: read what training left, pool the folds, measure with intervals.
 
 Stands between the ``predictions.csv`` of classifiers and share regressors and what `evaluate`
-publishes. Only the role ``test`` is ever scored. Intervals come from a bootstrap over speakers,
-since utterances of one speaker are no independent witnesses; below five speakers there is none.
+publishes. Only the role ``test`` is ever scored; dev is read where something is chosen. Intervals
+come from a bootstrap over speakers, since utterances of one speaker are no independent witnesses;
+below five speakers there is none.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -67,16 +68,16 @@ class Bootstrap:
 
 
 def read_classifier(
-    paths: Mapping[int, Path], classes: Sequence[str], key: str = "task"
+    paths: Mapping[int, Path], classes: Sequence[str], key: str = "task", role: str = "test"
 ) -> Predictions:
-    """The test predictions of one classifier, by fold; ``key`` is where its task stands.
+    """The predictions of one classifier, by fold; ``key`` is where its task stands.
 
     Raises:
         PipelineError: A file is missing or damaged, or has other classes than the task.
     """
     parts = []
     for fold, path in paths.items():
-        rows = test_rows(path, [*UNNAMED, *classes])
+        rows = rows_of(path, [*UNNAMED, *classes], role)
         labels = [row["label"] for row in rows]
         if unknown := sorted(set(labels) - set(classes)):
             raise PipelineError(
@@ -93,7 +94,7 @@ def read_share(path: Path, fold: int) -> tuple[list[str], Predictions]:
     Raises:
         PipelineError: The file is missing or damaged.
     """
-    rows = test_rows(path, UNNAMED[:4])
+    rows = rows_of(path, UNNAMED[:4])
     emotions = [n.removeprefix("true_") for n in rows[0] if n.startswith("true_")] if rows else []
     truth = numbers(path, rows, [f"true_{emotion}" for emotion in emotions])
     guess = numbers(path, rows, [f"predicted_{emotion}" for emotion in emotions])
@@ -141,6 +142,11 @@ def classification(tested: Predictions, classes: Sequence[str], bootstrap: Boots
     sizes = {"utterances": len(tested.truth), "speakers": count, "folds": len(by_fold)}
     recall = dict(zip(classes, recalls.recalls(pooled).tolist(), strict=True))
     return {**rounded(found), **sizes, "recall": rounded(recall), "confusion": pooled.tolist()}
+
+
+def uar(told: Predictions, classes: int) -> float:
+    """Unweighted average recall, of all folds together; NaN where there is no utterance."""
+    return float(recalls.uar(recalls.confusion(told.truth, told.guess.argmax(1), classes)))
 
 
 def share(tested: Predictions, emotions: Sequence[str], bootstrap: Bootstrap) -> Scores:
@@ -194,9 +200,9 @@ def _confusion(
     return recalls.confusion(tested.truth[keep], guess[keep], len(classes))
 
 
-def test_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a file of predictions whose role is test; each has these columns."""
-    return [row for row in _rows(path, columns) if row["role"] == "test"]
+def rows_of(path: Path, columns: Sequence[str], role: str = "test") -> list[dict[str, str]]:
+    """The rows of a file of predictions that have a role; each has these columns."""
+    return [row for row in _rows(path, columns) if row["role"] == role]
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -219,7 +225,7 @@ def numbers(path: Path, rows: Sequence[dict[str, str]], columns: Sequence[str]) 
 def of_rows(
     path: Path, fold: int, rows: Sequence[dict[str, str]], truth: npt.NDArray[Any], guess: Floats
 ) -> Predictions:
-    """The test predictions of one fold.
+    """The predictions of one fold, in one role.
 
     Raises:
         PipelineError: There are none, or one is not a number.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ground import provenance
+from pipeline.scoring.active import Ensemble, System
 
 KEY = "trained_on"
 
@@ -20,12 +21,15 @@ def met(corpora: Mapping[str, object], encoders: Iterable[Mapping[str, Any]]) ->
     return sorted(name for name, parser in corpora.items() if {name, parser} & learnt)
 
 
-def met_by(systems: Mapping[str, Path]) -> dict[str, list[str]]:
+def met_by(
+    systems: Mapping[str, Path], ensembles: Mapping[System, Ensemble]
+) -> dict[str, list[str]]:
     """The corpora that each system met, by the system's name; those that met none are left out.
 
-    What was trained, in these folders, carries the entries of its encoder and its corpora.
+    What was trained, in these folders, carries the entries of its encoder and its corpora. An
+    ensemble met what its members did.
     """
-    found = {}
+    found: dict[str, list[str]] = {}
     for name, folder in systems.items():
         made = provenance.carried(folder)
         entries = made.params if made else {}
@@ -37,6 +41,10 @@ def met_by(systems: Mapping[str, Path]) -> dict[str, list[str]]:
         encoders = [entry for key, entry in entries.items() if key.startswith("encoder.")]
         if known := met(parsers, encoders):
             found[name] = known
+    for row, ensemble in ensembles.items():
+        names = [" ".join(system[1:]) for system in ensemble.systems]
+        if known := sorted({corpus for name in names for corpus in found.get(name, ())}):
+            found[" ".join(row[1:])] = known
     return found
 
 

@@ -22,6 +22,7 @@ NAMES = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
 KINDS = declared()
 # Below these, keys are names that users choose; whatever uses a name checks it (`plan`).
 CHOSEN = [("corpus",), ("encoder",), ("task",), ("task", "emotion", "merge")]
+CHOSEN += [("evaluate", "ensembles")]
 # What an entry may say besides.
 OPTIONAL = ("trained_on", "licence", "table", "column")
 WRONG_TYPES: dict[type, list[object]] = {
