@@ -1,21 +1,23 @@
-"""``ser export FOLDER OUT``: a classifier of any method as a model that needs no project."""
+"""``ser export FOLDER OUT``: a classifier of any method as a model that needs no project.
+
+An ensemble of ``evaluate.ensembles`` is given by its name: its folder has one for each member.
+"""
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from pipeline.ground.errors import PipelineError
 
-if TYPE_CHECKING:
-    from pipeline.inference.card import Data
-    from pipeline.inference.packing import Origin
 
-
-def main(
+def main(  # noqa: PLR0913, PLR0917 -- a command's options
     folder: Annotated[
-        Path, typer.Argument(help="Such as artifacts/classifiers/emotion/pretrained/full/0.")
+        Path,
+        typer.Argument(
+            help="Such as artifacts/classifiers/emotion/pretrained/full/0, or an ensemble's name."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="The folder to write.")],
     onnx: Annotated[
@@ -30,6 +32,9 @@ def main(
     as_space: Annotated[
         bool, typer.Option("--space", help="As a Space of the hub: the page of `ser web`.")
     ] = False,
+    fold: Annotated[
+        int | None, typer.Option(help="Of an ensemble: whose members are taken; else the first.")
+    ] = None,
 ) -> None:
     """Write weights, front end, preprocessing and a model card: all that prediction needs.
 
@@ -50,6 +55,8 @@ def main(
     exported = (folder / passport.FILE).exists()
     if exported and not as_space:
         raise PipelineError(f"{folder}: an exported model already, copy it or `ser push` it")
+    if fold is not None and folder.is_dir():
+        raise PipelineError(f"--fold: of an ensemble, {folder} is of one fold, leave it out")
     if out.exists():
         raise PipelineError(f"{out}: exists, name another folder or remove it")
     with files.publish(out.absolute()) as staged:
@@ -58,34 +65,27 @@ def main(
         if exported:
             _copy(folder, model)
         else:
-            _write(folder, model, onnx=onnx, int8=int8, pin=pin)
+            _write(folder, fold, model, onnx=onnx, int8=int8, pin=pin)
         if as_space:
             _around(staged, model)
     typer.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
 
 
-def _write(folder: Path, out: Path, *, onnx: bool, int8: bool, pin: bool) -> None:
+def _write(folder: Path, fold: int | None, out: Path, *, onnx: bool, int8: bool, pin: bool) -> None:
     """Write the model into an existing folder, and see that it says what the classifier says."""
-    from pipeline.inference import card, judge, packing, passport
+    from pipeline.inference import judge, packing
+    from pipeline.inference.exporting import ensemble, single
 
-    found = judge.load(folder, "cpu")
-    origin = packing.Origin.of(folder)
-    system, fold = _origin(folder, origin)
-    name = "/".join(filter(None, [*system, fold]))
-    data = _data(folder, fold)
-    shown = packing.write(folder, out, origin, pin)
-    told = passport.Passport(
-        format=1,
-        name=name,
-        method=origin.method,
-        target=origin.target,
-        classes=origin.classes,
-        encoder=origin.pinned(),
-        corpora=card.learnt(data) if data else None,
-    )
-    told.write(out)
-    text = card.text(told, shown, data, _measured(folder, system, name))
-    (out / passport.CARD).write_text(text, "utf-8")
+    chosen = ensemble.named(str(folder), fold) if not folder.is_dir() else None
+    if chosen and (onnx or int8):
+        raise PipelineError(
+            f"{folder}: an ensemble has no ONNX, run it without, or export a member"
+        )
+    found = ensemble.judge_of(chosen) if chosen else judge.load(folder, "cpu")
+    if chosen:
+        ensemble.write(chosen, out, pin)
+    else:
+        single.write(folder, out, pin)
     if onnx or int8:
         from pipeline.inference import onnx_model
 
@@ -120,51 +120,3 @@ def _around(staged: Path, model: Path) -> None:
     space.write(staged, passport.require(model))
     (staged / space.EXAMPLES).mkdir()
     examples.write(staged / space.EXAMPLES)
-
-
-def _origin(folder: Path, origin: "Origin") -> tuple[tuple[str, str, str], str]:
-    """Task, start, method and fold as the stage named its output: the folder may have been copied.
-
-    Where it names none, that of the encoder and the method, and no task and fold.
-    """
-    from pipeline.ground import provenance
-
-    made = provenance.carried(folder)
-    match made.name.split("/") if made else []:
-        case ["classifiers", task, start, method, fold]:
-            return (task, start, method), fold
-    return ("", origin.encoder.name, origin.method), ""
-
-
-def _data(folder: Path, fold: str) -> "Data | None":
-    """What the classifier learnt from; None, and a line on stderr, where that is not here."""
-    from pipeline.corpora import manifest
-    from pipeline.ground.params import load
-    from pipeline.inference import lineage
-    from pipeline.inference.card import Data
-    from pipeline.splits import folds
-
-    try:
-        if others := lineage.strangers(folder):
-            raise PipelineError(f"{others[0]}: not what {folder} learnt from, run `dvc repro`")
-        corpora = lineage.corpora(folder) or load("corpora", list[str])
-        parsers = {name: load(f"corpus.{name}.parser", str) for name in corpora}
-        roles = folds.read(int(fold)) if fold.isdigit() else {}
-        return Data(manifest.read(corpora), roles, parsers)
-    except PipelineError as error:
-        typer.echo(f"{error}; the card says nothing of data and scores", err=True)
-        return None
-
-
-def _measured(folder: Path, system: tuple[str, str, str], name: str) -> tuple[Any, Any] | None:
-    from pipeline.ground import files
-    from pipeline.inference import lineage
-
-    path = Path("results/scores.json")
-    if not (path.is_file() and lineage.is_scored(folder, name, path.parent)):
-        return None
-    everything = files.read_json(path)
-    found = everything
-    for key in system:
-        found = found.get(key, {})
-    return (everything["protocol"], found) if found else None

@@ -15,7 +15,7 @@ from pipeline.methods.calibration import Calibration, Cover
 
 def calibrated(judge: Judge, found: Calibration) -> Judge:
     """The same, with logits over the temperature."""
-    return replace(judge, logits=lambda waves: judge.logits(waves) / found.temperature)
+    return judge.after(lambda logits: logits / found.temperature)
 
 
 def among(judge: Judge, asked: Sequence[str]) -> Judge:
@@ -31,7 +31,7 @@ def among(judge: Judge, asked: Sequence[str]) -> Judge:
             f"{','.join(asked)!r}"
         )
     rows = [judge.classes.index(name) for name in known]
-    return replace(judge, classes=known, logits=lambda waves: judge.logits(waves)[:, rows])
+    return replace(judge.after(lambda logits: logits[..., rows]), classes=known)
 
 
 def sure(folder: Path, found: Calibration | None, accuracy: float) -> Cover:

@@ -8,7 +8,7 @@ cached. Nothing here imports torch before a model needs it.
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ from pipeline.encoders import layout
 from pipeline.encoders.layers import Layer
 from pipeline.ground import files, stage
 from pipeline.ground.errors import PipelineError
+from pipeline.ground.params import parse
 from pipeline.inference import passport
 from pipeline.inference.passport import Passport
+from pipeline.methods import calibration
 from pipeline.methods import features as cached
 from pipeline.methods.features import Features
 from pipeline.methods.finetuning import Target
+from pipeline.metrics import mixture
 
 Floats = npt.NDArray[np.float32]
 Logits = Callable[[Sequence[Samples]], Floats]
@@ -37,15 +40,44 @@ OfEmbeddings = Callable[[Iterable[Embedding]], Floats]
 
 
 @dataclass(frozen=True)
+class Pooling:
+    """How an ensemble judges several clips as one: its members' own logits are meant before it.
+
+    ``rows`` are these, (clips, members times classes); ``settle`` turns their means (..., same)
+    into logits (..., classes).
+    """
+
+    rows: Logits
+    settle: Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
 class Judge:
     """The classes, and the function from clips, (samples,) each, to logits (clips, classes).
 
-    Of the target dimensions these are its names, and its values.
+    Of the target dimensions these are its names, and its values. Whoever judges several clips as
+    one takes the mean of `rows` and has it `settled`.
     """
 
     target: Target
     classes: list[str]
     logits: Logits
+    pooling: Pooling | None = None
+
+    def rows(self, waves: Sequence[Samples]) -> Floats:
+        """What is meant over clips: the logits, but of an ensemble."""
+        return self.pooling.rows(waves) if self.pooling else self.logits(waves)
+
+    def settled(self, mean: Floats) -> Floats:
+        """The logits that follow from means of `rows`."""
+        return self.pooling.settle(mean) if self.pooling else mean
+
+    def after(self, change: Callable[[Floats], Floats]) -> "Judge":
+        """The same with its logits (..., classes) changed."""
+        pooling = self.pooling and Pooling(
+            self.pooling.rows, lambda mean: change(self.settled(mean))
+        )
+        return replace(self, logits=lambda waves: change(self.logits(waves)), pooling=pooling)
 
 
 def load(folder: Path, device: str = "", backend: str = "torch") -> Judge:
@@ -134,7 +166,9 @@ def _load(folder: Path, device: str) -> Judge:
     from pipeline.methods.emotion_head import DESIGN
 
     told = passport.Passport.read(folder)
-    if (folder / cached.FILE).is_file():
+    if told and (folder / passport.ENSEMBLE).is_file():
+        found = _ensemble(folder, device, told)
+    elif (folder / cached.FILE).is_file():
         found = _of_parts(folder, device, told)
     elif (folder / DESIGN).is_file():
         found = _live(folder, device, told)
@@ -149,6 +183,42 @@ def _load(folder: Path, device: str) -> Judge:
             f"{', '.join(told.classes)}, export the model again"
         )
     return found
+
+
+def _ensemble(folder: Path, device: str, told: Passport) -> Judge:
+    made = parse(folder / passport.ENSEMBLE, passport.Ensemble)
+    places = [folder / name for name in made.folders]
+    members, scales = [load(place, device) for place in places], map(calibration.read, places)
+    temperatures = [scale.temperature if scale else 1.0 for scale in scales]
+    return average(members, temperatures, made.weights, told.target, told.classes)
+
+
+def average(
+    members: Sequence[Judge],
+    temperatures: Sequence[float],
+    weights: Sequence[float],
+    target: Target,
+    classes: list[str],
+) -> Judge:
+    """What judges say of the same clips: the mean of calibrated probabilities, or of values."""
+    if any((one.target, one.classes) != (target, classes) for one in members):
+        raise ValueError(f"members that do not all tell {', '.join(classes)}")
+    shape = len(members), len(classes)
+
+    def rows(waves: Sequence[Samples]) -> Floats:
+        return np.concatenate([one.rows(waves) for one in members], 1)
+
+    def settle(mean: Floats) -> Floats:
+        parts = mean.astype(np.float64).reshape(*mean.shape[:-1], *shape)
+        if target == "dimensions":
+            found = mixture.mixed(np.moveaxis(parts, -2, 0), weights)
+        else:
+            scaled = parts / np.array(temperatures)[:, None]
+            told_of = np.exp(scaled - np.logaddexp.reduce(scaled, axis=-1, keepdims=True))
+            found = mixture.logits(mixture.mixed(np.moveaxis(told_of, -2, 0), weights))
+        return found.astype(np.float32)
+
+    return Judge(target, classes, lambda waves: settle(rows(waves)), Pooling(rows, settle))
 
 
 def _of_onnx(folder: Path, name: str) -> Judge:

@@ -119,16 +119,17 @@ def heard(judge: Judge, file: Path, sound: Sound, manner: Manner) -> Heard:
         PipelineError: It holds no speech of the kind that ``manner`` asks for.
     """
     found, clips = _parts(file, sound, manner), _clips(manner.cutting)
-    weighed = [_logits(judge, sound, clips(turn)) for turn in found]
+    weighed = [_rows(judge, sound, clips(turn)) for turn in found]
     everything = np.concatenate(weighed).mean(0)
-    logits = np.stack([rows.mean(0) for rows in weighed])
+    means = np.stack([rows.mean(0) for rows in weighed])
     if manner.smooth_s:
-        logits = turns.smoothed(logits, found, manner.smooth_s)
+        means = turns.smoothed(means, found, manner.smooth_s)
+    parts = judge.settled(means)
     start, stop = found[0].start, max(turn.stop for turn in found)
     return Heard(
         file,
-        _opinion(judge, Turn(start, stop), everything, manner.least),
-        [_opinion(judge, turn, row, manner.least) for turn, row in zip(found, logits, strict=True)],
+        _opinion(judge, Turn(start, stop), judge.settled(everything), manner.least),
+        [_opinion(judge, *pair, manner.least) for pair in zip(found, parts, strict=True)],
         len(sound) / SAMPLE_RATE_HZ,
     )
 
@@ -212,10 +213,10 @@ def _clips(cutting: Cutting) -> Callable[[Turn], list[tuple[int, int]]]:
     return clips
 
 
-def _logits(judge: Judge, sound: Sound, cuts: Sequence[tuple[int, int]]) -> Floats:
+def _rows(judge: Judge, sound: Sound, cuts: Sequence[tuple[int, int]]) -> Floats:
     # Clips are stored with 16 bits.
     waves = (flac.as_stored(sound.read(*cut)) for cut in cuts)
-    return np.concatenate([judge.logits([wave]) for wave in waves])
+    return np.concatenate([judge.rows([wave]) for wave in waves])
 
 
 def _opinion(judge: Judge, turn: Turn, logits: Floats, least: float) -> Opinion:

@@ -3,8 +3,9 @@
 `ser export` writes the same folder for every method. Beside ``model.json`` lie the classifier as
 its stage left it (adapters merged) or, where transformers can hold encoder and head together, one
 model of theirs; ``encoder/`` has the encoder or front end of the others; ``preprocess.json`` says
-how clips are cut, ``README.md`` is the card, ``SHA256SUMS`` has the checksums. A folder that has a
-``model.json`` needs nothing of a project: no ``params.yaml``, no Git, no DVC.
+how clips are cut, ``README.md`` is the card, ``SHA256SUMS`` has the checksums. An ensemble has
+``ensemble.json`` and a folder of this format for each member, ``member-0`` and so on. A folder that
+has a ``model.json`` needs nothing of a project: no ``params.yaml``, no Git, no DVC.
 """
 
 from pathlib import Path
@@ -21,7 +22,9 @@ FILE = "model.json"
 ENCODER = "encoder"
 CARD = "README.md"
 # All that a folder of this format may hold, as patterns of huggingface_hub.
-PATTERNS = ("*.json", "*.safetensors", "*.onnx", CARD, files.SUMS)
+PATTERNS = ("*.json", "*.safetensors", "*.onnx", CARD, f"*{files.SUMS}")
+ENSEMBLE = "ensemble.json"
+MEMBER = "member-{}"
 
 # It may be a stranger's, and is shown on terminals.
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -79,6 +82,23 @@ class Passport(Section):
     def write(self, folder: Path) -> None:
         """Write ``model.json`` into an existing folder."""
         files.write_json(folder / FILE, self.model_dump(mode="json"))
+
+
+class Ensemble(Section):
+    """``ensemble.json``: how much each member counts; their mean is what the model says."""
+
+    weights: Annotated[
+        list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=2, max_length=99)
+    ]
+
+    @property
+    def folders(self) -> list[str]:
+        """Where the members lie."""
+        return [MEMBER.format(number) for number in range(len(self.weights))]
+
+    def write(self, folder: Path) -> None:
+        """Write ``ensemble.json`` into an existing folder."""
+        files.write_json(folder / ENSEMBLE, self.model_dump())
 
 
 def require(folder: Path) -> Passport:

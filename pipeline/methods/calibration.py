@@ -46,9 +46,12 @@ class Calibration(Section):
         return max(enough, key=lambda cover: cover.coverage, default=None)
 
 
-def fitted(logits: Floats, truth: Ints) -> Calibration:
-    """The calibration that follows from dev: logits (utterances, classes), truth (utterances,)."""
-    found = temperature(logits, truth)
+def fitted(logits: Floats, truth: Ints, is_calibrated: bool = False) -> Calibration:
+    """The calibration that follows from dev: logits (utterances, classes), truth (utterances,).
+
+    Of logits that are calibrated already the temperature is 1.
+    """
+    found = 1.0 if is_calibrated else temperature(logits, truth)
     confidence = probabilities(logits, found).max(1)
     order = np.argsort(-confidence, kind="stable")
     right = np.cumsum((logits.argmax(1) == truth)[order])

@@ -58,7 +58,8 @@ def predict(judge: Judge, clips: Sequence[Clip]) -> list[tuple[str, int]]:
         PipelineError: A clip is damaged or missing.
     """
     sources = {clip.utterance: clip.source for clip in clips}
-    logits: dict[str, list[Floats]] = defaultdict(list)
+    found: dict[str, list[Floats]] = defaultdict(list)
     for clip in track(clips, "label", len(clips), "clips"):
-        logits[clip.utterance] += list(judge.logits([read_clip(clip.file, clip.sha256)]))
-    return [(sources[name], int(np.mean(rows, 0).argmax())) for name, rows in logits.items()]
+        found[clip.utterance] += list(judge.rows([read_clip(clip.file, clip.sha256)]))
+    logits = {name: judge.settled(np.mean(rows, 0)) for name, rows in found.items()}
+    return [(sources[name], int(one.argmax())) for name, one in logits.items()]

@@ -141,17 +141,13 @@ def test_without_dev_the_rival_is_the_best_on_test_and_no_weight_is_fitted(plant
             rewrite(folder(name, fold), [r for r in rows(name, fold) if r["role"] == "test"])
             (folder(name, fold) / "calibration.json").unlink()
     found = scored(ensemble())
+    held = {name: [row for fold in FOLDS for row in rows(name, fold)] for name in NAMES}
     uars = [
         balanced_accuracy_score(
-            *[
-                np.concatenate([f(name, fold) for fold in FOLDS])
-                for f in (
-                    lambda n, k: [r["label"] for r in rows(n, k)],
-                    lambda n, k: [max(EMOTIONS, key=lambda e: float(r[e])) for r in rows(n, k)],
-                )
-            ]
+            [row["label"] for row in own],
+            [EMOTIONS[int(np.argmax([float(row[e]) for e in EMOTIONS]))] for row in own],
         )
-        for name in NAMES
+        for own in held.values()
     ]
     told = found.scores["ensemble"]
     assert (told["best"], told["best_on"]) == (NAMES[int(np.argmax(uars))], "test")
