@@ -41,6 +41,7 @@ def main() -> None:
     from pipeline.scoring import crossed, evaluation, protocols, trained_on
     from pipeline.scoring.believe import doubts, fused
     from pipeline.scoring.scores import Bootstrap
+    from pipeline.scoring.trust import trusted
     from pipeline.splits import scope, targets
 
     corpora, adapted = load("corpora", list[str]), load("adapted", list[int])
@@ -66,6 +67,7 @@ def main() -> None:
         for chosen in (systems, beside)
     )
     matrices = crossed.score(active.crossed(params), corpora, bootstrap)
+    trust = trusted.score(params, tasks, classifiers, clips, bootstrap)
     shares = evaluation.score_shares(regressors, share_fold, bootstrap)
     used = {fold for trained in systems.values() for fold in trained}
     used |= {share_fold} if regressors else set()
@@ -80,7 +82,7 @@ def main() -> None:
     audits = evaluation.audits(corpora)
     units = evaluation.units(adapted)
     evaluated = evaluation.Run(
-        tasks, clips, about, classifiers, shares, units, audits, settings, shared, matrices
+        tasks, clips, about, classifiers, shares, units, audits, settings, shared, matrices, trust
     )
     doubted = doubts.find(systems, tasks)
     determined.require_same()
@@ -94,11 +96,14 @@ def _publish(run: "Run", doubted: Mapping[str, "Doubts"]) -> None:
     """Write tables, pictures, recordings, the page that shows them, and the scores."""
     from pipeline.report import corpora_table, page, sections, share_section
     from pipeline.report.believe import doubts_section, fusion_section
+    from pipeline.report.trust.order import SECTIONS
     from pipeline.scoring import crossed, evaluation
+    from pipeline.scoring.trust import trusted
 
     with files.publish(RESULTS / "tables") as tables:
         evaluation.write_tables(tables, run.classifiers)
         crossed.write_tables(tables, run.crossed)
+        trusted.write_tables(tables, run.trust)
         share_section.write(tables, run.shares, run.protocol)
         corpora_table.write(tables, run.clips, run.counted)
         doubts_section.write(tables, doubted, run.clips)
@@ -107,11 +112,13 @@ def _publish(run: "Run", doubted: Mapping[str, "Doubts"]) -> None:
         further = [fusion_section.section(run), *doubts_section.sections(run, doubted, listen)]
     with files.publish(RESULTS / "plots") as plots:
         plots.mkdir()
+        further += [make(run, plots) for make in SECTIONS]
         shown = page.page(sections.of(run, plots, further))
     files.write_text(RESULTS / "report.html", shown)
     scores = evaluation.as_json(run)
     files.write_json(RESULTS / "scores.json", scores)
-    files.write_json(RESULTS / "metrics.json", evaluation.headline(scores, run.tasks))
+    short = evaluation.headline(scores, run.tasks) | trusted.headline(run.trust)
+    files.write_json(RESULTS / "metrics.json", short)
 
 
 def _folders(

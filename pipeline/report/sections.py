@@ -3,7 +3,8 @@
 A section is a small function: it takes the run that `evaluate` scored and the folder for pictures
 (``results/plots``), draws its own pictures there, and returns a `Section`, or None where the run
 has nothing for it; those of the protocol and of the tasks come first. To add one, write such a
-function (in a module of its own where it needs more than scores) and name it in `SECTIONS`.
+function (in a module of its own where it needs more than scores) and name it in `SECTIONS`; those
+of `pipeline.report.trust`, which this room can't know, are named by the stage.
 """
 
 import io

@@ -5,7 +5,7 @@ JSON files are views of it. Systems are named by the caller: no folder is ever l
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,8 @@ class Run:
 
     ``tasks`` are the active ones by name, ``clips`` those of the manifests, ``units`` is what
     `tally.Tally.report` says of the units of each adapted fold, ``shared`` the classifiers of folds
-    with the same speakers on both sides, where others stand beside them.
+    with the same speakers on both sides, where others stand beside them, ``trust`` what
+    `pipeline.scoring.trust` says of fairness and stress.
     """
 
     tasks: Mapping[str, Task]
@@ -106,6 +107,7 @@ class Run:
     settings: Mapping[str, Any]
     shared: Sequence[Classifier] = ()
     crossed: Sequence[Matrix] = ()
+    trust: Scores = field(default_factory=dict)
 
     @property
     def counted(self) -> Emotion | None:
@@ -252,6 +254,7 @@ def as_json(run: Run) -> Scores:
         beside.setdefault(c.start, {})[c.method] = c.scores
     for m in run.crossed:
         nested.setdefault("cross", {}).setdefault(m.features, {})[m.method] = m.nested
+    nested |= run.trust
     nested["units"] = {str(fold): report for fold, report in run.units.items()}
     return nested
 

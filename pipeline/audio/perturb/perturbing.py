@@ -9,8 +9,6 @@ from pipeline.audio.formats import Samples
 from pipeline.audio.perturb import channel, noise, room
 from pipeline.audio.perturb.conditions import CLEAN, parts
 
-VOICES = 6  # that babble at once
-
 Perturb: TypeAlias = Callable[[Samples, int, Sequence[Samples], np.random.Generator], Samples]
 
 # What a kind makes of a clip, with its strength, other voices and random numbers.

@@ -15,8 +15,8 @@ import numpy as np
 
 from pipeline.audio.flac import as_stored, encode_flac, read_clip
 from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
-from pipeline.audio.perturb.conditions import CLEAN
-from pipeline.audio.perturb.perturbing import VOICES, perturbed
+from pipeline.audio.perturb.conditions import CLEAN, VOICES
+from pipeline.audio.perturb.perturbing import perturbed
 from pipeline.corpora.manifest import Clip
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError

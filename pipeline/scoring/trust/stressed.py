@@ -4,7 +4,7 @@ All conditions have the same utterances, so that the difference to the clean one
 interval resamples speakers, as all do here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from pipeline.ground import files
 from pipeline.scoring import comparison, evaluation, ratings, scores
 from pipeline.scoring.active import System
 from pipeline.scoring.scores import Bootstrap, Predictions, Scores
+from pipeline.scoring.trust import nested
 from pipeline.splits.targets import Dimensions, Task
 
 STRESS = manifest.ARTIFACTS / "stress"
@@ -34,7 +35,7 @@ def score(
     Raises:
         PipelineError: A file of `stress` is missing or damaged.
     """
-    nested: Scores = {}
+    made: Scores = {}
     for (name, start, method), used in systems.items():
         folder, task = STRESS / name / start / method, tasks[name]
         counts = files.read_json(folder / COUNTED)
@@ -46,8 +47,8 @@ def score(
                 **of_condition(read[CLEAN], heard, task, bootstrap),
                 **scores.rounded({"clipped": clipped}),
             }
-        nested.setdefault(name, {}).setdefault(start, {})[method] = found
-    return nested
+        made.setdefault(name, {}).setdefault(start, {})[method] = found
+    return made
 
 
 def measure_of(task: Task) -> str:
@@ -83,11 +84,16 @@ def of_condition(
     return {**kept, **scores.rounded(told)}
 
 
-def headline(found: Mapping[str, Scores], measure: str) -> Scores:
-    """Of one classifier few columns of `dvc exp show`: the mean over the conditions, and the worst.
+def headline(everything: Scores) -> Scores:
+    """Few columns of `dvc exp show`: the mean over the conditions, and the worst of them.
 
-    The list of all makes no column there.
+    The lists, of which one has all, make no column there.
     """
+    return nested.of(everything, _short)
+
+
+def _short(found: Mapping[str, Scores]) -> Scores:
+    measure = "uar" if "uar" in found[CLEAN] else "ccc"
     of = {condition: one[measure] for condition, one in found.items()}
     under = {condition: value for condition, value in of.items() if condition != CLEAN}
     worst = min(under, key=under.__getitem__)
@@ -99,20 +105,12 @@ def headline(found: Mapping[str, Scores], measure: str) -> Scores:
     }
 
 
-def write_tables(folder: Path, nested: Scores) -> None:
+def write_tables(folder: Path, everything: Scores) -> None:
     """Write ``stress-<task>-<start>-<method>.csv`` of each, a row for each condition."""
-    for name, found in each(nested):
+    for name, found in nested.each(everything):
         columns = list(dict.fromkeys(key for one in found.values() for key in one))
         rows = [[n, *(one.get(key, "") for key in columns)] for n, one in found.items()]
         files.write_csv(folder / f"stress-{'-'.join(name)}.csv", ["condition", *columns], rows)
-
-
-def each(nested: Scores) -> Iterator[tuple[System, Mapping[str, Scores]]]:
-    """Each task, start and method, and what it has of each condition."""
-    for task, starts in nested.items():
-        for start, methods in starts.items():
-            for method, found in methods.items():
-                yield (task, start, method), found
 
 
 def _read(folder: Path, used: Sequence[int], name: str, task: Task) -> Predictions:

@@ -11,8 +11,8 @@ from scipy.signal import welch
 
 from pipeline.audio.formats import MIN_SAMPLES, Samples
 from pipeline.audio.perturb import channel, room
-from pipeline.audio.perturb.conditions import Condition, words
-from pipeline.audio.perturb.perturbing import VOICES, perturbed
+from pipeline.audio.perturb.conditions import VOICES, Condition, words
+from pipeline.audio.perturb.perturbing import perturbed
 from tests.recordings import tone
 
 ALL = [
