@@ -64,7 +64,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["role"] == "test"]
 
 
-def logits(found: list[dict[str, str]]) -> np.ndarray[Any, Any]:
+def logits(found: list[dict[str, str]]) -> Any:
     """Up to what is the same for all classes: `linear` writes log probabilities after training."""
     told = np.array([[float(row[n]) for n in ("angry", "sad", "happy")] for row in found])
     return told - told.mean(1, keepdims=True)
