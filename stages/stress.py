@@ -31,6 +31,7 @@ class StressParams(Section):
 
     classifiers: list[str]
     conditions: Annotated[list[Condition], Field(min_length=1)]
+    voices: Annotated[int, Field(ge=1, le=64)]
 
 
 def main(
@@ -39,7 +40,7 @@ def main(
     """Judge the test clips of a classifier's folds under each condition."""
     from pipeline.inference.stress import answers, clips, judging
 
-    conditions, extract = load("stress", StressParams).conditions, load("extract", ExtractParams)
+    params, extract = load("stress", StressParams), load("extract", ExtractParams)
     used = {"/".join(s): found for s, found in active.stressed(active.checked()).items()}
     if classifier not in used:
         raise PipelineError(f"params.yaml: stress.classifiers has no {classifier!r}, add it")
@@ -48,7 +49,7 @@ def main(
     corpora = load("corpora", list[str])
     keys = ("seed", "numerics_version", "corpora", "folds", "adapted", "extract")
     read = [*manifest.folders(corpora), folds.FOLDS, *folders.values()]
-    made = Provenance.of(target, [*keys, "stress.conditions"], read)
+    made = Provenance.of(target, [*keys, "stress.conditions", "stress.voices"], read)
 
     everyone, roles = manifest.read(corpora), folds.read_all()
     tested = {
@@ -57,7 +58,7 @@ def main(
     }
     own = {clip.clip: clip for _, found in tested.values() for clip in found}
     # All of it before a classifier computes: its threads would not survive a fork.
-    heard = _heard([CLEAN, *conditions], list(own.values()), everyone)
+    heard = _heard(params, list(own.values()), everyone)
     every = [one.clip for found in heard.values() for one in found.values()]
     kept = extraction.Kept(extract.frames, extract.means, extract.precision, extract.dtype)
     job = judging.embedded(next(iter(folders.values())), kept, classifier, every)
@@ -73,15 +74,16 @@ def main(
 
 
 def _heard(
-    conditions: Sequence[str], own: Sequence[Clip], everyone: Sequence[Clip]
+    params: StressParams, own: Sequence[Clip], everyone: Sequence[Clip]
 ) -> dict[str, dict[str, "Stressed"]]:
     """The clips under each condition, by id, each made once for all classifiers."""
     from pipeline.inference.stress import clips
 
     seed, workers = load("seed", int), stage.runtime().workers
-    inputs = [seed, load("numerics_version", int)], manifest.digest(everyone)
+    inputs = [seed, params.voices, load("numerics_version", int)], manifest.digest(everyone)
     store = locks.scratch(stage.resume_key("stress", *inputs))
-    return {name: clips.under(name, own, everyone, seed, store, workers) for name in conditions}
+    studio = clips.Studio(clips.speakers(everyone), params.voices, seed, store, workers)
+    return {name: studio.under(name, own) for name in (CLEAN, *params.conditions)}
 
 
 if __name__ == "__main__":

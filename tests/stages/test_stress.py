@@ -177,7 +177,7 @@ def test_who_speaks_never_babbles(project: Path) -> None:
             made.append(one)
     store = project / "store"
     store.mkdir()
-    found = clips.under("babble-0", made, made, 1, store, 0)
+    found = clips.Studio(clips.speakers(made), 6, 1, store, 0).under("babble-0", made)
     for one in made:
         added = soundfile.read(found[one.clip].clip.file)[0] - soundfile.read(one.file)[0]
         spectrum = np.abs(np.fft.rfft(added)) ** 2
@@ -186,7 +186,7 @@ def test_who_speaks_never_babbles(project: Path) -> None:
         assert bands[own] < 1e-3 * min(b for n, b in enumerate(bands) if n != own)
     alone = [one for one in made if one.speaker == "tones/0"]
     with pytest.raises(PipelineError, match=r"nobody else of tones can babble.*take babble out"):
-        clips.under("babble-20", alone, alone, 1, store, 0)
+        clips.Studio(clips.speakers(alone), 6, 1, store, 0).under("babble-20", alone)
 
 
 def test_what_is_not_active_is_refused(project: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-VOICES = 6  # that babble at once
 CLEAN = "clean"  # what is compared with: no condition of params.yaml
 
 Condition = Annotated[

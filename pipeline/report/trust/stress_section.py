@@ -10,7 +10,7 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.audio.perturb.conditions import CLEAN, VOICES, words
+from pipeline.audio.perturb.conditions import CLEAN, words
 from pipeline.report import plots
 from pipeline.report.page import Section, Table, interval
 from pipeline.scoring.evaluation import Run
@@ -24,7 +24,7 @@ NOTES = (
     "trained for it. The difference is to the clips as recorded, its interval over the same "
     "speakers: where it has no 0, the loss is more than chance. Decisions changed: utterances that "
     "are taken for another class than as recorded, rightly or wrongly.",
-    f"Babble: {VOICES} voices of the same corpus, never the speaker's own; dB there and in white "
+    "Babble: {voices} voices of the same corpus, never the speaker's own; dB there and in white "
     "noise are the ratio of the mean powers over the clip. Telephone: 300 to 3400 Hz, through "
     "8 kHz. Reverberation: a synthetic room whose sound falls by 60 dB in so many ms, the direct "
     "sound as strong as all the rest. Speed changes the pitch, too. What passes full scale is "
@@ -42,8 +42,9 @@ def section(run: Run, folder: Path) -> Section | None:
         return None
     picture = folder / "stress.png"
     draw(picture, found)
+    notes = [note.format(voices=run.settings["stress"]["voices"]) for note in NOTES]
     tables = [_table(name, of) for name, of in found.items()]
-    return Section("Under stress", NOTES, tables, [picture])
+    return Section("Under stress", notes, tables, [picture])
 
 
 def _table(name: str, of: Mapping[str, Scores]) -> Table:

@@ -11,7 +11,7 @@ from scipy.signal import welch
 
 from pipeline.audio.formats import MIN_SAMPLES, Samples
 from pipeline.audio.perturb import channel, room
-from pipeline.audio.perturb.conditions import VOICES, Condition, words
+from pipeline.audio.perturb.conditions import Condition, words
 from pipeline.audio.perturb.perturbing import perturbed
 from tests.recordings import tone
 
@@ -21,7 +21,7 @@ ALL = [
     *("speed-90", "speed-110"),
 ]
 VOICE = tone(1.3, 180) + tone(1.3, 1_700, level=0.1)
-OTHERS = [tone(0.4 + n / 5, 200 + 90 * n, level=0.01 * 4**n) for n in range(VOICES - 1)]
+OTHERS = [tone(0.4 + n / 5, 200 + 90 * n, level=0.01 * 4**n) for n in range(5)]
 
 
 def heard(condition: str, samples: Samples = VOICE, seed: int = 0) -> Samples:

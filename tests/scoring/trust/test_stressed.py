@@ -133,7 +133,7 @@ def test_few_columns_a_table_and_one_picture(
     assert float(rows[2]["uar"]) == own["noise-0"]["uar"]
     figures = kept(monkeypatch)
     about: Scores = {"speaker_independent": True}
-    run = Run({}, [], about, [], [], {}, {}, {}, trust={"stress": nested})
+    run = Run({}, [], about, [], [], {}, {}, {"stress": {"voices": 5}}, trust={"stress": nested})
     section = stress_section.section(run, project)
     assert section is not None
     assert [table.caption for table in section.tables] == [
