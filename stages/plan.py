@@ -1,4 +1,4 @@
-"""plan: check the active lists, and remove what is no longer active from the pooled folders.
+"""plan: check the active lists, estimate, and remove what is no longer active from pooled folders.
 
 A stage that pools corpora or folds depends on their parent folder, since DVC can't expand a list
 into deps. A corpus, fold or method that was switched off must not stay there: it would change the
@@ -20,6 +20,7 @@ from pipeline.ground import files, progress
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, load, read
 from pipeline.ground.stage import run
+from pipeline.needs import estimate
 from pipeline.scoring import active, lists, trained_on
 from pipeline.splits import scope, targets
 
@@ -31,12 +32,13 @@ _CHOSEN = ("table", "column")
 
 
 def main() -> None:
-    """Check the active lists, prune inactive outputs, record what is active."""
+    """Check the active lists, estimate disk and time, prune inactive outputs, record the active."""
     for name in [*load("corpora", list[object]), *load("corpus", dict[object, object])]:
         require_name(name)
     corpora, features = lists.check(), load("features", Names)
     _require_data([*corpora, *load("pretrain.corpora", Names)])
     _require_classes(corpora)
+    _tell_needs()
     _warn_of_met(corpora, dict.fromkeys([*features, load("pretrained", str)]))
 
     params = read(PARAMS_FILE.absolute())
@@ -104,6 +106,16 @@ def _rows(corpora: Names) -> list[tuple[str, Row]] | None:
             return None
         found += rows
     return found
+
+
+def _tell_needs() -> None:
+    """Say what all of this will take; what is wrong in a section, its own stage says."""
+    try:
+        told = estimate.lines(estimate.of_params())
+    except PipelineError as error:
+        told = [str(error)]
+    for line in told:
+        progress.say(line)
 
 
 def _warn_of_met(corpora: Names, encoders: Iterable[str]) -> None:

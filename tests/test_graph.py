@@ -36,6 +36,7 @@ ROOMS = [
     "report",
     "inference",
     "demo",
+    "needs",
     "cli",
 ]
 MOST_MODULES = 12

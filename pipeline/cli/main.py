@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": "Print versions, devices and disk, and what is wrong with them.",
     "show": "Print a short table of what was measured, and where the pictures are.",
     "status": "Tell which stages would run again, and why.",
+    "plan": "Tell what the active graph will need of disk and time.",
     "adopt": "Keep what an older version made, where results did not change.",
     "predict": "Tell the emotion of audio files.",
     "serve": "Serve a model over HTTP and WebSocket.",
@@ -34,6 +35,7 @@ COMMANDS = {
     "encoder": "Pin a published encoder: its commit and checksum.",
 }
 ROOMS = {
+    "plan": "ahead.plan",
     "doctor": "start.doctor",
     "init": "start.init",
     "label": "withheld.label",

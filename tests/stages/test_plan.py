@@ -37,6 +37,7 @@ def label(corpus: str, emotions: str) -> None:
     edit("\ncorpus:\n", f"\ncorpus:\n  {corpus}:\n    parser: table\n    language: en\n")
 
 
+EMPTY = "no estimate: of unknown length are one, two"  # files without a byte
 ALL = "angry calm disgust fear happy neutral sad surprise"
 
 
@@ -52,10 +53,11 @@ def test_labels_that_take_no_part_are_told_before_anything_runs(
         "(task.emotion.classes, task.emotion.merge)",
         "'happiness' takes no part: 1 two utterances, nearest class 'happy' "
         "(task.emotion.classes, task.emotion.merge)",
+        EMPTY,
     ]
     edit("    merge: {}\n", "    merge:\n      ANGER: angry\n      happiness: Happy\n")
     plan.main()
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == f"{EMPTY}\n"
 
 
 def test_a_class_and_a_merge_that_no_corpus_fills_stop_at_once(project: Path) -> None:
@@ -105,6 +107,18 @@ def test_only_inactive_outputs_of_pooled_folders_go(project: Path) -> None:
     plan.main()
     assert all(path.is_file() for path in kept)
     assert not any(path.exists() for path in stale)
+
+
+def test_what_it_will_take_is_told_and_stops_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan.main()
+    assert "all that is active: about " in capsys.readouterr().err
+    edit(
+        "  epochs: 2           # [ours]; 0 publishes", "  epochs: two         # [ours]; 0 publishes"
+    )
+    plan.main()
+    assert "no estimate, a setting is not what its stage expects" in capsys.readouterr().err
 
 
 def test_the_record_follows_the_lists_alone(project: Path) -> None:
