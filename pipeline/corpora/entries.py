@@ -22,8 +22,8 @@ class Row:
     ``source`` is relative to the corpus folder. ``end_s`` None is the end of the file. ``role`` is
     the authors' own partition (train, dev, test or `UNLABELLED`) where they give one per utterance.
     ``label`` says where the row of a label file stands that this is made of, empty where a name
-    says it all; so it does in a `Reject` and in an `OutOfScope`. ``shares``, ``votes`` and
-    ``dimensions`` are as in a `pipeline.corpora.manifest.Clip`. ``length_s`` is how long its
+    says it all; so it does in a `Reject` and in an `OutOfScope`. ``shares``, ``votes``, ``votes2``
+    and ``dimensions`` are as in a `pipeline.corpora.manifest.Clip`. ``length_s`` is how long its
     authors say it is, where clips are known to be cut wrongly.
     """
 
@@ -40,6 +40,7 @@ class Row:
     role: str = ""
     shares: Mapping[str, float] = field(default_factory=dict)
     votes: Mapping[str, float] = field(default_factory=dict)
+    votes2: Mapping[str, float] = field(default_factory=dict)
     dimensions: Mapping[str, float] = field(default_factory=dict)
     length_s: float | None = None
     label: str = field(default="", compare=False)

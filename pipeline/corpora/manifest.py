@@ -17,8 +17,14 @@ CLIPS = ARTIFACTS / "clips"
 UNLABELLED = ARTIFACTS / "unlabelled"
 EMOTIONS = ("angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 SHARE_PREFIX, VOTES_PREFIX, DIMENSION_PREFIX = "share_", "votes_", "dimension_"
+SECOND_PREFIX = "votes2_"
 # What raters said, as columns named by the corpus: fields of `Clip`, and what the names begin with.
-RATED = {"shares": SHARE_PREFIX, "votes": VOTES_PREFIX, "dimensions": DIMENSION_PREFIX}
+RATED = {
+    "shares": SHARE_PREFIX,
+    "votes": VOTES_PREFIX,
+    "votes2": SECOND_PREFIX,
+    "dimensions": DIMENSION_PREFIX,
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,8 @@ class Clip:
     ``speaker`` is ``<corpus>/<speaker>``, empty where unknown; ``gender`` is female, male or
     unknown; ``emotion`` is canonical or the corpus's own, empty where there is none. ``sha256`` is
     that of the decoded 16-bit samples. ``shares`` are fractions of listeners by emotion, ``votes``
-    the raters who chose each emotion, ``dimensions`` mean ratings in the corpus's own range.
+    the raters who chose each emotion, ``votes2`` those who named it a second one, ``dimensions``
+    mean ratings in the corpus's own range.
     """
 
     clip: str
@@ -50,6 +57,7 @@ class Clip:
     sha256: str
     shares: dict[str, float] = field(default_factory=dict)
     votes: dict[str, float] = field(default_factory=dict)
+    votes2: dict[str, float] = field(default_factory=dict)
     dimensions: dict[str, float] = field(default_factory=dict)
     root: Path = field(default=CLIPS, compare=False)
 
@@ -154,10 +162,16 @@ def _rated(row: dict[str, str], prefix: str) -> dict[str, float]:
 
 
 def digest(clips: Iterable[Clip]) -> str:
-    """A digest of what the clips hold and say, for provenance and scratch keys."""
+    """A digest of what the clips hold and say, for provenance and scratch keys.
+
+    Second votes are in it where there are any: most corpora have none.
+    """
     return files.digest(
         [
-            (c.clip, c.sha256, c.speaker, c.gender, c.emotion, c.shares, c.votes, c.dimensions)
+            (
+                *(c.clip, c.sha256, c.speaker, c.gender, c.emotion),
+                *(c.shares, c.votes, c.dimensions, *([c.votes2] if c.votes2 else [])),
+            )
             for c in clips
         ]
     )

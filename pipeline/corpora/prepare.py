@@ -131,6 +131,7 @@ def _clip(row: Row, segment: Segment, corpus: str, language: str) -> Clip:
         sha256=segment.sha256,
         shares=dict(row.shares),
         votes=dict(row.votes),
+        votes2=dict(row.votes2),
         dimensions=dict(row.dimensions),
     )
 

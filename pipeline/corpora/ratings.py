@@ -16,7 +16,7 @@ Ranges = Mapping[str, tuple[float, float]]
 
 
 def report(rows: Sequence[Row], ranges: Ranges) -> dict[str, Any]:
-    """``dimensions`` and ``votes`` as JSON-like data; empty where nobody rated.
+    """``dimensions`` and ``votes`` as JSON-like data, empty where nobody rated; ``votes2`` if any.
 
     Args:
         rows: The utterances kept.
@@ -26,6 +26,7 @@ def report(rows: Sequence[Row], ranges: Ranges) -> dict[str, Any]:
     return {
         "dimensions": {name: _spread(rows, name, ranges.get(name)) for name in names},
         "votes": _votes([row.votes for row in rows if sum(row.votes.values())]),
+        **_second([row.votes2 for row in rows if sum(row.votes2.values())]),
     }
 
 
@@ -51,6 +52,15 @@ def _spread(rows: Sequence[Row], name: str, scale: tuple[float, float] | None) -
         **{key: round(float(value), DIGITS) for key, value in found.items()},
         "scale": list(scale) if scale else None,
     }
+
+
+def _second(found: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """``votes2``: how many second emotions are named of an utterance; nothing where none is."""
+    if not found:
+        return {}
+    each = [sum(votes.values()) for votes in found]
+    named = [float(np.min(each)), float(np.median(each)), float(np.max(each))]
+    return {"votes2": {"rated": len(found), "named": named}}
 
 
 def _votes(found: Sequence[Mapping[str, float]]) -> dict[str, Any]:

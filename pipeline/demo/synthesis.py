@@ -228,7 +228,7 @@ def _label(utterance: Utterance) -> dict[str, object]:
         **{
             prefix + name: value
             for kind, prefix in RATED.items()
-            for name, value in getattr(utterance, kind).items()
+            for name, value in getattr(utterance, kind, {}).items()
         },
     }
 

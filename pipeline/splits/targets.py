@@ -32,6 +32,10 @@ class Rated(Protocol):
         """Raters who chose each emotion."""
 
     @property
+    def votes2(self) -> Mapping[str, float]:
+        """Raters who named each emotion a second one."""
+
+    @property
     def dimensions(self) -> Mapping[str, float]:
         """Mean ratings."""
 
@@ -104,11 +108,14 @@ class Emotion(Classes):
 class Votes(Classes):
     """How raters' votes are distributed over the classes.
 
-    Votes for other emotions don't count. ``undecided`` utterances, on whose class most raters do
-    not agree, are kept or dropped; kept ones are scored as distributions alone.
+    Votes for other emotions don't count. ``votes`` says which do: the ``primary`` choices, or
+    ``both``, to which each rater's second ones are added (Chou et al., ICASSP 2022). The class that
+    most raters agree on is that of the primary choices. ``undecided`` utterances, which have none,
+    are kept or dropped; kept ones are scored as distributions alone.
     """
 
     target: Literal["votes"]
+    votes: Literal["primary", "both"]
     undecided: Literal["keep", "drop"]
 
     @property
@@ -118,14 +125,15 @@ class Votes(Classes):
 
     def held(self, rated: Rated) -> list[str]:
         """As of `Emotion`."""
-        return [emotion for emotion, count in rated.votes.items() if count]
+        told = [rated.votes, rated.votes2] if self.votes == "both" else [rated.votes]
+        return [*dict.fromkeys(name for votes in told for name, count in votes.items() if count)]
 
     def aim(self, rated: Rated) -> Aim | None:
         """The class with most votes, `UNDECIDED` where several have, and each class's share."""
-        counts = self.counts(rated)
-        if not sum(counts) or (self.undecided == "drop" and not _is_decided(counts)):
+        counts, first = self.counts(rated), self._of(rated.votes)
+        if not sum(counts) or (self.undecided == "drop" and not _is_decided(first)):
             return None
-        label = counts.index(max(counts)) if _is_decided(counts) else UNDECIDED
+        label = first.index(max(first)) if _is_decided(first) else UNDECIDED
         return label, tuple(count / sum(counts) for count in counts)
 
     def why_not(self, rated: Rated) -> str:
@@ -133,9 +141,15 @@ class Votes(Classes):
         return "undecided" if sum(self.counts(rated)) else "no votes"
 
     def counts(self, rated: Rated) -> list[float]:
-        """The votes for each class, merged ones among them."""
+        """The votes for each class that count, merged ones among them."""
+        first = self._of(rated.votes)
+        if self.votes == "primary":
+            return first
+        return [one + other for one, other in zip(first, self._of(rated.votes2), strict=True)]
+
+    def _of(self, votes: Mapping[str, float]) -> list[float]:
         counts = [0.0] * len(self.classes)
-        for emotion, count in rated.votes.items():
+        for emotion, count in votes.items():
             index = self.index(emotion)
             if index is not None:
                 counts[index] += count

@@ -306,6 +306,9 @@ def test_msp_podcast_counts_the_raters_of_every_form(tmp_path: Path, head: str, 
     votes = {r.utterance[-9:]: {e: n for e, n in r.votes.items() if n} for r in parsed.rows}
     assert votes["0001_0008"] == {"neutral": 2, "happy": 1, "other": 1}
     assert votes["0009_0001"] == {}
+    second = {r.utterance[-9:]: dict(r.votes2) for r in parsed.rows}
+    named = {} if "Second" not in head and "Excited" not in row else {"excited": 4, "happy": 4}
+    assert (second["0001_0008"], second["0009_0001"]) == (named, {})
     assert found == {
         "0001_0008": ("neutral", {"neutral": 0.5, "happy": 0.25}, 8),
         "0002_0033": ("contempt", {}, 0),
@@ -314,6 +317,21 @@ def test_msp_podcast_counts_the_raters_of_every_form(tmp_path: Path, head: str, 
         "0009_0001": ("", {}, 0),
     }
     assert {r.source.split("_", 1)[1] for r in parsed.rejects} == {"0007_0007.wav", "1909_1017.wav"}
+
+
+def test_msp_podcast_second_choices_are_those_of_a_list(tmp_path: Path) -> None:
+    """Each once a rater; what raters wrote themselves is another emotion."""
+    make_msp(tmp_path)
+    cells = ["Happy,happy, Excited", "Other-so, and so", "Dissapointed", "", "Disappointed,Neutral"]
+    rows = [f'MSP-PODCAST_0001_0008.wav,W{n},Neutral,"{c}",1,1,1' for n, c in enumerate(cells)]
+    head = "FileName,WorkerID,EmoClass_Major,EmoClass_Second,EmoAct,EmoVal,EmoDom"
+    (tmp_path / "Labels/labels_detailed.csv").write_text("\n".join([head, *rows]) + "\n")
+    row = next(r for r in parse("msp-podcast", tmp_path).rows if r.source.endswith("0001_0008.wav"))
+    assert row.votes["neutral"] == 5
+    assert row.votes2 == {
+        **{"disappointed": 2, "excited": 1, "happy": 1},
+        **{"neutral": 1, "other": 1},
+    }
 
 
 def test_msp_podcast_counts_raters_in_json(tmp_path: Path) -> None:

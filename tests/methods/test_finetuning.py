@@ -12,7 +12,7 @@ from pipeline.training.settings import Sampled
 
 TASKS: dict[str, Task] = {
     "emotion": Emotion(target="emotion", classes=["a", "b"], merge={}),
-    "heard": Votes(target="votes", classes=["a", "b"], merge={}, undecided="keep"),
+    "heard": Votes(target="votes", classes=["a", "b"], merge={}, votes="primary", undecided="keep"),
     "affect": Dimensions(target="dimensions", dimensions=["arousal"], loss="ccc"),
 }
 PLAIN = Imbalance(class_weight="none", beta=0.9, gamma=0.0)

@@ -14,7 +14,11 @@ from pipeline.splits.task import examples, of_role, scale
 from tests.splits.test_partition import corpus
 
 VOTES = Votes(
-    target="votes", classes=["angry", "happy"], merge={"excited": "happy"}, undecided="keep"
+    target="votes",
+    classes=["angry", "happy"],
+    merge={"excited": "happy"},
+    votes="primary",
+    undecided="keep",
 )
 AFFECT = Dimensions(target="dimensions", dimensions=["arousal", "valence"], loss="ccc")
 CLIP = corpus(speakers=1, takes=1)[0]
@@ -38,6 +42,30 @@ def test_votes_become_shares_and_the_class_with_most_of_them(
     dropping = VOTES.model_copy(update={"undecided": "drop"})
     expected = None if aim and aim[0] == UNDECIDED else aim
     assert dropping.aim(replace(CLIP, votes=votes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("votes", "second", "aim"),
+    [
+        # 4 primary choices and 4 second ones, of which sad is no class: 3 and 4 of 7.
+        ({"angry": 3, "happy": 1}, {"excited": 3, "sad": 1}, (0, (3 / 7, 4 / 7))),
+        ({"angry": 1, "happy": 1}, {"happy": 2}, (UNDECIDED, (0.25, 0.75))),
+        ({"sad": 2}, {"happy": 2}, (UNDECIDED, (0.0, 1.0))),  # none of the primary ones is a class
+        ({"angry": 2}, {}, (0, (1.0, 0.0))),
+        ({"sad": 2}, {"sad": 2}, None),
+    ],
+)
+def test_second_votes_move_the_distribution_and_never_the_consensus(
+    votes: dict[str, float], second: dict[str, float], aim: tuple[int, object] | None
+) -> None:
+    rated = replace(CLIP, votes=votes, votes2=second)
+    both = VOTES.model_copy(update={"votes": "both"})
+    assert both.aim(rated) == aim
+    dropping = both.model_copy(update={"undecided": "drop"})
+    assert dropping.aim(rated) == (None if aim and aim[0] == UNDECIDED else aim)
+    assert VOTES.aim(rated) == VOTES.aim(replace(rated, votes2={}))
+    assert both.held(rated) == [*dict.fromkeys([*votes, *second])]
+    assert VOTES.held(rated) == [*votes]
 
 
 def test_a_dimension_that_is_missing_leaves_the_utterance_out() -> None:
@@ -113,6 +141,11 @@ def test_a_target_is_known_by_its_name(project: Path) -> None:
         ("loss: ccc", "los: ccc", "unknown key 'task.affect.los', did you mean 'loss'"),
         ("target: votes", "target: vote", "task.heard.target must be one of"),
         ("    target: votes\n", "", "missing key 'task.heard.target', add it"),
+        (
+            "    votes: primary\n",
+            "    votes: second\n",
+            "task.heard.votes must be 'primary' or 'both'",
+        ),
         ("undecided: keep", "undecided: yes", "task.heard.undecided must be 'keep' or 'drop'"),
         ("    - valence\n", "    - arousal\n", "task.affect must be of dimensions that differ"),
     ):
@@ -126,4 +159,4 @@ def test_a_target_is_known_by_its_name(project: Path) -> None:
 
 def test_one_class_is_no_task() -> None:
     with pytest.raises(ValidationError):
-        Votes(target="votes", classes=["angry"], merge={}, undecided="keep")
+        Votes(target="votes", classes=["angry"], merge={}, votes="primary", undecided="keep")

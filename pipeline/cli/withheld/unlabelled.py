@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from pipeline.audio.flac import read_clip
-from pipeline.corpora.manifest import Clip
+from pipeline.corpora.manifest import RATED, Clip
 from pipeline.corpora.parsers import msp_podcast
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.progress import track
@@ -25,7 +25,7 @@ CODES: Mapping[str, Mapping[str, str]] = {
 
 def of(clips: Iterable[Clip]) -> list[Clip]:
     """The clips of which no label is known: no emotion, shares, votes or dimensions."""
-    known = ("emotion", "shares", "votes", "dimensions", "augmented_from")
+    known = ("emotion", *RATED, "augmented_from")
     return [clip for clip in clips if not any(getattr(clip, name) for name in known)]
 
 

@@ -4,8 +4,9 @@ Layout: ``Audios/``, and anywhere ``labels_consensus.csv`` (``concensus`` up to 
 JSON), a row per file with the class that most raters chose, and optionally ``labels_detailed.csv``,
 a row per rater, ``Partitions.txt`` and ``Speaker_ids.txt``. Folders of previous releases are passed
 over. The labels of Test3 are withheld: its files have neither emotion nor ratings, and their role
-is ``unlabelled`` (``ser label`` predicts them). Raters' primary choices are votes and shares, the
-means of EmoAct, EmoVal and EmoDom dimensions from 1 to 7.
+is ``unlabelled`` (``ser label`` predicts them). Raters' primary choices are votes and shares,
+what else they heard second votes, as listed, and the means of EmoAct, EmoVal and EmoDom dimensions
+from 1 to 7.
 """
 
 import json
@@ -47,12 +48,18 @@ PRIMARY = [emotion for emotion in EMOTIONS.values() if emotion != "other"]
 WITHHELD = "test3"
 ROLES = {"train": "train", "development": "dev", "validation": "dev"}
 ROLES |= {"test1": "test", "test2": "test", WITHHELD: "test"}
+# What else they choose from as secondary emotions (Lotfian and Busso, section 4.2).
+SECONDARY = [*PRIMARY, "amused", "annoyed", "concerned", "confused", "depressed", "disappointed"]
+SECONDARY += ["excited", "frustrated"]
+MISSPELT = {"dissapointed": "disappointed"}
+_ATTRIBUTE = re.compile(r"[AVD]:.*")
 _NAME = re.compile(r"MSP-PODCAST_(\d+)_\w+")
 
 DIMENSIONS = {"EmoAct": "arousal", "EmoVal": "valence", "EmoDom": "dominance"}
 RANGE = (1.0, 7.0)
 
 Votes = Mapping[str, float]
+Heard = tuple[str, Votes, Votes]  # where the first rating stands, primary and secondary choices
 
 
 def parse(folder: Path) -> Iterator[Entry]:
@@ -70,14 +77,15 @@ def parse(folder: Path) -> Iterator[Entry]:
         yield _entry(line, source, votes) if line else OutOfScope(source or "", "in no label file")
 
 
-def _entry(line: Line, source: str | None, votes: Mapping[str, tuple[str, Votes]]) -> Entry:
+def _entry(line: Line, source: str | None, votes: Mapping[str, Heard]) -> Entry:
     cells, where = line.cells, line.where
     name = stem(cells["FileName"])
     if source is None:
         told = f"{where} names a file that is not there"
         return Reject(f"Audios/{cells['FileName']}", "missing", told, where)
     code, part = cells.get("EmoClass", ""), cells.get("Split_Set", "").lower()
-    heard = {} if part == WITHHELD else votes.get(name, ("", {}))[1]
+    none: Heard = ("", {}, {})
+    _, heard, second = none if part == WITHHELD else votes.get(name, none)
     means = {} if part == WITHHELD else _dimensions(line)
     if part != WITHHELD and not code:
         return Reject(source, "unlabelled", f"{where} gives it no class", where)
@@ -95,6 +103,7 @@ def _entry(line: Line, source: str | None, votes: Mapping[str, tuple[str, Votes]
         role=UNLABELLED if part == WITHHELD and not code else role,
         shares={e: heard[e] / sum(heard.values()) for e in PRIMARY} if heard else {},
         votes=heard,
+        votes2=second,
         dimensions=means,
         label=where,
     )
@@ -105,7 +114,7 @@ def _dimensions(line: Line) -> dict[str, float]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _lines(folder: Path, votes: Mapping[str, tuple[str, Votes]]) -> dict[str, list[Line]]:
+def _lines(folder: Path, votes: Mapping[str, Heard]) -> dict[str, list[Line]]:
     """What is said of each file, by the consensus, else by the partitions, else by raters alone."""
     parts, speakers, genders = _partitions(folder), *_speakers(folder)
     lines: dict[str, list[Line]] = defaultdict(list)
@@ -113,7 +122,7 @@ def _lines(folder: Path, votes: Mapping[str, tuple[str, Votes]]) -> dict[str, li
         lines[stem(line.cells["FileName"])].append(line)
     for name, line in parts.items():
         lines.setdefault(name, [line])
-    for name, (where, _) in votes.items():
+    for name, (where, *_) in votes.items():
         lines.setdefault(name, [Line(where, {"FileName": f"{name}.wav"})])
     for name, held in lines.items():
         speaker = speakers.get(name, "")
@@ -162,15 +171,20 @@ def _line(path: Path, name: str, told: Mapping[str, Any]) -> Line:
     return Line(f"{path}: {name}", {**{k: str(v) for k, v in told.items()}, "FileName": name})
 
 
-def _votes(folder: Path) -> dict[str, tuple[str, Votes]]:
-    """Where a file's first rating stands, and how many raters chose each emotion."""
+def _votes(folder: Path) -> dict[str, Heard]:
+    """Where a file's first rating stands, and how many raters chose each emotion, and second."""
     votes: dict[str, Counter[str]] = defaultdict(Counter)
+    second: dict[str, Counter[str]] = defaultdict(Counter)
     places: dict[str, str] = {}
     for line in _ratings(folder):
         name = stem(line.cells.get("FileName") or line.cells.get("", ""))
         votes[name][_primary(line).lower()] += 1
+        second[name].update(_secondary(line))
         places.setdefault(name, line.where)
-    return {name: (places[name], _with_others(found)) for name, found in votes.items()}
+    return {
+        name: (places[name], _with_others(found), dict(sorted(second[name].items())))
+        for name, found in votes.items()
+    }
 
 
 def _with_others(found: Counter[str]) -> Votes:
@@ -189,6 +203,17 @@ def _primary(line: Line) -> str:
             f"{line.where}: expected EmoClass_Major, or EmoDetail as 'WORKER1; Happy; ', mend it"
         )
     return fields[1].strip()
+
+
+def _secondary(line: Line) -> set[str]:
+    """What else a rater heard: in a column of its own, or the third field where it is no rating."""
+    told = line.cells.get("EmoClass_Second")
+    if told is None:
+        fields = [field.strip() for field in line.cells.get("EmoDetail", "").split(";")][2:3]
+        told = "".join(field for field in fields if not _ATTRIBUTE.fullmatch(field))
+    names = {name.strip().lower() for name in told.split(",")} - {""}
+    names = {MISSPELT.get(name, name) for name in names}
+    return {name if name in SECONDARY else "other" for name in names}
 
 
 def _partitions(folder: Path) -> dict[str, Line]:

@@ -3,8 +3,9 @@
 Columns: ``path`` (of the audio, relative to the folder), ``emotion``, ``speaker``; optional
 ``gender`` (female, male), ``session``, ``language``, ``intensity``, ``split`` (train, dev, test),
 ``start`` and ``end`` (seconds, of an utterance within a longer file) and ``share_<emotion>``
-(the fraction of listeners, 0 to 1), ``votes_<emotion>`` (how many raters chose it) and
-``dimension_<name>`` (such as arousal: a mean rating). Other columns are ignored. The demo is such a
+(the fraction of listeners, 0 to 1), ``votes_<emotion>`` (how many raters chose it),
+``votes2_<emotion>`` (how many named it a second one) and ``dimension_<name>`` (such as arousal: a
+mean rating). Other columns are ignored. The demo is such a
 corpus.
 """
 
@@ -21,7 +22,13 @@ from pathlib import Path, PurePosixPath
 from pipeline.corpora import links
 from pipeline.corpora.entries import Corpus, Entry, OutOfScope, Reject, Row
 from pipeline.corpora.folder import audio_files, misread, text_file
-from pipeline.corpora.manifest import DIMENSION_PREFIX, RATED, SHARE_PREFIX, VOTES_PREFIX
+from pipeline.corpora.manifest import (
+    DIMENSION_PREFIX,
+    RATED,
+    SECOND_PREFIX,
+    SHARE_PREFIX,
+    VOTES_PREFIX,
+)
 from pipeline.corpora.tables import GENDERS, Line, read
 from pipeline.ground.errors import PipelineError
 
@@ -30,6 +37,7 @@ REQUIRED = ("path", "emotion", "speaker")
 OPTIONAL = ("gender", "session", "language", "intensity", "split", "start", "end", *RATED.values())
 # What a cell of such a column may hold.
 LIMITS = {SHARE_PREFIX: (0, 1), VOTES_PREFIX: (0, 1e6), DIMENSION_PREFIX: (-1e6, 1e6)}
+LIMITS |= {SECOND_PREFIX: (0, 1e6)}
 HELPED = 3  # missing files for which the nearest one is looked up,
 MANY = 20_000  # among so many
 _ROLES = {"": "", "train": "train", "dev": "dev", "devel": "dev", "test": "test"}
@@ -100,9 +108,9 @@ def _hidden(folder: Path, path: str) -> str | Reject | None:
 
 def _entry(line: Line, source: str) -> Row | Reject:
     cells = line.cells
-    shares, votes, dimensions = (_rated(line, prefix) for prefix in RATED.values())
+    rated = {kind: _rated(line, prefix) for kind, prefix in RATED.items()}
     start_s, end_s = line.number("start", 0, 1e6), line.number("end", 0, 1e6)
-    if not cells["emotion"] and not (shares or votes or dimensions):
+    if not cells["emotion"] and not any(rated.values()):
         return Reject(source, "unlabelled", f"{line.where} has no emotion")
     return Row(
         source=source,
@@ -116,10 +124,8 @@ def _entry(line: Line, source: str) -> Row | Reject:
         start_s=start_s or 0.0,
         end_s=end_s,
         role=line.choice("split", _ROLES),
-        shares=shares,
-        votes=votes,
-        dimensions=dimensions,
         label=line.where,
+        **rated,  # type: ignore[arg-type]
     )
 
 
