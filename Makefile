@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo ablation gpu test lint types unit kills fuzz cluster web install clean
+.PHONY: demo ablation search gpu test lint types unit kills fuzz cluster web install clean
 
 demo: install
 	dvc repro
@@ -29,6 +29,13 @@ ablation: install
 	dvc exp run --queue $(ABLATION) -S finetune.loss.name=am-softmax -S 'frames.layer=range(-8,0)'
 	dvc exp run --run-all
 	ser ablation
+
+# Hyper-parameters of a classifier by their score on dev: docs/search.md.
+SEARCH ?= emotion/fbank/linear -S finetune.methods.linear.pooling=mean,mean-std \
+  -S finetune.methods.linear.kind=logistic,svm --trials 4
+
+search: install
+	ser search $(SEARCH)
 
 # Recordings are found below FOLDER; docs/gpu.md then shows what the card reached.
 FOLDER ?= ../shared/corpora

@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": "Print versions, devices and disk, and what is wrong with them.",
     "show": "Print a short table of what was measured, and where the pictures are.",
     "status": "Tell which stages would run again, and why.",
+    "search": "Choose settings by their score on dev, by Optuna or from a grid.",
     "plan": "Tell what the active graph will need of disk and time.",
     "adopt": "Keep what an older version made, where results did not change.",
     "predict": "Tell the emotion of audio files.",
@@ -36,6 +37,7 @@ COMMANDS = {
 }
 ROOMS = {
     "plan": "ahead.plan",
+    "search": "ahead.search",
     "doctor": "start.doctor",
     "init": "start.init",
     "label": "withheld.label",

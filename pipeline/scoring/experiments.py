@@ -78,6 +78,15 @@ class Experiment:
         """The test predictions of one classifier over its folds, by way of an empty ``folder``."""
         from pipeline.scoring import evaluation
 
+        paths = self.copied(system, folder)
+        return evaluation.read(paths, self.target(system), self.names(system), system[0])
+
+    def copied(self, system: System, folder: Path) -> dict[int, Path]:
+        """The ``predictions.csv`` of each fold of one classifier, copied into an empty ``folder``.
+
+        Raises:
+            PipelineError: One is not in DVC's cache, or not in the workspace as it says.
+        """
         paths = {}
         for fold in self.systems[system]:
             source = "/".join(["artifacts/classifiers", *system, str(fold), "predictions.csv"])
@@ -91,7 +100,7 @@ class Experiment:
                 raise PipelineError(
                     f"{self.name}: {source}: {reason}, run `dvc pull --rev`"
                 ) from None
-        return evaluation.read(paths, self.target(system), self.names(system), system[0])
+        return paths
 
 
 def every() -> list[Experiment]:
