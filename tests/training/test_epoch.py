@@ -1,35 +1,21 @@
-"""Within an epoch: kills at any step, memory that runs out, several processes, progress."""
+"""Within an epoch: kills at any step, memory that runs out, progress."""
 
-import contextlib
-import csv
-import os
-import shutil
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from pipeline.cli.preset import merged
-from pipeline.corpora import manifest
-from pipeline.encoders import layout
-from pipeline.ground import code, params
 from pipeline.ground.errors import PipelineError
 from pipeline.methods.classifier import Classifier
-from pipeline.splits import folds
 from pipeline.splits.task import Example, of_role
 from pipeline.training import checkpoint, loop
 from pipeline.training.epoch import Epoch
 from pipeline.training.waves import Batch
 from pipeline.work.processes import Processes
-from stages import multitask
 from tests.speech import small_encoder
 from tests.training.test_fit import KilledError, classifier, fit_of, train
 
@@ -158,75 +144,6 @@ def test_a_log_shows_progress_within_an_epoch(
     assert len(inside) == 9
     assert inside[0].startswith("epoch 1/3: step 1/3, loss ")
     assert inside[-1].endswith("0 s left")
-
-
-@pytest.mark.parametrize("nodes", [1, 2])
-def test_two_processes_train_as_one(
-    found: list[Example], nodes: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """The last batch has one clip: one of the processes gets none. Nodes share no folder."""
-    overlay = (
-        "{pretrained: x, corpora: [tones], task: {emotion: {classes: [angry, sad], merge: {}}}, "
-        "multitask: {batch: 17, epochs: 2}}"
-    )
-    Path("params.yaml").write_text(merged(Path("params.yaml").read_text("utf-8"), overlay))
-    params.read.cache_clear()
-    small_encoder(layout.ENCODERS / "x")
-    manifest.write(manifest.CLIPS / "tones" / "manifest.csv", [e.clip for e in found])
-    folds.write(folds.FOLDS, [{e.clip.clip: e.role for e in found}])
-    homes = [Path.cwd(), *(tmp_path_factory.mktemp("node") for _ in range(1, nodes))]
-    for home in homes[1:]:
-        shutil.copytree(homes[0], home, dirs_exist_ok=True)
-
-    multitask.main(0)
-    losses, one = published()
-    done = launch(homes)
-    assert [status for status, _ in done] == [0] * nodes, done
-    assert [text.count("epoch 1/2: train_loss") for _, text in done] == [1, 0][:nodes]
-    same_losses, two = published()
-    assert same_losses == pytest.approx(losses, rel=1e-4)
-    assert any(not torch.equal(value, two[name]) for name, value in one.items())
-    for name, value in one.items():
-        # A key's bias moves no attention: its gradient is rounding, whose sign Adam follows.
-        if not name.endswith("k_proj.bias"):
-            torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4, msg=name)
-    assert not any(Path(home, "artifacts/multitask").exists() for home in homes[1:])
-
-
-def launch(homes: Sequence[Path]) -> list[tuple[int, str]]:
-    """Train with two processes, both in one folder or one in each, as nodes: status and stderr."""
-    each = str(2 // len(homes))
-    words = ["torch.distributed.run", "--nnodes", str(len(homes)), "--nproc-per-node", each]
-    words += ["--master-addr", "127.0.0.1", "--master-port", str(free_port()), "--log-dir", "logs"]
-    words.append("--node-rank")
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", *words, str(rank), "-m", "stages.multitask", "--fold", "0"],
-            cwd=home, env={**os.environ, "PYTHONPATH": str(code.ROOT)}, text=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )
-        for rank, home in enumerate(homes)
-    ]  # fmt: skip
-    said = [node.communicate()[1] for node in started]
-    return [(node.returncode, text) for node, text in zip(started, said, strict=True)]
-
-
-def free_port() -> int:
-    """A port that no one has, below those that the system hands out to whoever asks for any."""
-    first = 20_000 + os.getpid() % 10_000
-    for port in range(first, first + 1_000):
-        with socket.socket() as there, contextlib.suppress(OSError):
-            there.bind(("127.0.0.1", port))
-            return port
-    pytest.fail("no free port")
-
-
-def published() -> tuple[list[float], dict[str, Tensor]]:
-    """Losses and weights that multitask training has left."""
-    out = Path("artifacts/multitask/0")
-    with (out / "history.csv").open() as file:
-        losses = [float(v) for row in csv.DictReader(file) for v in row.values() if v]
-    return losses, load_file(out / "model.safetensors")
 
 
 def test_nodes_that_resume_from_different_checkpoints_stop(

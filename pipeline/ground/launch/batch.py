@@ -15,11 +15,9 @@ from pathlib import Path
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.files import digest
 from pipeline.ground.launch import prefix
-from pipeline.ground.launch.process import GRACE_S, how, started
+from pipeline.ground.launch.process import GRACE_S, LOOK_EVERY_S, how, started
 from pipeline.ground.locks import scratch_root
 from pipeline.ground.progress import say
-
-LOOK_EVERY_S = 0.5
 
 
 def run(told: str, words: Sequence[str], command: Sequence[str]) -> None:

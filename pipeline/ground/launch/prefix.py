@@ -25,7 +25,7 @@ def words(launcher: str) -> list[str]:
     """The prefix in words, as a shell would cut it.
 
     Raises:
-        PipelineError: A quotation has no end, or the first word is no program here.
+        PipelineError: It has no word, a quotation has no end, or the first is no program here.
     """
     try:
         found = shlex.split(launcher)
@@ -33,7 +33,9 @@ def words(launcher: str) -> list[str]:
         raise PipelineError(
             f"params.yaml: runtime.launcher is {launcher!r}: {str(error).lower()}, close it"
         ) from None
-    if found and not shutil.which(found[0]):
+    if not found:
+        raise PipelineError('params.yaml: runtime.launcher is blank, set it to ""')
+    if not shutil.which(found[0]):
         raise PipelineError(
             f"params.yaml: runtime.launcher begins with {found[0]!r}, which is no program here, "
             'install it, or set runtime.launcher to ""'

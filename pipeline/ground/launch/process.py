@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
@@ -13,6 +14,10 @@ from pipeline.ground.launch.prefix import LAUNCHED
 
 # torchrun gives its processes 30 seconds to end, Slurm its jobs as many.
 GRACE_S = 60.0
+LOOK_EVERY_S = 0.2
+# Else processes that torchrun restarts look for each other where those before them were
+# (pytorch/pytorch#135712).
+_ANEW = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -32,9 +37,9 @@ def started(
 
     def end() -> None:
         for process in found:
-            if process.poll() is None:
+            if not _has_ended(process.pid):
                 stop(process)
-                _wait(process)
+                _await_end(process.pid)
 
     with ending.undone(end):
         with ending.held():
@@ -43,7 +48,7 @@ def started(
                     words,
                     stdin=stdin,
                     stdout=stdout,
-                    env={**os.environ, LAUNCHED: "1"},
+                    env={**_ANEW, **os.environ, LAUNCHED: "1"},
                     preexec_fn=_begin,  # noqa: PLW1509
                     process_group=0,
                 )
@@ -56,12 +61,21 @@ def _begin() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _wait(process: subprocess.Popen[bytes]) -> None:
+def _await_end(process: int) -> None:
+    stop = time.monotonic() + GRACE_S
+    while not _has_ended(process):
+        if time.monotonic() > stop:
+            os.killpg(process, signal.SIGKILL)
+        time.sleep(LOOK_EVERY_S)
+
+
+def _has_ended(process: int) -> bool:
+    """Asked of the system: a signal may have come while Popen waits, which holds its lock."""
     try:
-        process.wait(GRACE_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        how = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        return os.waitid(os.P_PID, process, how) is not None
+    except ChildProcessError:
+        return True
 
 
 def how(status: int) -> str:
