@@ -74,14 +74,11 @@ def _number(answer: str) -> str:
 def _cancel(job: str) -> None:
     """Cancel the job and wait until it is gone, so that a new run does not meet it."""
     subprocess.run(["scancel", job], check=False)
-    stop = time.monotonic() + GRACE_S
-    while (
-        time.monotonic() < stop
-        and subprocess.run(
-            ["squeue", "--noheader", "--jobs", job], check=False, capture_output=True
-        ).stdout
-    ):
-        time.sleep(LOOK_EVERY_S)
+    asked, stop = ["squeue", "--noheader", "--jobs", job], time.monotonic() + GRACE_S
+    while subprocess.run(asked, check=False, capture_output=True).stdout:
+        if time.monotonic() > stop:
+            break
+        time.sleep(1)  # the controller serves the whole cluster
 
 
 def _follow(sbatch: subprocess.Popen[bytes], log: Path, told: str, answer: str) -> int:
