@@ -18,6 +18,7 @@ from pipeline.methods import preprocessing
 from tests import hub as hubs
 from tests.hub import COMMIT, Hub
 from tests.methods.test_classifier import saved, trained
+from tests.patience import PATIENCE_S
 from tests.recordings import record, tone
 from tests.speech import small_encoder
 
@@ -46,6 +47,7 @@ def ser(
     told = {"HF_ENDPOINT": hub.url, "HF_HOME": str(place / "hf"), "HF_TOKEN": "hf_x"}
     told |= {"HF_HUB_DISABLE_XET": "1", "PYTHONPATH": str(ROOT), "SER_CACHE": str(place / "own")}
     told |= {"HF_HUB_OFFLINE": str(int(offline)), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    told |= dict.fromkeys(("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), str(PATIENCE_S))
     command = [sys.executable, "-m", "pipeline.cli.main", *words]
     return subprocess.run(
         command, cwd=place, env=os.environ | told, capture_output=True, text=True, check=False
