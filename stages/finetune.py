@@ -11,6 +11,7 @@ import typer
 
 from pipeline.corpora import manifest
 from pipeline.encoders import layout
+from pipeline.ground.launch.start import elsewhere
 from pipeline.ground.params import load
 from pipeline.ground.stage import run, runtime
 from pipeline.methods import preprocessing
@@ -72,4 +73,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, elsewhere)

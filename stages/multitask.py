@@ -10,6 +10,7 @@ from pydantic import Field
 
 from pipeline.corpora import manifest
 from pipeline.encoders import layout
+from pipeline.ground.launch.start import elsewhere
 from pipeline.ground.params import load
 from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run, runtime
@@ -58,4 +59,4 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, elsewhere)

@@ -13,6 +13,7 @@ from pipeline.corpora import manifest
 from pipeline.encoders import layout
 from pipeline.gmp.recipe import Recipe
 from pipeline.ground.errors import PipelineError
+from pipeline.ground.launch.start import elsewhere
 from pipeline.ground.params import load
 from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run
@@ -57,4 +58,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, elsewhere)

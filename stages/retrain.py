@@ -11,6 +11,7 @@ from pydantic import Field
 from pipeline.corpora import manifest
 from pipeline.encoders import layout
 from pipeline.ground import files
+from pipeline.ground.launch.start import elsewhere
 from pipeline.ground.params import load
 from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run, runtime
@@ -57,4 +58,4 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, elsewhere)

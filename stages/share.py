@@ -14,6 +14,7 @@ from pydantic import Field
 from pipeline.corpora import manifest
 from pipeline.encoders.layers import Layer
 from pipeline.ground import files
+from pipeline.ground.launch.start import elsewhere
 from pipeline.ground.params import Section, load
 from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run
@@ -126,4 +127,4 @@ def _provenance(target: Path, features: str) -> Provenance:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, elsewhere)

@@ -93,7 +93,7 @@ def test_the_library_is_folders_alone_and_the_tests_mirror_it() -> None:
     inside = {path.name for path in (ROOT / "pipeline").iterdir() if path.name != "__pycache__"}
     assert inside == {"__init__.py", *ROOMS}
     mirrored = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
-    assert mirrored - {"faults", "stages", "__pycache__"} <= set(ROOMS)
+    assert mirrored - {"faults", "slurm", "stages", "__pycache__"} <= set(ROOMS)
 
 
 def test_rooms_are_small_and_their_inits_empty() -> None:

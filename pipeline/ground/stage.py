@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -18,9 +18,11 @@ from pydantic import Field
 from pipeline.ground import code, ending, runs
 from pipeline.ground.errors import PipelineError, reason, remedy
 from pipeline.ground.files import LOCKS, digest
-from pipeline.ground.launch import ranks, start
 from pipeline.ground.locks import locked
 from pipeline.ground.params import Section, load
+
+# Of `pipeline.ground.launch.start`, which imports from this room.
+Elsewhere = Callable[[str, str, str, Sequence[str]], bool]
 
 
 class Runtime(Section):
@@ -58,8 +60,12 @@ def set_threads(threads: int) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
-def run(main: Callable[..., None]) -> None:
+def run(main: Callable[..., None], elsewhere: Elsewhere | None = None) -> None:
     """Run a stage's command: ``if __name__ == "__main__": run(main)``.
+
+    ``elsewhere`` (`pipeline.ground.launch.start.elsewhere`) may have it run by another program: it
+    gets what the stage is called, ``runtime.launcher``, its module and its arguments, and tells
+    whether it did.
 
     Exit status: 0 done, 1 a `PipelineError` or the operating system's refusal (one line on stderr),
     130 interrupted, 143 terminated. Outputs are untouched unless it is 0, or a signal came after
@@ -67,7 +73,7 @@ def run(main: Callable[..., None]) -> None:
     """
     ending.take_signals()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command()(_with_threads(main))
+    app.command()(_with_threads(main, elsewhere))
     try:
         app(standalone_mode=False)
     except PipelineError as error:
@@ -95,7 +101,9 @@ def resume_key(stage: str, params: object, inputs: object, parser: str = "") -> 
     return {"stage": stage, "code": made_by, "params": params, "inputs": inputs}
 
 
-def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
+def _with_threads(
+    main: Callable[..., None], elsewhere: Elsewhere | None = None
+) -> Callable[..., None]:
     import functools
     import inspect
 
@@ -107,11 +115,7 @@ def _with_threads(main: Callable[..., None]) -> Callable[..., None]:
         set_threads(settings.threads)
         given = [f"--{n} {v}" for n, v in kwargs.items() if v != options[n].default]
         told = " ".join([stage, *given])
-        if ranks.launched():
-            ranks.take_step(os.environ)
-        elif settings.launcher and stage in start.TRAINING:
-            _require_current_code(stage, "")
-            start.by_launcher(told, settings.launcher, f"stages.{stage}", sys.argv[1:])
+        if elsewhere and elsewhere(told, settings.launcher, f"stages.{stage}", sys.argv[1:]):
             return
         # Processes that were launched together are one run.
         rank = os.environ.get("RANK", "0")

@@ -18,7 +18,8 @@ RNG = np.random.default_rng(0)
 
 def told(systems: int, utterances: int, classes: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return softmax(rng.normal(0, 1, (systems, utterances, classes)), -1)
+    shares: np.ndarray = softmax(rng.normal(0, 1, (systems, utterances, classes)), -1)
+    return shares
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (3.0, 1.0), (0.0, 0.2)])

@@ -1,18 +1,33 @@
 """A training stage that starts itself by `runtime.launcher`, and waits for what that starts."""
 
+import os
 from collections.abc import Sequence
 
 from pipeline.ground import runs
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.files import LOCKS, digest
-from pipeline.ground.launch import batch, prefix
+from pipeline.ground.launch import batch, prefix, ranks
 from pipeline.ground.launch.process import how, started
 from pipeline.ground.locks import locked
 from pipeline.ground.progress import say
 
-# What trains on clips in `pipeline.training.loop`, whose batches several processes can share. A
-# crnn normalises over whole batches; heads on cached means take seconds.
-TRAINING = ("multitask", "retrain", "pretrain", "finetune", "share")
+
+def elsewhere(told: str, launcher: str, module: str, arguments: Sequence[str]) -> bool:
+    """Whether a stage was run by a launcher; in what a launcher started it runs here.
+
+    For stages that train in `pipeline.training.loop`, whose batches several processes can share:
+    a crnn normalises over whole batches, heads on cached means take seconds.
+
+    Raises:
+        PipelineError: As `by_launcher`.
+    """
+    if ranks.launched():
+        ranks.take_step(os.environ)
+        return False
+    if not launcher:
+        return False
+    by_launcher(told, launcher, module, arguments)
+    return True
 
 
 def by_launcher(told: str, launcher: str, module: str, arguments: Sequence[str]) -> None:
