@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import venv
 from pathlib import Path
@@ -15,6 +14,7 @@ import httpx
 from pipeline.ground.code import ROOT
 from tests.patience import PATIENCE_S, wait_until
 from tests.recordings import record, tone
+from tests.torchrun import free_port
 
 TEXT = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", "")
 LINES = [line for line in TEXT.splitlines() if line and not line.startswith("#")]
@@ -72,8 +72,7 @@ def test_its_commands_make_a_service(model: Path, tmp_path: Path, web: None) -> 
             placed = re.sub(r"(?<![\w.])/(dist|venv)\b", rf"{tmp_path}/\1", one)
             subprocess.run(["sh", "-ec", placed], cwd=tmp_path / "src", env=shell, check=True)
 
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
 
     def placed_in(words: list[str]) -> list[str]:
         return [one.replace("8000", port).replace("/model", str(model)) for one in words]

@@ -272,6 +272,7 @@ def test_an_idle_stream_is_ended_and_its_place_given(service: tuple[Process, str
         for stream in (one, other):
             with pytest.raises(ConnectionClosed, match="no samples for 2 s"):
                 stream.recv(PATIENCE_S)
+    wait_until(lambda: service[0].number("ser_streams_open") == 0)
     with connect(address) as again:
         again.send(bytes(200_000))
         assert json.loads(again.recv(PATIENCE_S))["end_s"] == 1.0
