@@ -41,8 +41,7 @@ for word; do case $word in
 esac; done
 echo 12
 cat >script
-sh script >>"$log" 2>&1 &
-echo $! >job
+sh -c 'echo $$ >job; exec sh script' >>"$log" 2>&1 &
 wait $!
 """,
     "scancel": 'echo "scancel $*" >>asked\nkill $(cat job)',
