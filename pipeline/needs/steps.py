@@ -212,7 +212,20 @@ def _on_frames(params: Any, speech: Speech, kind: Kind) -> Iterator[Step]:
         work = train.clips * shape.width * shape.layers("all") * len(targets.of(task).names)
         work *= len(params["folds"]) * len(params["probe"]["c"])
         yield Step(f"probe {task} {features}", 1, 1e5, 0.0, rates.seconds("linear", work, kind))
+    yield from _stressed(params, speech, kind)
     yield Step("evaluate", 1, 5e6)
+
+
+def _stressed(params: Any, speech: Speech, kind: Kind) -> Iterator[Step]:
+    """Every test clip of a classifier's folds under each condition, and as it is."""
+    heard = 1 + len(params["stress"]["conditions"])
+    for (task, start, method), folds in active.stressed(params).items():
+        shape = shapes.of(start if start in params["features"] else params["pretrained"])
+        part = (1 - _trained(params) or 1.0) * len(folds) / speech.copies
+        tested = speech.part(heard * part)
+        slow = rates.seconds("augment", tested.seconds, kind)
+        slow += _encoding_s(shape, tested, params["extract"]["precision"], kind)
+        yield Step(f"stress {task} {start} {method}", 1, tested.clips * ROW_BYTES, 0.0, slow)
 
 
 def _trained(params: Any) -> float:

@@ -1,5 +1,6 @@
 """Disk and time before anything is computed: against what the demo took, and known figures."""
 
+import subprocess
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -126,6 +127,33 @@ def test_twice_the_layers_are_twice_the_frames_and_half_the_precision_half(
         configure(f"{{features: [tiny], extract: {{means: [], {extract}}}}}")
         sizes.append(kept(estimate.of_params())["embeddings tiny"])
     assert sizes[1] == sizes[2] == 2 * sizes[0]
+
+
+ALL_ON = """
+corpora: [demo, ravdess]
+features: [fbank, tiny, learned]
+methods: {cached: [linear, frozen, lora-classifier], pretrained: [full], retrained: [lora-qkv]}
+crnn: {features: [fbank]}
+cross: {features: [fbank], methods: [linear, frozen]}
+share: {heads: [cnn-lstm, cnn-lstm-attention]}
+stress: {classifiers: [emotion/fbank/linear, emotion/retrained/lora-qkv]}
+pretrain: {encoders: [learned], corpora: [emodb], folds: [0, 1], start: tiny}
+"""
+# What neither takes time nor keeps much.
+UNCOUNTED = {"code", "plan", "synthesize", "split"}
+
+
+def test_every_stage_of_the_graph_is_in_it(published: None) -> None:
+    configure(ALL_ON)
+    Path(".dvc").mkdir()
+    for file in ("dvc.yaml", ".dvc/config"):
+        Path(file).write_bytes((ROOT / file).read_bytes())
+    subprocess.run(["git", "init", "-q"], check=True)
+    words = ["dvc", "stage", "list", "--name-only"]
+    listed = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    counted = sum(step.stages for step in estimate.of_params().steps)
+    assert counted == len(set(listed) - UNCOUNTED), sorted(listed)
+    assert all(step.total_s > 0 and step.kept > 0 for step in estimate.of_params().steps)
 
 
 def test_copies_by_augmentation_count(published: None) -> None:
