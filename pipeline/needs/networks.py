@@ -31,8 +31,7 @@ def share(settings: Mapping[str, Any], head: str, shape: Shape) -> Size:
     inner = [3 * one * other for one, other in pairwise(widths)]
     above = 4 * lstm * (widths[-1] + lstm) + 8 * lstm * lstm
     outer = sum(one * other for one, other in pairwise([lstm, *told["feed_forward"][head]]))
-    halved = a_second / 2 ** len(inner)
-    each = sum(n * a_second / 2**level for level, n in enumerate(inner)) + above * halved
+    each = a_second * (sum(inner) + above / 2)  # the LSTM has half the frames
     apart = SHARES if settings["training"]["regressors"] == "separate" else 1
     return Size(apart * (sum(inner) + above + outer), apart * 6 * each)
 

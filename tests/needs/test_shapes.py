@@ -7,7 +7,11 @@ import pytest
 from pipeline.cli.parameters import SHAPES
 from pipeline.encoders import encoder
 from pipeline.ground.code import ROOT
-from pipeline.needs import shapes
+from pipeline.ground.params import read
+from pipeline.methods.networks.cnn_lstm import Design, Head, Regressor
+from pipeline.methods.networks.crnn import Crnn
+from pipeline.methods.networks.crnn import Design as CrnnDesign
+from pipeline.needs import networks, shapes
 
 
 def counted(settings: dict[str, object]) -> int:
@@ -45,3 +49,31 @@ def test_layers_and_frames_of_each_kind(project: Path) -> None:
     assert large.frames(10, 1) == 500
     assert (fbank.layers("all"), fbank.width, fbank.frames(10, 1)) == (1, 40, 1000)
     assert (functionals.width, functionals.frames(10, 3)) == (88, 3)
+
+
+@pytest.mark.parametrize("head", ["cnn-lstm", "cnn-lstm-attention"])
+@pytest.mark.parametrize("regressors", ["separate", "joint"])
+def test_a_share_network_is_as_large_as_the_real_one(
+    project: Path, head: Head, regressors: str
+) -> None:
+    told = read(Path("params.yaml").absolute())["share"]
+    model = {**told["model"], "feed_forward": told["model"]["feed_forward"][head]}
+    outputs = networks.SHARES if regressors == "joint" else 1
+    real = Regressor(Design(head=head, width=40, **model), [f"e{n}" for n in range(outputs)])
+    count = sum(p.numel() for p in real.parameters()) * networks.SHARES // outputs
+    settings = {"model": told["model"], "training": {"regressors": regressors}}
+    found = networks.share(settings, head, shapes.of("fbank"))
+    assert found.parameters == pytest.approx(count, rel=0.1)
+    # Each weight of a convolution meets every frame, of the LSTM every second one.
+    conv = sum(p.numel() for p in real.head.trunk.conv.parameters() if p.dim() > 1)
+    lstm = sum(p.numel() for n, p in real.head.trunk.named_parameters() if "weight_" in n)
+    each = 6 * 100 * (conv + lstm / 2) * networks.SHARES / outputs
+    assert found.train_flops == pytest.approx(each, rel=0.01)
+
+
+def test_a_crnn_is_as_large_as_the_real_one(project: Path) -> None:
+    told = read(Path("params.yaml").absolute())["crnn"]["model"]
+    real = Crnn(CrnnDesign(classes=["a", "b"], bands=64, **told), 0.0)
+    count = sum(p.numel() for p in real.parameters())
+    found = networks.crnn(told, shapes.of("logmel"), 2)
+    assert found.parameters == pytest.approx(count, rel=0.1)
