@@ -57,6 +57,7 @@ share:
     feed_forward: {cnn-lstm-attention: [4, 4]}
   training: {epochs: 2}
 probe: {features: [fbank], c: [1.0]}
+stress: {classifiers: [emotion/fbank/linear], conditions: [noise-10], voices: 1}
 evaluate: {bootstrap: 100}
 """
 
@@ -103,6 +104,7 @@ STEPS = [
     Step("crnn --task emotion --features fbank --fold 0", (f"{CLASSIFIERS}/fbank/crnn/0",)),
     Step("probe --task emotion --features fbank", ("artifacts/probes/emotion/fbank",)),
     Step("share --features fbank --head cnn-lstm-attention", (SHARE,)),
+    Step("stress --classifier emotion/fbank/linear", ("artifacts/stress/emotion/fbank/linear",)),
     Step("evaluate", tuple(f"results/{name}" for name in RESULTS)),
 ]
 # It makes the corpus that the chain starts from, which here is another.

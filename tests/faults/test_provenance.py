@@ -71,7 +71,13 @@ SWAPPED = [
         ("evaluate",),
         "margin",
     ),
-    ("finetune: {methods: {linear: {c: [2.0]}}}", "finetune_cached", ("evaluate",), "linear.c"),
+    (
+        "finetune: {methods: {linear: {c: [2.0]}}}",
+        "finetune_cached",
+        ("stress", "evaluate"),
+        "linear.c",
+    ),
+    ("stress: {conditions: [telephone]}", "stress", ("evaluate",), "conditions"),
     ("crnn: {augmentation: {speed: 0.1}}", "crnn", ("evaluate",), "speed"),
     ("probe: {points: 20}", "probe", ("evaluate",), "points"),
     ("share: {training: {batch: 3}}", "share", ("evaluate",), "batch"),
@@ -215,6 +221,7 @@ READ = {
     "finetune_cached": "evaluate",
     "crnn": "evaluate",
     "probe": "evaluate",
+    "stress": "evaluate",
     "share": "evaluate",
 }
 
