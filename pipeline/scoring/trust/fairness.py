@@ -40,7 +40,7 @@ def score(classifiers: Sequence[Classifier], clips: Sequence[Clip], bootstrap: B
     for c in classifiers:
         if c.confidence is None:
             continue
-        tested = c.tested.of((c.tested.truth >= 0) & (c.tested.speaker != c.tested.corpus))
+        tested = c.tested.of(c.tested.truth >= 0)
         sure, named = _confidence(c, tested), [known[one] for one in tested.utterance.tolist()]
         each = {
             attribute: of_attribute(attribute, named, tested, sure, c.classes, bootstrap)
@@ -62,19 +62,19 @@ def of_attribute(
     """Each group's recall and calibration error, both gaps, and their p where speakers suffice.
 
     Recalls are of the classes that all groups have. Speakers of an unknown group, or of several,
-    are left out. Empty where there are not two groups, or languages that are corpora by another
-    name.
+    are left out, and those without a name. Empty where there are not two groups, or languages
+    that are corpora by another name.
 
     Args:
         attribute: One of `ATTRIBUTES`.
         clips: A clip of each utterance.
-        tested: The utterances, whose speakers and truth are known.
+        tested: The utterances, whose truth is known.
         sure: (utterances,) the confidence in what was answered.
         classes: Names of the truth.
         bootstrap: Draws speakers of a group, and seeds the test.
     """
     told = np.array([str(getattr(clip, attribute)) for clip in clips])
-    kept = _settled(tested.speaker, told)
+    kept = _settled(tested.speaker, told) & (tested.speaker != tested.corpus)
     own, told, sure = tested.of(kept), told[kept], sure[kept]
     names, group = np.unique(told, return_inverse=True)
     if len(names) < 2 or (attribute == "language" and _alike(told, own.corpus)):

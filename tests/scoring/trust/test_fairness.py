@@ -187,7 +187,7 @@ def test_who_is_unknown_is_left_out_and_counted() -> None:
         return gender(speaker)
 
     full, part = scored(study(12, known))["gender"], scored(study(10, gender))["gender"]
-    assert full.pop("left_out") == 24
+    assert full.pop("left_out") == 48
     assert part.pop("left_out") == 0
     assert full == part
 
