@@ -93,7 +93,8 @@ def draw(path: Path, found: Mapping[str, Mapping[str, Scores]]) -> None:
         for axes in grid[:, 0]:
             axes.set_yticks(range(len(names)), [words(condition) for condition in names])
             axes.set_ylim(len(names) - 0.5, -0.5)
-        grid[0, 0].set_xlim(0, 1)
+        lowest = [one.get(f"{_measure(of)}_low", 0) for of in found.values() for one in of.values()]
+        grid[0, 0].set_xlim(min(0, *lowest), 1)  # a concordance may be below 0
         plots.save(figure, path)
 
 
