@@ -23,7 +23,7 @@ from tests.report.pictures import kept
 
 CLASSES = ["angry", "sad"]
 EMOTION = Emotion(target="emotion", classes=CLASSES, merge={})
-VOTES = Votes(target="votes", classes=CLASSES, merge={}, undecided="keep", votes="primary")
+VOTES = Votes(target="votes", classes=CLASSES, merge={}, votes="primary", undecided="keep")
 AFFECT = Dimensions(target="dimensions", dimensions=["arousal"], loss="ccc")
 SKILLS = {"clean": 2.0, "noise-20": 1.0, "noise-0": 0.0, "mp3-32": 2.0}
 HEADER = ["utterance", "corpus", "speaker", "role"]
