@@ -49,6 +49,8 @@ def _show(console: Any, metrics: dict[str, Any]) -> None:
     for features, methods in metrics.get("cross", {}).items():
         for method, cells in methods.items():
             console.print(_crossed(f"{features} {method}", cells))
+    for line in _stressed(metrics.get("stress", {})):
+        console.print(line, soft_wrap=True, markup=False)
     protocol = metrics["protocol"]
     for line in trained_on.remarks(protocol):
         console.print(line, soft_wrap=True, markup=False)
@@ -60,6 +62,22 @@ def _show(console: Any, metrics: dict[str, Any]) -> None:
         counts = ", ".join(f"{count} {emotion}" for emotion, count in left_out.items())
         console.print(f"{task}: utterances of no class, left out: {counts}", soft_wrap=True)
     console.print(f"report: {RESULTS}/report.html, pictures: {RESULTS}/plots", soft_wrap=True)
+
+
+def _stressed(found: dict[str, Any]) -> list[str]:
+    """Of each classifier that was judged again: as recorded, in the mean, at the worst."""
+    lines = []
+    for task, starts in found.items():
+        for start, methods in starts.items():
+            for method, one in methods.items():
+                name = "uar" if "uar_of" in one else "ccc"
+                (_, clean), *under = one[f"{name}_of"]
+                lines.append(
+                    f"under stress, {task} {start} {method}: {name.upper()} {clean:.3f} as "
+                    f"recorded, {one[f'{name}_mean']:.3f} over {len(under)} conditions, "
+                    f"{one[f'{name}_worst']:.3f} under {one['worst'][0]}"
+                )
+    return lines
 
 
 def _tasks(metrics: dict[str, Any]) -> list[str]:

@@ -148,3 +148,24 @@ def test_long_names_leave_room_for_every_number(width: int) -> None:
     for number in ("0.123", "0.234", "0.345", "0.456", "0.100 to 0.200"):
         assert number in out
     assert name in "".join(line.split(" ")[1] for line in out.splitlines() if line.strip())
+
+
+def test_what_is_left_under_stress_is_one_line_a_classifier(
+    evaluated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = evaluated / "results/metrics.json"
+    of = [["clean", 0.7], ["noise-0", 0.2], ["telephone", 0.5]]
+    linear = {"uar_mean": 0.35, "uar_worst": 0.2, "worst": ["noise-0"], "uar_of": of}
+    ccc = {"ccc_mean": 0.1, "ccc_worst": -0.1, "worst": ["noise-0"], "ccc_of": of[:2]}
+    stress = {"emotion": {"fbank": {"linear": linear}}, "affect": {"fbank": {"linear": ccc}}}
+    files.write_json(path, {**files.read_json(path), "stress": stress})
+    params.read.cache_clear()
+    with pytest.raises(SystemExit):
+        cli.app(["show"])
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("under")]
+    assert told == [
+        "under stress, emotion fbank linear: UAR 0.700 as recorded, 0.350 over 2 conditions, "
+        "0.200 under noise-0",
+        "under stress, affect fbank linear: CCC 0.700 as recorded, 0.100 over 1 conditions, "
+        "-0.100 under noise-0",
+    ]
