@@ -30,6 +30,7 @@ COMMANDS = {
     "push": "Upload an exported model to the hub.",
     "preset": "Turn params.yaml into one of the published systems.",
     "ablation": "Print experiments as the ablation tables of GMP-ATL.",
+    "curve": "Print what more training speakers bring, from experiments on shares of them.",
     "compare": "Test whether one experiment is better than another.",
     "parameters": "Count what each method trains, block by block.",
     "cache": "List cached embeddings, check every byte, clear unfinished work.",
@@ -45,6 +46,8 @@ ROOMS = {
     "push": "hub.push",
     "serve": "served.serve",
     "web": "served.web",
+    "ablation": "studies.ablation",
+    "curve": "studies.curve",
 }
 # What needs no clone of the project around the package: all that an installed wheel has.
 ANYWHERE = ("predict", "push", "serve", "web")

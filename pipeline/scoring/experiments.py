@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.corpora import manifest
 from pipeline.ground import documents, files, provenance
 from pipeline.ground.errors import PipelineError
 from pipeline.scoring import active
 from pipeline.scoring.active import System
+from pipeline.splits import folds, train_share
 
 WORKSPACE = "workspace"
 NAMES = {"emotion": "classes", "votes": "classes", "dimensions": "dimensions"}
@@ -93,14 +95,26 @@ class Experiment:
             paths[fold] = folder / f"{fold}.csv"
             if self.name == WORKSPACE:  # whose params.yaml may be ahead of its artefacts
                 provenance.require(Path(source).parent)
-            try:
-                paths[fold].write_bytes(self._files.read_bytes(source))
-            except Exception as error:  # noqa: BLE001 - DVC's own kinds, and of what it is made of
-                reason = getattr(error, "strerror", None) or error
-                raise PipelineError(
-                    f"{self.name}: {source}: {reason}, run `dvc pull --rev`"
-                ) from None
+            self._copy(source, paths[fold])
         return paths
+
+    def training_speakers(self, used: Sequence[int], folder: Path) -> list[int]:
+        """How many speakers train in each of these folds, by way of an empty ``folder``."""
+        corpora, place = self.params["corpora"], folder / "folds.csv"
+        self._copy(str(folds.FOLDS), place)
+        for name in corpora:
+            (folder / name).mkdir()
+            target = folder / name / "manifest.csv"
+            self._copy(str(manifest.CLIPS / name / target.name), target)
+        clips, made = manifest.read(corpora, folder), folds.read_all(place)
+        return [len(train_share.speakers(clips, folds.of(made, fold))) for fold in used]
+
+    def _copy(self, source: str, target: Path) -> None:
+        try:
+            target.write_bytes(self._files.read_bytes(source))
+        except Exception as error:  # noqa: BLE001 - DVC's own kinds, and of what it is made of
+            reason = getattr(error, "strerror", None) or error
+            raise PipelineError(f"{self.name}: {source}: {reason}, run `dvc pull --rev`") from None
 
 
 def every() -> list[Experiment]:
