@@ -72,6 +72,14 @@ class Judge:
         """The logits that follow from means of `rows`."""
         return self.pooling.settle(mean) if self.pooling else mean
 
+    def through(self, rows: Logits) -> "Judge":
+        """The same with its `rows` computed by another function, such as one that waits."""
+        if not self.pooling:
+            return replace(self, logits=rows)
+        settle = self.pooling.settle
+        pooling = Pooling(rows, settle)
+        return replace(self, logits=lambda waves: settle(rows(waves)), pooling=pooling)
+
     def after(self, change: Callable[[Floats], Floats]) -> "Judge":
         """The same with its logits (..., classes) changed."""
         pooling = self.pooling and Pooling(

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.ground.errors import PipelineError
 from pipeline.inference import listening
 from pipeline.inference.api import Model
-from pipeline.inference.judge import Floats, Judge
+from pipeline.inference.judge import Floats
 from pipeline.inference.listening import Manner
 from pipeline.inference.page import answer, look, scripts
 from pipeline.inference.page.answer import Style
@@ -36,11 +36,11 @@ def one_by_one(model: Model) -> Model:
     """The same for several threads: a clip waits for the clip before it."""
     lock, judge = threading.Lock(), model.judge
 
-    def logits(waves: Sequence[Any]) -> Floats:
+    def rows(waves: Sequence[Any]) -> Floats:
         with lock:
-            return judge.logits(waves)
+            return judge.rows(waves)
 
-    return replace(model, judge=Judge(judge.target, judge.classes, logits))
+    return replace(model, judge=judge.through(rows))
 
 
 def listened(

@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from pipeline.audio.formats import Samples
 from pipeline.inference.judge import Floats, Judge
@@ -24,7 +24,7 @@ class GoneError(Exception):
 class _Turn:
     waves: Sequence[Samples]
     gone: threading.Event
-    logits: "Future[Floats]" = field(default_factory=Future)
+    rows: "Future[Floats]" = field(default_factory=Future)
 
 
 class Desk:
@@ -49,12 +49,12 @@ class Desk:
     def judge(self, gone: threading.Event) -> Judge:
         """The judge for one request, from any thread; from ``gone`` on it raises `GoneError`."""
 
-        def logits(waves: Sequence[Samples]) -> Floats:
+        def rows(waves: Sequence[Samples]) -> Floats:
             turn = _Turn(waves, gone)
             self._turns.put(turn)
-            return turn.logits.result()
+            return turn.rows.result()
 
-        return replace(self._judge, logits=logits)
+        return self._judge.through(rows)
 
     def close(self, patience_s: float) -> None:
         """End the thread once all turns before are over, or give it up."""
@@ -66,7 +66,7 @@ class Desk:
             try:
                 if turn.gone.is_set():
                     raise GoneError
-                turn.logits.set_result(self._judge.logits(turn.waves))
+                turn.rows.set_result(self._judge.rows(turn.waves))
                 self.clips += len(turn.waves)
             except BaseException as error:  # noqa: BLE001 - it belongs to who waits
-                turn.logits.set_exception(error)
+                turn.rows.set_exception(error)

@@ -97,6 +97,7 @@ def _scored(
         as_trained = fused.said(fused.tested, is_calibrated=False)
         is_calibrated = all(one.is_calibrated for one in fused.tested)
         sure = calibrated.of_average(as_trained, tested, is_calibrated)
+        total |= sure.scores
     return Classifier(*name, task.names, tested, total, {}, sure)
 
 

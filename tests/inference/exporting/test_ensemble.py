@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 from scipy.special import softmax
 
+from pipeline.audio.segments import Cutting
 from pipeline.cli import export
 from pipeline.corpora import manifest
 from pipeline.ground import params
@@ -139,3 +140,20 @@ def test_a_damaged_member_or_weight_is_one_line(project: Path) -> None:
     Path("out/member-1/model.safetensors").unlink()
     with pytest.raises(PipelineError, match="member-1"):
         judge.load(Path("out"), "cpu")
+
+
+def test_a_desk_or_a_lock_before_it_changes_nothing_it_says(project: Path) -> None:
+    configure("equal")
+    chosen = ensemble.named("both", 0)
+    assert chosen
+    one, file = ensemble.judge_of(chosen), Path("data/raw/toy/00.wav")
+    asked: list[int] = []
+
+    def rows(waves: Any) -> Any:
+        asked.append(len(waves))
+        return one.rows(waves)
+
+    manner = Manner(Cutting(max_clip_s=0.3, last_clip="shorter", trim_db=None))
+    through = listening.listen(one.through(rows), file, manner)
+    assert through.whole == listening.listen(one, file, manner).whole
+    assert len(asked) > 1
