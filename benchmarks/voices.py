@@ -15,7 +15,7 @@ from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
 from pipeline.audio.resampling import resample
 from pipeline.corpora.manifest import EMOTIONS, Clip
 from pipeline.demo import synthesis, voice
-from pipeline.encoders.frontends import Mfcc
+from pipeline.encoders.frontends import Fbank, Mfcc
 from pipeline.ground.progress import track
 from pipeline.splits.task import Example
 from pipeline.work import pool
@@ -51,7 +51,7 @@ def cast(speakers: int, takes: int) -> list[Said]:
     ]
 
 
-def heard(seed: int, said: Sequence[Said], features: Mfcc) -> list[Heard]:
+def heard(seed: int, said: Sequence[Said], features: Fbank | Mfcc) -> list[Heard]:
     """Each utterance's samples at 16 kHz and its features, (frames, width)."""
 
     def speak(part: Sequence[Said]) -> list[Heard]:

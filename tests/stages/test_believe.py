@@ -71,7 +71,8 @@ def test_an_ensemble_is_a_row_like_any_other(
     evaluate.main()
     row = published()["emotion"].pop("ensemble")["both"]
     assert list(row) == [
-        "uar", "war", "f1_macro", "eer", "ece_calibrated", "gain", "gain_p", "uar_95", "uar_mean_sd", "gain_95"
+        "uar", "war", "f1_macro", "eer", "ece_calibrated", "gain", "gain_p",
+        "uar_95", "uar_mean_sd", "gain_95",
     ]  # fmt: skip
     assert row["uar"] > max(before["emotion"][s][m]["uar"] for s, m in (
         ("fbank", "linear"), ("pretrained", "full")))  # fmt: skip
