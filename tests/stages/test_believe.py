@@ -17,7 +17,7 @@ from pipeline.ground import files, params
 from pipeline.ground.errors import PipelineError
 from pipeline.scoring import lists
 from stages import evaluate
-from tests.results import Study, plant, plant_classifier
+from tests.results import Study, plant, plant_classifier, plant_ratings
 
 STUDY = Study()
 BOTH = ["emotion/fbank/linear", "emotion/pretrained/full"]
@@ -217,3 +217,24 @@ def test_a_share_of_the_training_speakers_is_said_wherever_scores_stand(
     assert "Trained on 50% of the training speakers alone: a fold has 3 of them" in page()
     show.main()
     assert "trained on 50% of the training speakers" in capsys.readouterr().out
+
+
+def test_an_ensemble_of_dimensions_stands_beside_its_members(trained: Path) -> None:
+    plant_ratings(trained, STUDY, "dimensions", "affect")
+    affect = trained / "artifacts/classifiers/affect"
+    shutil.copytree(affect / "fbank", affect / "tiny")
+
+    def more(found: Any) -> None:
+        found["features"] = ["fbank", "tiny"]
+        found["tasks"]["cached"], found["methods"]["pretrained"] = ["affect"], []
+
+    edit(more)
+    ensemble(["affect/fbank/linear", "affect/tiny/linear"], "dev")
+    lists.check()
+    evaluate.main()
+    rows = published()["affect"]
+    # Of two that say the same, the average says it too.
+    same = {name: rows["ensemble"]["both"][name] for name in rows["tiny"]["linear"]}
+    assert same == rows["tiny"]["linear"] and rows["ensemble"]["both"]["gain"] == 0
+    assert Path("results/plots/dimensions-affect-ensemble-both.png").is_file()
+    assert "Worth listening" not in page()
