@@ -78,6 +78,7 @@ def test_an_ensemble_is_a_row_like_any_other(
         ("fbank", "linear"), ("pretrained", "full")))  # fmt: skip
     rest = published()
     rest["emotion"].pop("ensemble")
+    assert "gender_uar_gap_p" in rest["fairness"]["emotion"].pop("ensemble")["both"]
     assert rest == before
     told = published("scores")["emotion"]["ensemble"]["both"]["ensemble"]
     assert told["members"] == BOTH and told["best_on"] == "dev"

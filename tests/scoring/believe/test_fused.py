@@ -211,9 +211,8 @@ def test_votes_are_fused_in_order_and_scored_against_the_shares(planted: Path) -
         for row in held:
             row |= {e: str(-float(row[e])) for e in EMOTIONS}
         rewrite(folder(names[1], fold), held)
-    task = Votes(
-        target="votes", classes=list(EMOTIONS), merge={}, undecided="keep", votes="primary"
-    )
+    classes = list(EMOTIONS)
+    task = Votes(target="votes", classes=classes, merge={}, votes="primary", undecided="keep")
     fusion: System = ("heard", "ensemble", "both")
     fitted = scored(ensemble("dev", names), task, fusion)
     # The second says the contrary of what is right.
