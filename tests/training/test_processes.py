@@ -7,6 +7,7 @@ import pytest
 
 from stages import multitask
 from tests import torchrun
+from tests.ratings import rated_corpus, write_project
 
 MULTITASK = ("stages.multitask", "--fold", "0")
 OUT = Path("artifacts/multitask/0")
@@ -124,3 +125,43 @@ def test_nodes_resume_where_they_share_the_scratch_folder(
     else:
         assert [status for status, _ in done] == [1, 1], done
         assert "set SER_SCRATCH to a folder that all nodes share" in done[1][1]
+
+
+PRETRAIN = """
+pretrain:
+  {start: x, sample: 500, iterations: 4, frames: [mfcc], units: [6], epochs: [2],
+   training: {batch: 17, warmup: 1}}
+"""
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(
+    ("overlay", "command", "out"),
+    [
+        (PRETRAIN, "pretrain --fold 0", "encoders/own/0"),
+        (
+            "finetune: {training: {batch: 17, epochs: 2}}",
+            "finetune --task affect --start pretrained --method full --fold 0",
+            "classifiers/affect/pretrained/full/0",
+        ),
+    ],
+    ids=["pretrain", "finetune"],
+)
+def test_other_stages_of_the_encoder(ready: Path, overlay: str, command: str, out: str) -> None:
+    torchrun.change(overlay)
+    require_two_train_as_one(f"stages.{command}".split(), Path("artifacts", out))
+
+
+@pytest.mark.cluster
+def test_regressors_of_cached_frames(project: Path) -> None:
+    write_project(*rated_corpus(41))
+    torchrun.change("{runtime: {device: cpu}, share: {training: {epochs: 2}}}")
+    command = ("stages.share", "--features", "fbank", "--head", "cnn-lstm-attention")
+    require_two_train_as_one(command, Path("artifacts/share/fbank/cnn-lstm-attention"))
+
+
+def require_two_train_as_one(command: Sequence[str], out: Path) -> None:
+    torchrun.run(command, {})
+    one = torchrun.published(out)
+    launched(command)
+    torchrun.require_alike(torchrun.published(out), one)
