@@ -140,7 +140,7 @@ pretrain:
     [
         (PRETRAIN, "pretrain --fold 0", "encoders/own/0"),
         (
-            "finetune: {training: {batch: 17, epochs: 2}}",
+            "finetune: {model: {layer: last, projection: 8}, training: {batch: 17, epochs: 2}}",
             "finetune --task affect --start pretrained --method full --fold 0",
             "classifiers/affect/pretrained/full/0",
         ),

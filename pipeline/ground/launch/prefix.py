@@ -15,7 +15,7 @@ from pipeline.ground.errors import PipelineError
 # In the environment of a stage that is not to launch itself (again).
 LAUNCHED = "SER_LAUNCHED"
 # They start Python themselves.
-_OF_PYTHON = {"torchrun", "accelerate", "deepspeed"}
+_OF_PYTHON = {"torchrun", "accelerate"}
 _OF_MODULE = {"torch.distributed.run", "torch.distributed.launch", "accelerate.commands.launch"}
 _GPUS = ("-G", "--gpus", "--gres=gpu", "--gpus-per-node", "--gpus-per-socket")
 _TASKS = ("-n", "--ntasks", "--tasks-per-node", "--gpus-per-task")
@@ -50,10 +50,12 @@ def program(prefix: Sequence[str]) -> str:
 
 def command(prefix: Sequence[str], module: str, arguments: Sequence[str]) -> list[str]:
     """The command that starts the stage by ``prefix``, which is not empty."""
-    stage = ["-m", module, *arguments]
-    if not any(Path(w).name in _OF_PYTHON or w in _OF_MODULE for w in prefix):
+    if any(Path(w).name in _OF_PYTHON or w in _OF_MODULE for w in prefix):
+        # Without the dashes torchrun takes --start for the beginning of an option of its own.
+        stage = ["-m", "--", module, *arguments]
+    else:
         # Said in the command too: a launcher may pass no environment on.
-        stage = ["env", f"{LAUNCHED}=1", sys.executable, *stage]
+        stage = ["env", f"{LAUNCHED}=1", sys.executable, "-m", module, *arguments]
     if program(prefix) == "srun":
         return [*srun(prefix), *stage]
     return [*prefix, *stage]
