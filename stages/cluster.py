@@ -58,7 +58,10 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
         tally = Tally(codebooks, clips, roles, frames.offsets, spoken)
         out.mkdir()
         save_codebooks(out / "codebooks.safetensors", codebooks)
-        write_units(out / "units.h5", frames, layer, codebooks, device, tally.add)
+        # A GPU compares frames sooner than they could be sent.
+        on_ray = device == "cpu" and runtime().engine == "ray"
+        where = nearest.ON_RAY if on_ray else device
+        write_units(out / "units.h5", frames, layer, codebooks, where, tally.add)
         tally.require_used()
         write_json(out / "report.json", tally.report())
         made.write(out)

@@ -14,6 +14,7 @@ from pipeline.corpora.entries import Choice
 from pipeline.ground import files, locks, progress, provenance, stage
 from pipeline.ground.params import Section, load
 from pipeline.units import phones
+from pipeline.work.cluster import likeness
 
 RAW = Path("data/raw")
 
@@ -68,13 +69,15 @@ def main(
     choice = Choice(definition.table, definition.column)
     parsed = registry.parse(definition.parser, raw, choice)
     version = load("numerics_version", int)
-    key = stage.resume_key("preprocess", repr(settings), version, definition.parser)
+    inputs = [version, likeness.cpu()]
+    key = stage.resume_key("preprocess", repr(settings), inputs, definition.parser)
     scratch = locks.scratch(key)
     target = (manifest.UNLABELLED if unlabelled else manifest.CLIPS) / corpus
     made = provenance.Provenance.of(target, _keys(corpus, params), [])
     with files.publish(target) as staged:
         places = prepare.Places(raw, staged, scratch)
-        done = prepare.prepare_all(parsed.rows, settings, places, stage.runtime().workers)
+        runtime = stage.runtime()
+        done = prepare.prepare_all(parsed.rows, settings, places, runtime.workers, runtime.engine)
         shown = progress.track(done, f"preprocess {corpus}", len(parsed.rows), "files")
         outcome = audit.settle(parsed, list(shown))
         audit.require_sound(raw, outcome, params.max_reject_fraction)

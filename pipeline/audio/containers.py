@@ -34,6 +34,11 @@ def inspect(recording: Recording) -> None:
         recording.note = _inspected(recording)
 
 
+def needs_its_path(recording: Recording) -> bool:
+    """Whether a program of this machine reads it (MPEG-4: ffmpeg), which takes no bytes."""
+    return recording.read(4, 4) == b"ftyp"
+
+
 def _inspected(recording: Recording) -> str:
     head = recording.read(0, 12)
     if not head:
@@ -49,7 +54,7 @@ def _inspected(recording: Recording) -> str:
         return chunks.inspect_aiff(recording)
     if head[:4] == b"OggS":
         return ogg.inspect(recording)
-    if head[4:8] == b"ftyp":
+    if needs_its_path(recording):
         _take_out(recording)
         chunks.inspect_wave(recording)  # a stream's header, which is no fault of the file's
         return ""

@@ -30,7 +30,8 @@ class Recording:
     """A source file as it was when it was opened.
 
     Up to `HELD_BYTES` it is held in memory, where nobody else writes. A larger one stays open, and
-    `require_unchanged` tells whether it was written to meanwhile.
+    `require_unchanged` tells whether it was written to meanwhile. With ``content`` it is what was
+    read elsewhere of a file at ``path``, and no file is looked at.
 
     Attributes:
         path: Where it lies.
@@ -45,15 +46,19 @@ class Recording:
         OSError: It cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, content: bytes | None = None) -> None:
         self.path = path
         self.note: str | None = None
         self.md5 = b""
         self.forward: Any = None
+        self.file: io.BufferedReader | io.BytesIO
+        if content is not None:
+            self.file, self.size, self._in_place = io.BytesIO(content), len(content), False
+            return
         if not path.is_file():
             path.stat()
             raise RejectedError(path, "undecodable", "not a file (a folder, pipe or device)")
-        self.file: io.BufferedReader | io.BytesIO = path.open("rb")
+        self.file = path.open("rb")
         self._told = files.state(self.file.fileno())
         self.size = os.fstat(self.file.fileno()).st_size
         self._in_place = self.size > HELD_BYTES

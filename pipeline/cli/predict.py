@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipeline.inference.judge import Judge
     from pipeline.inference.listening import Manner
     from pipeline.inference.timeline.formats import Format
+    from pipeline.inference.timeline.opinions import Heard
 
 Backend = Literal["torch", "onnx", "onnx-int8"]
 Named = Literal["table", "json", "csv", "audacity", "elan", "textgrid"]
@@ -84,7 +85,7 @@ def main(  # noqa: PLR0913 - the options of a command
     folder = remote.folder(model)
     at_home = passport.is_at_home(folder)
     stage.set_threads(threads or (stage.runtime().threads if at_home else pool.cores()))
-    from pipeline.inference import judge, listening, searching
+    from pipeline.inference import answers, judge, listening, searching
     from pipeline.inference.timeline.formats import FORMATS
 
     chosen = FORMATS["json" if as_json else form]
@@ -93,7 +94,7 @@ def main(  # noqa: PLR0913 - the options of a command
         files = [] if stream_hz else searching.audio_files(places)
         _require_places(files, chosen, out)
         opinion = judge.load(folder, device, backend)
-        opinion, least, told = _asked(folder, opinion, classes, sure)
+        opinion, least, told = answers.asked(folder, opinion, classes, sure)
         cutting, notes = listening.cutting_of(folder)
         for note in [*notes, *told]:
             typer.echo(note, err=True)
@@ -102,7 +103,15 @@ def main(  # noqa: PLR0913 - the options of a command
         manner = listening.Manner(cutting, segments, hop_s, smooth_s, least)
         if stream_hz:
             _stream(opinion, manner, stream_hz, chosen)
-        elif not _judged(opinion, files, manner, chosen, out, Path(spool)):
+            return
+        if at_home and stage.runtime().engine == "ray" and not Path(segments).is_file():
+            from pipeline.inference.timeline import spreading
+
+            asked = spreading.Asked(folder, device, backend, classes, sure)
+            listened = spreading.spread(asked, files, manner)
+        else:
+            listened = _listened(opinion, files, manner, Path(spool))
+        if not _judged(opinion, files, listened, chosen, out):
             sys.exit(1)
 
 
@@ -110,63 +119,37 @@ def _columns(judge: "Judge") -> list[str]:
     return judge.classes if judge.target == "dimensions" else ["emotion", *judge.classes]
 
 
-def _asked(
-    folder: Path, judge: "Judge", classes: str, sure: float | None
-) -> tuple["Judge", float, list[str]]:
-    """The judge of what is asked for, its least confidence, and what is to be said.
+def _listened(
+    opinion: "Judge", files: Sequence[Path], manner: "Manner", spool: Path
+) -> Iterator["Heard | PipelineError"]:
+    """What is heard of each file, or why nothing is."""
+    from pipeline.inference import listening
 
-    Raises:
-        PipelineError: As `answers.among` and `answers.sure`, or both are asked for.
-    """
-    from pipeline.inference import answers
-    from pipeline.methods import calibration
-
-    if judge.target == "dimensions":
-        if classes or sure is not None:
-            raise PipelineError(f"{folder}: tells dimensions, run it without --classes and --sure")
-        return judge, 0.0, []
-    found = calibration.read(folder)
-    notes = [] if found else [f"{folder}: uncalibrated, it had no dev to learn its confidence from"]
-    if found:
-        judge = answers.calibrated(judge, found)
-    if classes:
-        judge = answers.among(judge, classes.split(","))
-    if sure is None:
-        return judge, 0.0, notes
-    if classes:
-        raise PipelineError(
-            "--sure: its confidence was chosen among all classes, run it without --classes"
-        )
-    cover = answers.sure(folder, found, sure)
-    told = (
-        f"{folder}: unsure below {cover.confidence:.3f}; on dev {cover.coverage:.0%} of the "
-        f"answers are not, and {cover.accuracy:.0%} of these are right"
-    )
-    return judge, cover.confidence, [*notes, told]
+    for file in files:
+        try:
+            yield listening.listen(opinion, file, manner, spool)
+        except PipelineError as error:
+            yield error
 
 
 def _judged(
     opinion: "Judge",
     files: Sequence[Path],
-    manner: "Manner",
+    listened: Iterable["Heard | PipelineError"],
     chosen: "Format",
     out: Path | None,
-    spool: Path,
 ) -> bool:
     """Write what was heard of each file; False where one could not be read."""
     from pipeline.ground import files as written
-    from pipeline.inference import listening
     from pipeline.inference.timeline.formats import printable
 
     header = chosen.header(_columns(opinion))
     if header and not out:
         typer.echo(header)
     good = True
-    for file in files:
-        try:
-            heard = listening.listen(opinion, file, manner, spool)
-        except PipelineError as error:
-            typer.echo(printable(" ".join(str(error).split())), err=True)
+    for file, heard in zip(files, listened, strict=True):
+        if isinstance(heard, PipelineError):
+            typer.echo(printable(" ".join(str(heard).split())), err=True)
             good = False
             continue
         text = chosen.text(heard, opinion.classes)

@@ -7,14 +7,15 @@ killed run, costs only what is new.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from pipeline.audio import decoding, flac, formats
 from pipeline.audio.augmentation import Augmentation, augmented
+from pipeline.audio.containers import needs_its_path
 from pipeline.audio.formats import SAMPLE_RATE_HZ
 from pipeline.audio.recording import Recording, RejectedError
 from pipeline.audio.segments import spans, speech_part
@@ -22,6 +23,8 @@ from pipeline.corpora.entries import Row
 from pipeline.corpora.manifest import Clip
 from pipeline.ground import files
 from pipeline.work import pool
+from pipeline.work.cluster import remote
+from pipeline.work.cluster.worker import Task
 from pipeline.work.store import Store
 
 SUFFIX = ".flac"
@@ -80,20 +83,25 @@ class Places:
 
 
 def prepare_all(
-    rows: Sequence[Row], settings: Settings, places: Places, workers: int
+    rows: Sequence[Row], settings: Settings, places: Places, workers: int, engine: str = "processes"
 ) -> Iterator[Prepared]:
     """Write the clips of each row and yield what became of it, in order.
 
-    ``workers`` processes do the work, this one where it is 0 or 1.
+    ``workers`` processes do the work, this one where it is 0 or 1; or those of a cluster where the
+    ``engine`` is ray.
 
     Raises:
-        PipelineError: A worker was killed from outside, or a source changed meanwhile.
+        PipelineError: A worker was killed from outside, or a source changed meanwhile; also as
+            `remote.spread`.
     """
     states = _states(rows, places.raw)
     worker = _Worker(settings, places)
-    parts = [rows[start : start + _PART] for start in range(0, len(rows), _PART)]
-    for made in pool.forked(worker.prepare_part, parts, workers):
-        yield from made
+    if engine == "ray":
+        yield from worker.spread(rows)
+    else:
+        parts = [rows[start : start + _PART] for start in range(0, len(rows), _PART)]
+        for made in pool.forked(worker.prepare_part, parts, workers):
+            yield from made
     # The clips are of what was read; whoever looks at the corpus now would not know it.
     for path, before in states.items():
         if files.state(path) != before:
@@ -160,6 +168,17 @@ def _states(rows: Sequence[Row], raw: Path) -> dict[Path, tuple[int, ...]]:
     return {path: files.state(path) for path in paths}
 
 
+# A row, where its source lies, and what that holds.
+_Sent = tuple[Row, Path, bytes]
+
+
+class _Known(NamedTuple):
+    """Under which key the store has an utterance, and what it has, empty where nothing."""
+
+    key: str
+    stored: bytes
+
+
 class _Worker:
     """One process's share of the work: it decodes what its store does not hold."""
 
@@ -169,11 +188,40 @@ class _Worker:
         self._store = Store(places.scratch)
         self._folders: set[Path] = set()
         self._open: Recording | None = None
+        self._held: tuple[Path, bytes] = (Path(), b"")
 
     def prepare_part(self, rows: Sequence[Row]) -> list[Prepared]:
         return [self._prepare(row) for row in rows]
 
+    def spread(self, rows: Sequence[Row]) -> Iterator[Prepared]:
+        """As `prepare_part`, but decoded by a cluster; here sources are read and clips written."""
+        parts, settled = _by_source(rows), dict[int, list[Prepared | _Known]]()
+
+        def pack(number: int) -> list[_Sent]:
+            settled[number], sent = [], list[_Sent]()
+            for row in parts[number]:
+                known = self._known(row)
+                settled[number].append(known)
+                if isinstance(known, _Known) and not known.stored:
+                    sent.append((row, *self._content(row)))
+            return sent
+
+        task = Task(_decoder, (self._settings,))
+        for number, answer in enumerate(remote.spread(task, range(len(parts)), pack)):
+            made = iter(answer)
+            for row, known in zip(parts[number], settled.pop(number), strict=True):
+                if isinstance(known, Prepared):
+                    yield known
+                    continue
+                stored = known.stored or self._keep(known.key, next(made))
+                yield self._write(row, stored)
+
     def _prepare(self, row: Row) -> Prepared:
+        known = self._known(row, make=True)
+        return known if isinstance(known, Prepared) else self._write(row, known.stored)
+
+    def _known(self, row: Row, make: bool = False) -> "Prepared | _Known":
+        """What the store has of a row, or ``make`` it; or why its source cannot be opened."""
         try:
             recording = self._recording(self._places.raw / row.source)
         except RejectedError as error:
@@ -181,12 +229,27 @@ class _Worker:
         part = [row.start_s, row.end_s, row.length_s]
         key = files.digest([recording.sha256, row.utterance, *part])
         stored = self._store.get(key)
-        if stored is None:
-            made, flacs = _make(self._settings, recording, row)
+        if stored is None and (make or needs_its_path(recording)):
+            stored = _pack(*_make(self._settings, recording, row))
             recording.require_unchanged()
-            self._store.put(key, _pack(made, flacs))
-        else:
-            made, flacs = _unpack(row, stored)
+            self._keep(key, stored)
+        return _Known(key, stored or b"")
+
+    def _content(self, row: Row) -> tuple[Path, bytes]:
+        """A row's source, the same object for rows that follow each other: it is sent once."""
+        recording = self._recording(self._places.raw / row.source)
+        if self._held[0] != recording.path:
+            self._held = recording.path, recording.read(0, recording.size)
+            recording.require_unchanged()
+        return self._held
+
+    def _keep(self, key: str, stored: bytes) -> bytes:
+        self._store.put(key, stored)
+        return stored
+
+    def _write(self, row: Row, stored: bytes) -> Prepared:
+        """Write the clips of an utterance that is finished."""
+        made, flacs = _unpack(row, stored)
         start = 0
         for segment in made.segments:
             target = self._places.clips / _clip_path(row.utterance + segment.suffix)
@@ -205,6 +268,32 @@ class _Worker:
         if folder not in self._folders:
             folder.mkdir(parents=True, exist_ok=True)
             self._folders.add(folder)
+
+
+def _by_source(rows: Sequence[Row]) -> list[list[Row]]:
+    """Parts of a few rows; those of one source that follow each other stay together."""
+    parts: list[list[Row]] = []
+    for row in rows:
+        if parts and (len(parts[-1]) < _PART or parts[-1][-1].source == row.source):
+            parts[-1].append(row)
+        else:
+            parts.append([row])
+    return parts
+
+
+def _decoder(settings: Settings) -> Callable[[Sequence[_Sent]], list[bytes]]:
+    """What makes of rows what the store keeps of them, on a worker of a cluster."""
+
+    def decode(rows: Sequence[_Sent]) -> list[bytes]:
+        recording: Recording | None = None
+        made = []
+        for row, path, content in rows:
+            if recording is None or recording.path != path:
+                recording = Recording(path, content)
+            made.append(_pack(*_make(settings, recording, row)))
+        return made
+
+    return decode
 
 
 def _pack(prepared: Prepared, flacs: bytes) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.ground.errors import PipelineError
 from pipeline.inference.judge import Judge
+from pipeline.methods import calibration
 from pipeline.methods.calibration import Calibration, Cover
 
 
@@ -52,3 +53,35 @@ def sure(folder: Path, found: Calibration | None, accuracy: float) -> Cover:
             f"({best.coverage:.0%} of them, the surest), lower it"
         )
     return cover
+
+
+def asked(
+    folder: Path, judge: Judge, classes: str, accuracy: float | None
+) -> tuple[Judge, float, list[str]]:
+    """The judge of what is asked for, its least confidence, and what is to be said.
+
+    Raises:
+        PipelineError: As `among` and `sure`, or both are asked for.
+    """
+    if judge.target == "dimensions":
+        if classes or accuracy is not None:
+            raise PipelineError(f"{folder}: tells dimensions, run it without --classes and --sure")
+        return judge, 0.0, []
+    found = calibration.read(folder)
+    notes = [] if found else [f"{folder}: uncalibrated, it had no dev to learn its confidence from"]
+    if found:
+        judge = calibrated(judge, found)
+    if classes:
+        judge = among(judge, classes.split(","))
+    if accuracy is None:
+        return judge, 0.0, notes
+    if classes:
+        raise PipelineError(
+            "--sure: its confidence was chosen among all classes, run it without --classes"
+        )
+    cover = sure(folder, found, accuracy)
+    told = (
+        f"{folder}: unsure below {cover.confidence:.3f}; on dev {cover.coverage:.0%} of the "
+        f"answers are not, and {cover.accuracy:.0%} of these are right"
+    )
+    return judge, cover.confidence, [*notes, told]

@@ -51,7 +51,10 @@ def write_units(
     device: str,
     see: Callable[[slice, Found], object] | None = None,
 ) -> None:
-    """Write the unit of each frame, exactly, for all clips of the file; ``see`` sees each block."""
+    """Write the unit of each frame, exactly, for all clips of the file; ``see`` sees each block.
+
+    ``device`` is as of `nearest.assign`.
+    """
     with codebooks.write(path, frames.clips, frames.offsets, list(books)) as units:
         for rows, found in nearest.assign(frames, layer, books, device):
             units.append({scale: numbers for scale, (_, numbers) in found.items()})

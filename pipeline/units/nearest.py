@@ -5,7 +5,7 @@
 
 import ctypes
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -15,9 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.embeddings.batches import read_ahead
+from pipeline.embeddings.hdf5 import finite
 from pipeline.embeddings.reader import Embeddings
 from pipeline.encoders.layers import Layer
 from pipeline.ground.errors import PipelineError
+from pipeline.work.cluster import remote
+from pipeline.work.cluster.worker import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,6 +62,9 @@ BLOCK_FRAMES, GPU_BLOCK_FRAMES = 8_192, 65_536
 # Distances that exist on a GPU at a time: 1 GiB of them.
 BLOCK_DISTANCES = 2**28
 
+# In the place of a device: the workers of runtime.engine ray.
+ON_RAY = "ray"
+
 Found = dict[int, tuple[Floats, Ints]]
 
 
@@ -92,17 +98,39 @@ def assign(
 ) -> Iterator[tuple[slice, Found]]:
     """Stream over all frames: their range, and per scale what `nearest` gives for them.
 
+    ``device`` is ``cpu``, a GPU, or `ON_RAY` for the CPUs of a cluster.
+
     Raises:
-        PipelineError: A chunk is damaged, or a value is not finite.
+        PipelineError: A chunk is damaged, or a value is not finite; also as `remote.spread`.
     """
-    if device != "cpu":
+    if device.startswith("cuda"):
         yield from _assign_on_gpu(embeddings, layer, codebooks, device)
         return
+    blocks = list(_blocks(embeddings, BLOCK_FRAMES))
+
+    def read(rows: slice) -> npt.NDArray[Any]:
+        stored = embeddings.stored(layer, rows.start, rows.stop)
+        embeddings.require_finite(layer, finite(stored))
+        return stored
+
+    if device == ON_RAY:
+        task = Task(searcher, (dict(codebooks),))
+        yield from zip(blocks, remote.spread(task, blocks, read), strict=True)
+        return
+    search = searcher(codebooks)
+    yield from ((rows, search(read(rows))) for rows in blocks)
+
+
+def searcher(codebooks: Mapping[int, Floats]) -> Callable[[npt.NDArray[Any]], Found]:
+    """What finds, per scale, what `nearest` gives for stored frames, (frames, width)."""
     indexes = {scale: _index(centroids) for scale, centroids in codebooks.items()}
-    for rows in _blocks(embeddings, BLOCK_FRAMES):
-        frames = embeddings.rows(layer, rows.start, rows.stop)
+
+    def search(stored: npt.NDArray[Any]) -> Found:
+        frames = stored.astype(np.float32, copy=False)
         found = {scale: index.search(frames, 1) for scale, index in indexes.items()}
-        yield rows, {scale: (d[:, 0], units[:, 0]) for scale, (d, units) in found.items()}
+        return {scale: (d[:, 0], units[:, 0]) for scale, (d, units) in found.items()}
+
+    return search
 
 
 def _assign_on_gpu(

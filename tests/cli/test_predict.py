@@ -23,6 +23,7 @@ from pipeline.cli.preset import merged
 from pipeline.ground import params
 from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
+from pipeline.inference import answers
 from pipeline.inference.judge import Judge
 from tests.toy import TRAINED, run_stages
 
@@ -164,8 +165,8 @@ def test_dimensions_have_no_classes_to_choose_from(tmp_path: Path, asked: dict[s
     with pytest.raises(
         PipelineError, match="tells dimensions, run it without --classes and --sure"
     ):
-        predict._asked(tmp_path, values, asked.get("classes", ""), asked.get("sure"))
-    assert predict._asked(tmp_path, values, "", None) == (values, 0.0, [])
+        answers.asked(tmp_path, values, asked.get("classes", ""), asked.get("sure"))
+    assert answers.asked(tmp_path, values, "", None) == (values, 0.0, [])
 
 
 def test_without_dev_it_says_uncalibrated(

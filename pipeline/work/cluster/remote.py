@@ -184,6 +184,8 @@ class _Fleet:
         differs = likeness.difference(member.host, pool.result(answer), self._facts)
         if not differs:
             member.ready = True
+            for kind in (_PLACE, _PREPARE):  # nodes that were lost in a long run were not at fault
+                self._lost.pop(kind, None)
             self._tell()
             return
         if self._runtime.mixed == "refuse":

@@ -37,7 +37,7 @@ def joined(runtime: Runtime) -> Iterator[Any]:
         PipelineError: It is not installed, or there is no cluster at ``runtime.address``.
     """
     os.environ.update(SILENT)
-    with _as_before():
+    with as_before():
         ray = _imported()
     if runtime.address:
         _require_answer(runtime.address)
@@ -53,7 +53,7 @@ def joined(runtime: Runtime) -> Iterator[Any]:
         how = {"address": "local", "num_cpus": cpus, "_temp_dir": folder}
     with ending.undone(partial(_leave, ray, folder)):
         try:
-            with _as_before():
+            with as_before():
                 ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **how)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             where = runtime.address or "this machine"
@@ -99,7 +99,7 @@ def _require_answer(address: str) -> None:
 
 
 @contextmanager
-def _as_before() -> Iterator[None]:
+def as_before() -> Iterator[None]:
     """Have Ray change neither handlers of signals, nor the process group, nor how errors show."""
     handlers = {number: signal.getsignal(number) for number in (*ending.SIGNALS, signal.SIGCHLD)}
     hook, group = sys.excepthook, os.getpgrp()

@@ -1,0 +1,145 @@
+"""Several nodes of Ray on this machine, and what becomes of a file when they come and go.
+
+`make cluster`: ten minutes on two cores that others keep busy, too.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.corpora import manifest
+from pipeline.ground import files
+from pipeline.ground.code import ROOT
+from pipeline.ground.errors import PipelineError
+from pipeline.work.cluster import remote
+from pipeline.work.cluster.luggage import unpacked
+from pipeline.work.cluster.worker import Task
+from tests.params import set_runtime
+from tests.patience import PATIENCE_S, wait_until
+from tests.speech import small_encoder, tone_clips
+from tests.work.cluster.conftest import add
+
+pytestmark = pytest.mark.cluster
+# Something to do.
+SIZE: dict[str, Any] = {"hidden_size": 192, "conv_dim": [96] * 7, "intermediate_size": 768}
+CLIPS = 90
+LOCAL, FAR = "artifacts/embeddings/small/local.h5", "artifacts/embeddings/small/far.h5"
+ODD = {"ATEN_CPU_CAPABILITY": "default"}
+
+
+@pytest.fixture
+def expected(request: pytest.FixtureRequest, on_cpu: Path, cluster: Any) -> str:
+    """A project with clips, and the checksum of their embeddings by processes of this machine."""
+    clips = [example.clip for example in tone_clips(getattr(request, "param", CLIPS))]
+    manifest.write(manifest.CLIPS / "tones/manifest.csv", clips)
+    small_encoder(Path("enc"), **SIZE)
+    process, told = start(LOCAL), ""
+    _, told = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, told
+    set_runtime(engine="ray", address=cluster.address)
+    return files.sha256(Path(LOCAL))
+
+
+def start(target: str, scratch: str = "") -> subprocess.Popen[str]:
+    name = scratch or Path(target).stem
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.work.cluster.driver", target],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "SER_SCRATCH": name},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """What a driver that did its work said on stderr; on stdout it says nothing."""
+    out, told = process.communicate(timeout=2 * PATIENCE_S)
+    assert (process.returncode, out) == (0, ""), told
+    return told
+
+
+def finished(scratch: str = "far") -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in Path(scratch).glob("*/*.h5")}
+
+
+def test_killed_nodes_and_late_ones_leave_no_trace(expected: str, cluster: Any) -> None:
+    """Twenty raylets are killed at random moments, with what they do; others join."""
+    chance = random.Random(0)
+    for run in range(5):
+        scratch, nodes = f"far{run}", [add(cluster), add(cluster)]
+        process = start(FAR, scratch)
+        for moment in sorted(chance.sample(range(CLIPS // 3), 4)):
+            wait_until(
+                lambda: len(finished(scratch)) >= moment or process.poll() is not None  # noqa: B023
+            )
+            assert process.poll() is None, ended(process)
+            cluster.remove_node(nodes.pop(chance.randrange(2)), allow_graceful=False)
+            nodes.append(add(cluster))
+        told = ended(process)
+        assert files.sha256(Path(FAR)) == expected
+        assert "ray: 1 worker on 1 node" in told
+        for node in nodes:
+            cluster.remove_node(node, allow_graceful=False)
+
+
+def test_a_killed_driver_resumes_from_its_shards(expected: str, cluster: Any) -> None:
+    add(cluster)
+    process = start(FAR)
+    wait_until(lambda: len(finished()) >= 10 or process.poll() is not None)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = finished()
+    assert before
+    ended(start(FAR))
+    assert finished().items() >= before.items()
+    assert files.sha256(Path(FAR)) == expected
+
+
+@pytest.mark.parametrize("expected", [10 * CLIPS], indirect=True)
+def test_a_node_that_joins_late_helps(expected: str, cluster: Any) -> None:
+    process = start(FAR)
+    add(cluster)
+    wait_until(lambda: bool(finished()) or process.poll() is not None)
+    add(cluster)
+    told = ended(process)
+    assert told.index("ray: 1 worker on 1 node after") < told.index("ray: 2 workers on 2 nodes")
+    assert files.sha256(Path(FAR)) == expected
+
+
+def test_a_worker_that_differs_is_refused_or_left_out(expected: str, cluster: Any) -> None:
+    odd = add(cluster, **ODD)
+    process = start(FAR)
+    _, told = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    line = told.splitlines()[-1]
+    assert "has computer" in line
+    assert "ATEN_CPU_CAPABILITY=default, DEFAULT, this machine" in line
+    assert not finished()
+
+    set_runtime(mixed="skip")
+    process = start(FAR)
+    _, told = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert "every worker" in told.splitlines()[-1]
+
+    add(cluster)
+    told = ended(start(FAR))
+    assert told.count("ray: left out, the worker on") == 1
+    assert "2 workers" not in told
+    assert files.sha256(Path(FAR)) == expected
+    cluster.remove_node(odd, allow_graceful=False)
+
+
+def test_a_cluster_without_a_free_cpu_is_one_line(
+    project: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_runtime(engine="ray", address=cluster.address)
+    monkeypatch.setattr(remote, "PATIENCE_S", 1.0)
+    with pytest.raises(PipelineError, match=f"the cluster at {cluster.address} has no free CPU"):
+        list(remote.spread(Task(unpacked), [1, 2]))
