@@ -17,8 +17,8 @@ from pipeline.corpora import manifest
 from pipeline.ground import files
 from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
+from pipeline.units.nearest import searcher
 from pipeline.work.cluster import remote
-from pipeline.work.cluster.luggage import unpacked
 from pipeline.work.cluster.worker import Task
 from tests.params import set_runtime
 from tests.patience import PATIENCE_S, wait_until
@@ -142,4 +142,4 @@ def test_a_cluster_without_a_free_cpu_is_one_line(
     set_runtime(engine="ray", address=cluster.address)
     monkeypatch.setattr(remote, "PATIENCE_S", 1.0)
     with pytest.raises(PipelineError, match=f"the cluster at {cluster.address} has no free CPU"):
-        list(remote.spread(Task(unpacked), [1, 2]))
+        list(remote.spread(Task(searcher), [1, 2]))
