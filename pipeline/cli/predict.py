@@ -105,9 +105,10 @@ def main(  # noqa: PLR0913 - the options of a command
             _stream(opinion, manner, stream_hz, chosen)
             return
         if at_home and stage.runtime().engine == "ray" and not Path(segments).is_file():
-            from pipeline.inference.timeline import spreading
+            from pipeline.inference.cluster import spreading
+            from pipeline.inference.cluster.hearing import Asked
 
-            asked = spreading.Asked(folder, device, backend, classes, sure)
+            asked = Asked(folder, device, backend, classes, sure)
             listened = spreading.spread(asked, files, manner)
         else:
             listened = _listened(opinion, files, manner, Path(spool))

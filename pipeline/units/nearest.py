@@ -103,7 +103,7 @@ def assign(
     Raises:
         PipelineError: A chunk is damaged, or a value is not finite; also as `remote.spread`.
     """
-    if device.startswith("cuda"):
+    if device not in ("cpu", ON_RAY):
         yield from _assign_on_gpu(embeddings, layer, codebooks, device)
         return
     blocks = list(_blocks(embeddings, BLOCK_FRAMES))
