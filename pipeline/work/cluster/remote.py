@@ -164,6 +164,13 @@ class _Fleet:
             member, number = self._begun.pop(ref)
             try:
                 answer = self._ray.get(ref)
+            except self._ray.exceptions.RayTaskError as error:
+                # It lives, and cannot read what it was sent.
+                reason = str(error).strip().splitlines()[-1][:300]
+                raise PipelineError(
+                    f"params.yaml: runtime.address, the worker on {member.host} cannot begin "
+                    f"({reason}), install there what is installed here"
+                ) from None
             except self._ray.exceptions.RayError as error:
                 self._lose(member, number, left, error)
                 continue

@@ -3,6 +3,7 @@
 `make cluster`: ten minutes on two cores that others keep busy, too.
 """
 
+import importlib
 import os
 import random
 import signal
@@ -134,6 +135,19 @@ def test_a_worker_that_differs_is_refused_or_left_out(expected: str, cluster: An
     assert "2 workers" not in told
     assert files.sha256(Path(FAR)) == expected
     cluster.remove_node(odd, allow_graceful=False)
+
+
+def test_a_worker_without_a_module_is_one_line(
+    project: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(cluster)
+    set_runtime(engine="ray", address=cluster.address)
+    Path("here_alone.py").write_text("class Book(dict): pass\n", "utf-8")
+    monkeypatch.syspath_prepend(Path.cwd())
+    book = importlib.import_module("here_alone").Book()
+    Path("here_alone.py").unlink()
+    with pytest.raises(PipelineError, match=r"cannot begin \(.*here_alone.*\), install there"):
+        list(remote.spread(Task(searcher, (book,)), [1, 2]))
 
 
 def test_a_cluster_without_a_free_cpu_is_one_line(
