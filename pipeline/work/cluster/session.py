@@ -48,7 +48,7 @@ def joined(runtime: Runtime) -> Iterator[Any]:
         folder = None
     else:
         # Sockets lie in it, whose paths may have a hundred characters.
-        folder = tempfile.mkdtemp(prefix="ser-", dir="/tmp" if Path("/tmp").is_dir() else None)  # noqa: S108
+        folder = tempfile.mkdtemp(prefix="ser-ray-", dir="/tmp" if Path("/tmp").is_dir() else None)  # noqa: S108
         cpus = max(1, runtime.workers) * runtime.threads
         how = {"address": "local", "num_cpus": cpus, "_temp_dir": folder}
     with ending.undone(partial(_leave, ray, folder)):

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,40 @@ def test_a_worker_that_differs_is_refused_or_left_out(expected: str, cluster: An
     assert "2 workers" not in told
     assert files.sha256(Path(FAR)) == expected
     cluster.remove_node(odd, allow_graceful=False)
+
+
+@pytest.mark.parametrize("expected", [3 * CLIPS], indirect=True)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_ray_of_this_machine_ends_with_the_stage(expected: str, number: signal.Signals) -> None:
+    """However that ends; it resumes from its shards."""
+    set_runtime(engine="ray", address="")
+    before = set(Path("/tmp").glob("ser-ray-*"))  # noqa: S108
+    process = start(FAR)
+    wait_until(lambda: bool(finished()) or process.poll() is not None)
+    (folder,) = set(Path("/tmp").glob("ser-ray-*")) - before  # noqa: S108
+    assert running(folder)
+    process.send_signal(number)
+    out, told = process.communicate(timeout=PATIENCE_S)
+    expected_end = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[number]
+    assert (process.returncode, out) == (expected_end, ""), told
+    wait_until(lambda: not running(folder))
+    if number != signal.SIGKILL:
+        assert told.splitlines()[-1].endswith("run it again to resume")
+        assert not folder.exists()
+    before_resumed = finished()
+    ended(start(FAR))
+    assert finished().items() >= before_resumed.items()
+    assert files.sha256(Path(FAR)) == expected
+
+
+def running(folder: Path) -> list[str]:
+    """The processes of the Ray whose files lie in ``folder``."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if str(folder) in (command := path.read_text("utf-8", "replace")):
+                found.append(command)
+    return found
 
 
 def test_a_worker_without_a_module_is_one_line(
