@@ -8,6 +8,7 @@ for a while, and nothing else.
 import asyncio
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -15,6 +16,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 HEAD_S = 10.0
 # For 64 KiB of an answer to be taken.
 TAKEN_S = 30.0
+_NO_HTTP = b'{"detail": "request: expected HTTP/1.1, got something else, send that"}'
 
 
 class _Taken(asyncio.Protocol):
@@ -59,6 +61,21 @@ class Http(_Taken, H11Protocol):
         if self._head and self._is_at_work():
             self._head.cancel()
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """As uvicorn calls it; from then on `Socket` has the connection."""
+        if self._head:
+            self._head.cancel()
+        super().handle_websocket_upgrade(event)
+
+    def send_400_response(self, msg: str) -> None:
+        """As uvicorn calls it, of what is no HTTP; here, too, the answer is JSON."""
+        del msg
+        headers = [("content-type", "application/json"), ("connection", "close")]
+        answer = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        for event in (answer, h11.Data(data=_NO_HTTP), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event))
+        self.transport.close()
+
     def on_response_complete(self) -> None:
         """As uvicorn calls it."""
         super().on_response_complete()
@@ -78,8 +95,7 @@ class Http(_Taken, H11Protocol):
 
     def _is_at_work(self) -> bool:
         """Whether a request's head is whole and its answer is not."""
-        upgraded = self.scope is not None and self.cycle is None
-        return upgraded or (self.cycle is not None and not self.cycle.response_complete)
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _end(self) -> None:
         if not self._is_at_work():

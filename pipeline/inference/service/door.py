@@ -71,6 +71,8 @@ class Door:
             _log(error)
             if code == GONE:
                 await JSONResponse({"detail": _DEFECT}, 500)(scope, receive, counted)
+            elif scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1011, "reason": "a defect"})
         finally:
             path = scope["path"] if scope["path"] in PATHS else "other"
             self.metrics.requests.labels(path, code).inc()

@@ -27,7 +27,7 @@ from tests.recordings import record, tone
 
 MUTANTS = 60  # of each container
 # What is shorter than in earnest, so that the tests are.
-OPTIONS = ("--body-s", "3", "--idle-s", "2", "--max-mib", "8", "--streams", "2", "--at-work", "4")
+OPTIONS = ("--body-s", "3", "--idle-s", "5", "--max-mib", "8", "--streams", "2", "--at-work", "4")
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +237,39 @@ def test_who_never_reads_is_cut_off(service: tuple[Process, str], good: bytes) -
     assert process.predict(good).text == said
 
 
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"garbage\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n\r\n",  # without a host
+        HEAD + b"Content-Length: -1\r\n\r\n",
+        HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nnone\r\n",
+        HEAD + b"X: " + b"x" * 100_000,
+        b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",  # the beginning of TLS
+    ],
+)
+def test_what_is_no_http_is_told_so_in_json(service: tuple[Process, str], garbage: bytes) -> None:
+    with service[0].connect() as asking:
+        asking.sendall(garbage)
+        head, _, body = closed(asking).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["detail"].startswith("request: expected HTTP/1.1")
+
+
+def test_a_stream_may_follow_a_request_on_its_connection(service: tuple[Process, str]) -> None:
+    """And lasts longer than the head of another request might take."""
+    process, _ = service
+    with process.connect() as kept:
+        kept.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert kept.recv(9999).startswith(b"HTTP/1.1 200")
+        with connect(f"ws://127.0.0.1:{process.port}/stream", sock=kept) as stream:
+            for second in range(1, 13):
+                stream.send(bytes(b"\x10\x10\xf0\xf0" * 8000))
+                assert json.loads(stream.recv(PATIENCE_S))["end_s"] == second
+                time.sleep(1)
+
+
 @pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RDWR])
 def test_half_closed_sockets_hold_nothing(
     service: tuple[Process, str], good: bytes, how: int
@@ -270,7 +303,7 @@ def test_an_idle_stream_is_ended_and_its_place_given(service: tuple[Process, str
     address = f"ws://127.0.0.1:{service[0].port}/stream"
     with connect(address) as one, connect(address) as other:
         for stream in (one, other):
-            with pytest.raises(ConnectionClosed, match="no samples for 2 s"):
+            with pytest.raises(ConnectionClosed, match="no samples for 5 s"):
                 stream.recv(PATIENCE_S)
     wait_until(lambda: service[0].number("ser_streams_open") == 0)
     with connect(address) as again:

@@ -1,7 +1,8 @@
 """`/stream`: the opinions of the API's `stream`, whatever pieces the samples come in."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
+from pipeline.audio.formats import Samples
 from pipeline.inference import api
+from pipeline.inference.judge import Floats
 from pipeline.inference.timeline.formats import plain
 from tests.inference.service.conftest import Serve
 from tests.inference.service.test_application import TOKEN, numbers
@@ -86,6 +89,24 @@ def test_a_stream_ends_with_a_reason(
         with pytest.raises(WebSocketDisconnect) as end:
             socket.receive_text()
     assert (end.value.code, end.value.reason) == (code, reason)
+    assert work.count["streams"] == 0
+
+
+def test_a_defect_ends_a_stream_without_what_was_sent(
+    serve: Serve, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def logits(_: Sequence[Samples]) -> Floats:
+        raise RuntimeError("canary")
+
+    client, work = serve(replace(JUDGE, logits=logits))
+    with client.websocket_connect(PLACE) as socket:
+        socket.send_bytes(samples(1.5))
+        with pytest.raises(WebSocketDisconnect) as end:
+            socket.receive_text()
+    assert (end.value.code, end.value.reason) == (1011, "a defect")
+    err = capfd.readouterr().err
+    assert err.startswith("defect: RuntimeError in logits:")
+    assert "canary" not in err
     assert work.count["streams"] == 0
 
 
