@@ -70,8 +70,9 @@ class Http(_Taken, H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """As uvicorn calls it, of what is no HTTP; here, too, the answer is JSON."""
         del msg
-        headers = [("content-type", "application/json"), ("connection", "close")]
-        answer = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        headers = {"content-type": "application/json", "content-length": str(len(_NO_HTTP))}
+        headers |= {"connection": "close"}
+        answer = h11.Response(status_code=400, headers=list(headers.items()), reason=b"Bad Request")
         for event in (answer, h11.Data(data=_NO_HTTP), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event))
         self.transport.close()

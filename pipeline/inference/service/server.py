@@ -1,6 +1,7 @@
 """The process: a port, the application on uvicorn, and its end."""
 
 import asyncio
+import logging
 import os
 import socket
 import sys
@@ -88,7 +89,7 @@ def run(work: Work, at: socket.socket, token: str) -> None:
         server_header=False,
         timeout_graceful_shutdown=LAST_S,
     )
-    _silence_decoders()
+    _silence()
     _Server(config, work).run([at])
     work.desk.close(LAST_S)
     sys.stderr.write("stopped\n")
@@ -97,8 +98,12 @@ def run(work: Work, at: socket.socket, token: str) -> None:
     os._exit(0)
 
 
-def _silence_decoders() -> None:
-    """Have stderr to ourselves: libmpg123 writes there what it finds in a damaged file."""
+def _silence() -> None:
+    """Have stderr to ourselves: what libraries tell of a damaged file or form may be parts of it.
+
+    libmpg123 writes there itself, others by `logging`, which does where there is no handler.
+    """
+    logging.getLogger().addHandler(logging.NullHandler())
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
