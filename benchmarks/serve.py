@@ -2,8 +2,8 @@
 
 Clients on this machine, which share its cores with the service, send the recordings below FOLDER as
 fast as they are answered. Printed are requests a second, the median and the 99th percentile of an
-answer's time, the service's memory after a tenth of the time and at the end, and how many answers
-were others than `ser predict --json` gives of the same file.
+answer's time, the service's memory before each quarter of the time and at the end, and how many
+answers were others than `ser predict --json` gives of the same file.
 """
 
 import http.client
@@ -21,6 +21,7 @@ from typing import Annotated
 
 import typer
 
+QUARTERS = 4
 SER = (sys.executable, "-m", "ser_pipeline")
 
 
@@ -70,7 +71,7 @@ def truth(model: Path, folder: Path, threads: int) -> dict[Path, object]:
 def load(
     process: int, port: int, known: dict[Path, object], seconds: float, clients: int
 ) -> tuple[list[float], Tally]:
-    """The memory in MiB, early and at the end, and what became of the requests between."""
+    """The memory in MiB, before each quarter and at the end, and what became of the requests."""
     tally, stop = Tally(), time.monotonic() + seconds
     bodies = {path: path.read_bytes() for path in known}
 
@@ -93,11 +94,13 @@ def load(
     started = [threading.Thread(target=client, args=[seed]) for seed in range(clients)]
     for one in started:
         one.start()
-    time.sleep(seconds / 10)
-    early = memory_mib(process)
+    memory = []
+    for _ in range(QUARTERS):
+        memory.append(memory_mib(process))
+        time.sleep(seconds / QUARTERS)
     for one in started:
         one.join()
-    return [early, memory_mib(process)], tally
+    return [*memory, memory_mib(process)], tally
 
 
 def memory_mib(process: int) -> float:
@@ -113,7 +116,7 @@ def tell(tally: Tally, memory: list[float], seconds: float, clients: int, status
     print(f"{clients} clients, {seconds:.0f} s: {len(times_s)} answers, {dict(tally.codes)}")
     print(f"requests a second: {len(times_s) / seconds:.1f}")
     print(f"an answer: p50 {cuts[49] * 1000:.0f} ms, p99 {cuts[98] * 1000:.0f} ms")
-    print(f"memory: {memory[0]:.0f} MiB early, {memory[1]:.0f} MiB at the end")
+    print(f"memory before each quarter and at the end, MiB: {[round(one) for one in memory]}")
     print(f"answers other than ser predict's: {tally.wrong}; exit status {status}")
 
 
