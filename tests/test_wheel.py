@@ -131,6 +131,7 @@ def require_use(python: Path, model: Path, place: Path, environment: dict[str, s
     said = told("-c", USE, str(model), recording).splitlines()
     assert said == [f"True {len(clips)}", "[]", str(place / "pipeline.py")]
     assert "predict" in told("-m", "ser_pipeline", "--help")
+    assert "microphone" in told("-m", "ser_pipeline", "web", "--help")
 
 
 def test_a_model_works_by_what_the_wheel_holds(dist: Path, model: Path, tmp_path: Path) -> None:

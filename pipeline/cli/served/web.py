@@ -3,7 +3,6 @@
 import importlib.util
 import ipaddress
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +44,7 @@ def main(  # noqa: PLR0913 - the options of a command
     """
     _require_installed()
     from pipeline.ground import stage
-    from pipeline.inference import passport, remote
+    from pipeline.inference import passport, remote, searching
 
     token = _token(token_file)
     _require_token(host, token)
@@ -61,7 +60,7 @@ def main(  # noqa: PLR0913 - the options of a command
         host=host,
         port=port,
         token=token,
-        examples=_given(examples) if examples else _voices,
+        examples=running.copies(searching.audio_files([examples])) if examples else _voices,
         limits=Limits(max_mib, max_audio_s),
         scale=ends,
         device=device,
@@ -111,13 +110,6 @@ def _span(text: str) -> tuple[float, float]:
     if not low < high:
         raise PipelineError(f"--scale: expected LOW,HIGH, such as 1,7, got {text!r}")
     return low, high
-
-
-def _given(folder: Path) -> Callable[[Path], Sequence[Path]]:
-    from pipeline.inference import searching
-
-    found = searching.audio_files([folder])
-    return lambda _: found
 
 
 def _voices(folder: Path) -> list[Path]:

@@ -22,6 +22,7 @@ PARTS = {"as in training": listening.CLIPS, "windows": listening.FIXED, "speech"
 SHORTEST_S, LONGEST_S = 0.5, 10.0  # of a window, within the clips of training
 AT_WORK = 2
 WAITING = 32
+KEPT_S = 3600  # an upload, which a visitor may cut otherwise
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def built(model: Model, style: Style, limits: Limits, title: str, examples: Sequ
 
     model = one_by_one(model)
     with gr.Blocks(
-        analytics_enabled=False, title=f"Speech emotion: {title}", delete_cache=(60, 600)
+        analytics_enabled=False, title=f"Speech emotion: {title}", delete_cache=(300, KEPT_S)
     ) as page:
         gr.HTML(_title(model, title), apply_default_css=False)
         with gr.Tab("Recording"):
@@ -154,7 +155,7 @@ def _recording(
                     [[str(path)] for path in examples],
                     [file],
                     example_labels=[path.stem for path in examples],
-                    label="Synthetic voices to try",
+                    label="Examples",
                 )
         with gr.Column(scale=2, min_width=300):
             shown = gr.HTML(

@@ -91,6 +91,19 @@ class _Server(uvicorn.Server):
         self.force_exit, self.should_exit = self.should_exit, True
 
 
+def copies(files: Sequence[Path]) -> Callable[[Path], Sequence[Path]]:
+    """Recordings from anywhere as ``examples``: a page shows what lies in its folder alone."""
+
+    def copied(folder: Path) -> Sequence[Path]:
+        made = [folder / str(number) / file.name for number, file in enumerate(files)]
+        for file, place in zip(files, made, strict=True):
+            place.parent.mkdir()
+            shutil.copyfile(file, place)
+        return made
+
+    return copied
+
+
 def bound(host: str, port: int) -> socket.socket:
     """A socket that listens at an address.
 

@@ -37,7 +37,7 @@ running.run(
     # A Space sets both, and stands behind a door of its own.
     host=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
     port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
-    examples=lambda _: sorted((here / "{EXAMPLES}").glob("*.wav")),
+    examples=running.copies(sorted((here / "{EXAMPLES}").glob("*.wav"))),
 )
 '''
 

@@ -7,6 +7,7 @@ import pytest
 from pipeline.cli import main
 from pipeline.cli.served import web
 from pipeline.demo import examples
+from pipeline.inference.page import running
 from pipeline.inference.timeline import reading
 
 GOOD = "0123456789abcdef"
@@ -74,4 +75,7 @@ def test_examples_are_given_or_spoken(tmp_path: Path) -> None:
     assert [path.stem for path in found] == list(examples.EXAMPLES)
     for path in found:
         assert 1 < len(reading.sound_of(path)) / 16_000 < 15
-    assert web._given(tmp_path)(Path("elsewhere")) == sorted(found)
+    (tmp_path / "page").mkdir()
+    copies = running.copies(found)(tmp_path / "page")
+    assert [path.read_bytes() for path in copies] == [path.read_bytes() for path in found]
+    assert [path.name for path in copies] == [path.name for path in found]
