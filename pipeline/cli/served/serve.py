@@ -1,17 +1,15 @@
 """``ser serve MODEL``: a trained model as a service, over HTTP and WebSocket."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from pipeline.cli.served import entrance
 from pipeline.ground.errors import PipelineError
 
 # As `pipeline.inference.service.limits.Limits` has them, which --help does without.
 MIB = 2**20
-ENVIRONMENT = "SER_TOKEN"
-LEAST_TOKEN = 16
 
 
 def main(  # noqa: PLR0913 - the options of a command
@@ -28,7 +26,7 @@ def main(  # noqa: PLR0913 - the options of a command
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0: one that is free.")] = 8000,
     token_file: Annotated[
         Path | None,
-        typer.Option(help=f"The token that requests must bring; or in {ENVIRONMENT}."),
+        typer.Option(help=f"The token that requests must bring; or in {entrance.ENVIRONMENT}."),
     ] = None,
     max_mib: Annotated[float, typer.Option(min=0.001, help="Of a request's body.")] = 32.0,
     max_audio_s: Annotated[float, typer.Option(min=1, help="Of all audio in a request.")] = 600.0,
@@ -61,51 +59,21 @@ def main(  # noqa: PLR0913 - the options of a command
         ) from None
     from pipeline.ground import stage
     from pipeline.inference import passport, remote
-    from pipeline.inference.service.door import is_loopback
     from pipeline.work import pool
 
-    token = _token(token_file)
-    if not (token or is_loopback(host)):
-        raise PipelineError(
-            f"--host {host}: reached from other machines, expected a token, name its file with "
-            f"--token-file or set {ENVIRONMENT}"
-        )
+    token = entrance.token(token_file, host)
     folder = remote.folder(model)
     at_home = passport.is_at_home(folder)
     stage.set_threads(threads or (stage.runtime().threads if at_home else pool.cores()))
     from pipeline.inference import api, listening
-    from pipeline.inference.service import server
+    from pipeline.inference.service import address, server
     from pipeline.inference.service.limits import Limits
     from pipeline.inference.service.work import Work
 
     limits = Limits(round(max_mib * MIB), max_audio_s, at_work, streams, body_s, idle_s, stop_s)
-    with server.bound(host, port) as listener:
+    with address.bound(host, port) as listener:
         loaded = api.load(folder, device, backend)
         for note in listening.cutting_of(folder)[1]:
             typer.echo(note, err=True)
-        name = f"[{host}]" if ":" in host else host
-        typer.echo(f"serving {model} at http://{name}:{listener.getsockname()[1]}", err=True)
+        typer.echo(f"serving {model} at {address.url(listener, host)}", err=True)
         server.run(Work(loaded, limits), listener, token)
-
-
-def _token(file: Path | None) -> str:
-    """The token, which no process that this one starts inherits.
-
-    Raises:
-        PipelineError: It cannot be read, or is easily guessed.
-    """
-    told = os.environ.pop(ENVIRONMENT, "")
-    place = str(file) if file else ENVIRONMENT
-    if file:
-        try:
-            told = file.read_text("utf-8").strip()
-        except UnicodeError:
-            told = "\0"
-    if not told and not file:
-        return ""
-    if len(told) < LEAST_TOKEN or not (told.isascii() and told.isprintable()) or " " in told:
-        raise PipelineError(
-            f"{place}: expected {LEAST_TOKEN} or more characters of ASCII without spaces, make one "
-            "with `openssl rand -hex 32`"
-        )
-    return told

@@ -1,17 +1,13 @@
 """``ser web MODEL``: a page on which one records, drops or plays speech, and sees its emotion."""
 
 import importlib.util
-import ipaddress
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pipeline.cli.served import entrance
 from pipeline.ground.errors import PipelineError
-
-ENVIRONMENT = "SER_TOKEN"
-LEAST_TOKEN = 16  # characters
 
 
 def main(  # noqa: PLR0913 - the options of a command
@@ -24,7 +20,7 @@ def main(  # noqa: PLR0913 - the options of a command
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0: a free one.")] = 7860,
     token_file: Annotated[
         Path | None,
-        typer.Option(help=f"Holds the password that a visitor gives; also {ENVIRONMENT}."),
+        typer.Option(help=f"Holds the password that a visitor gives; also {entrance.ENVIRONMENT}."),
     ] = None,
     examples: Annotated[
         Path | None, typer.Option(help="Recordings to offer; else synthetic voices.")
@@ -46,8 +42,7 @@ def main(  # noqa: PLR0913 - the options of a command
     from pipeline.ground import stage
     from pipeline.inference import passport, remote, searching
 
-    token = _token(token_file)
-    _require_token(host, token)
+    token = entrance.token(token_file, host)
     ends = _span(scale) if scale else None
     folder = remote.folder(model)
     if not threads and passport.is_at_home(folder):
@@ -73,33 +68,6 @@ def _require_installed() -> None:
     for name in ("gradio", "uvicorn"):
         if importlib.util.find_spec(name) is None:
             raise PipelineError(f"{name}: not installed, run `pip install 'ser-pipeline[web]'`")
-
-
-def _token(file: Path | None) -> str:
-    """The password, of a file or the environment, which no child inherits; empty where none is."""
-    told = os.environ.pop(ENVIRONMENT, "").strip()
-    if file:
-        told = file.read_text("utf-8", "replace").strip()
-    if not (file or told):
-        return ""
-    if len(told) < LEAST_TOKEN or not (told.isascii() and told.isprintable()) or " " in told:
-        raise PipelineError(
-            f"{file or ENVIRONMENT}: expected {LEAST_TOKEN} or more characters of ASCII without "
-            "spaces, make one with `openssl rand -hex 32`"
-        )
-    return told
-
-
-def _require_token(host: str, token: str) -> None:
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not (loopback or token):
-        raise PipelineError(
-            f"--host {host}: others can reach it there, expected a token, name its file by "
-            f"--token-file or set {ENVIRONMENT}"
-        )
 
 
 def _span(text: str) -> tuple[float, float]:

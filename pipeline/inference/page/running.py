@@ -3,7 +3,6 @@
 import hmac
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,12 +13,12 @@ from typing import Any
 import uvicorn
 
 from pipeline.ground import ending, stage
-from pipeline.ground.errors import PipelineError, reason
 from pipeline.inference import api, passport, remote
 from pipeline.inference.page import building
 from pipeline.inference.page.answer import Style
 from pipeline.inference.page.building import Limits
 from pipeline.inference.page.drawing import Span
+from pipeline.inference.service import address
 from pipeline.methods import calibration
 from pipeline.work import pool
 
@@ -59,7 +58,7 @@ def run(  # noqa: PLR0913 - as many as `ser web` has options
     """
     stage.set_threads(threads or pool.cores())
     ending.take_signals()
-    listener = bound(host, port)
+    listener = address.bound(host, port)
     folder, limits = remote.folder(name), limits or Limits()
     model = api.load(folder, device)
     kept = Path(tempfile.mkdtemp(prefix="ser-web-"))
@@ -76,7 +75,7 @@ def run(  # noqa: PLR0913 - as many as `ser web` has options
             server_header=False,
             timeout_graceful_shutdown=LAST_S,
         )
-        told(f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}")
+        told(address.url(listener, host))
         _Server(config).run([listener])
     sys.stdout.flush()
     os._exit(0)  # whatever thread is still at work, its visitor is gone
@@ -102,25 +101,6 @@ def copies(files: Sequence[Path]) -> Callable[[Path], Sequence[Path]]:
         return made
 
     return copied
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens at an address.
-
-    Raises:
-        PipelineError: There is no such address, or another process has the port.
-    """
-    try:
-        family, kind, number, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        made = socket.socket(family, kind, number)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-        made.listen()
-    except OSError as error:
-        raise PipelineError(f"{host}:{port}: {reason(error)}, choose --host or --port") from None
-    return made
 
 
 def style_of(folder: Path, model: api.Model, scale: Span | None = None) -> Style:

@@ -6,7 +6,6 @@ to lead here (DNS rebinding).
 """
 
 import hmac
-import ipaddress
 import re
 import sys
 import time
@@ -19,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.inference.service.address import is_loopback
 from pipeline.inference.service.desk import GoneError
 from pipeline.inference.service.metrics import GONE, Metrics
 
@@ -27,14 +27,6 @@ OPEN = ("/health",)
 PATHS = ("/predict", "/stream", "/health", "/metrics", "/openapi.json")
 _PORT = re.compile(r":\d*$")
 _DEFECT = "service: a defect of it, see its log and report it"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address is that of this machine for itself alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from types import FrameType
 
 import uvicorn
 
-from pipeline.ground.errors import PipelineError, reason
 from pipeline.inference.service import application
 from pipeline.inference.service.connections import Http, Socket
 from pipeline.inference.service.work import Work
@@ -20,31 +19,6 @@ from pipeline.inference.service.work import Work
 MESSAGE_BYTES = 2**20
 # For the answers of what was at work to leave, and for a thread to see that nobody waits for it.
 LAST_S = 5
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens at an address; who connects waits until the server takes over.
-
-    Raises:
-        PipelineError: There is no such address, or another one has the port.
-    """
-    try:
-        family, kind, number, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise PipelineError(f"--host {host}: {reason(error)}, name one of this machine's") from None
-    made = socket.socket(family, kind, number)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-        made.listen()  # two may be bound to a port, and listen one alone
-    except OSError as error:
-        made.close()
-        raise PipelineError(
-            f"--port {port}: {reason(error)} at {host}, choose another one"
-        ) from None
-    return made
 
 
 class _Server(uvicorn.Server):

@@ -1,11 +1,12 @@
 """Who may reach the page, and what its options refuse before a model is loaded."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli import main
-from pipeline.cli.served import web
+from pipeline.cli.served import entrance, web
 from pipeline.demo import examples
 from pipeline.inference.page import running
 from pipeline.inference.timeline import reading
@@ -28,12 +29,14 @@ def test_elsewhere_it_demands_a_token(
 ) -> None:
     monkeypatch.delenv("SER_TOKEN", raising=False)
     assert "expected a token" in refused(capsys, "model", "--host", host)
-    web._require_token(host, GOOD)
+    monkeypatch.setenv("SER_TOKEN", GOOD)
+    assert entrance.token(None, host) == GOOD
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_on_loopback_it_demands_none(host: str) -> None:
-    web._require_token(host, "")
+def test_on_loopback_it_demands_none(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SER_TOKEN", raising=False)
+    assert entrance.token(None, host) == ""
 
 
 @pytest.mark.parametrize("content", ["", "\n", "short", GOOD[:-1], "pass word pass word", "ä" * 20])
@@ -51,10 +54,9 @@ def test_the_token_of_a_file_goes_before_that_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SER_TOKEN", "f" * 16)
-    assert web._token(None) == "f" * 16
-    monkeypatch.setenv("SER_TOKEN", "f" * 16)
     (tmp_path / "token").write_text(f"{GOOD}\n")
-    assert web._token(tmp_path / "token") == GOOD
+    assert entrance.token(tmp_path / "token", "127.0.0.1") == GOOD
+    assert "SER_TOKEN" not in os.environ
 
 
 @pytest.mark.parametrize("text", ["1", "7,1", "1,1", "a,b", "1,2,3", "nan,1", ","])
