@@ -88,16 +88,24 @@ def built(model: Model, style: Style, limits: Limits, title: str, examples: Sequ
     return page
 
 
-def mounted(page: Any, limits: Limits, admits: Callable[[str, str], bool] | None = None) -> Any:
-    """The page as an application of ASGI; ``admits`` is asked about a name and a password."""
+def mounted(
+    page: Any, limits: Limits, hosts: list[str], admits: Callable[[str, str], bool] | None = None
+) -> Any:
+    """The page as an application of ASGI, called by one of the names ``hosts``.
+
+    ``admits`` is asked about a visitor's name and password.
+    """
     import fastapi
     import gradio as gr
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+    app = fastapi.FastAPI(openapi_url=None)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     theme = gr.themes.Default(
         primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["monospace"]
     )
     return gr.mount_gradio_app(
-        fastapi.FastAPI(openapi_url=None),
+        app,
         page,
         path="/",
         auth=admits,

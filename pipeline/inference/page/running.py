@@ -68,7 +68,7 @@ def run(  # noqa: PLR0913 - as many as `ser web` has options
         title = known.name if known else str(folder)
         page = building.built(model, style_of(folder, model, scale), limits, title, examples(kept))
         config = uvicorn.Config(
-            building.mounted(page, limits, _door(token) if token else None),
+            building.mounted(page, limits, _hosts(host, token), _door(token) if token else None),
             log_level="critical",
             access_log=False,
             proxy_headers=False,
@@ -117,6 +117,13 @@ def _keep_quiet(kept: Path) -> None:
         "GRADIO_EXAMPLES_CACHE": str(kept / "examples"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
+
+
+def _hosts(host: str, token: str) -> list[str]:
+    """Without a token, a page of another site must not ask by a name that it made to lead here."""
+    if token or ":" in host or not address.is_loopback(host):
+        return ["*"]
+    return ["localhost", "127.0.0.1", host]
 
 
 def _door(token: str) -> Any:

@@ -33,6 +33,9 @@ def test_its_answer_is_that_of_predict_and_nothing_is_left(project: Path, tmp_pa
         answer = asked(address, file)
         problem = asked(address, record(tmp_path / "short.wav", tone(0.001)))["html"]
         assert list(kept.iterdir())
+        for name, status in {"evil.example": 400, "localhost:80": 200}.items():
+            headers = {"host": name}
+            assert httpx.get(address, headers=headers, timeout=PATIENCE_S).status_code == status
         process.terminate()
         assert process.wait() == 0
     assert list(kept.iterdir()) == []
