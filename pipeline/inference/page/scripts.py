@@ -130,6 +130,7 @@ const send = async (mine) => {
     if (mine.over && !mine.told) {
       mine.told = true;
       await hear([]);
+      say('Stopped.');
     }
   } catch (error) {
     end(mine);
@@ -184,7 +185,7 @@ const end = (mine) => {
   run = null;
   button.setAttribute('aria-pressed', 'false');
   button.textContent = 'Listen to the microphone';
-  say('Stopped.');
+  say('Stopping.');
   send(mine);
 };
 
