@@ -141,8 +141,8 @@ pretrain:
         (PRETRAIN, "pretrain --fold 0", "encoders/own/0"),
         (
             "finetune: {model: {layer: last, projection: 8}, training: {batch: 17, epochs: 2}}",
-            "finetune --task affect --start pretrained --method full --fold 0",
-            "classifiers/affect/pretrained/full/0",
+            "finetune --task emotion --start pretrained --method full --fold 0",
+            "classifiers/emotion/pretrained/full/0",
         ),
     ],
     ids=["pretrain", "finetune"],
