@@ -14,8 +14,8 @@ PAGE = ROOT / "docs/errors.md"
 # What a remedy begins with; where there is none, the rule itself must say what is right.
 VERBS = (
     "add|check|choose|close|commit|complete|convert|copy|correct|cut|delete|did you mean|export|"
-    "fill|free|give|go online|install|lower|make|mend|name|put|raise|remove|rename|run|see|send|"
-    "set|take|train|use|wait"
+    "fill|free|give|go online|install|leave|lower|make|mend|name|put|raise|remove|rename|run|see|"
+    "send|set|start|take|train|use|wait|write"
 )
 _REMEDY = re.compile(rf"(?:[,;:(] (?:then |or )?|\()((?:{VERBS})\b.*)$")
 _RULE = re.compile(r"\b(must|expected)\b")

@@ -121,8 +121,8 @@ def stressed(params: Mapping[str, Any]) -> dict[System, list[int]]:
     for name in names:
         if name not in known:
             raise PipelineError(
-                f"params.yaml: stress.classifiers has {name!r}, no active classifier, "
-                + (f"use one of: {', '.join(known)}" if known else "remove it")
+                f"params.yaml: stress.classifiers has {name!r}, which is not active, "
+                f"remove it or use one of: {', '.join(known) or 'none is active'}"
             )
         if names.count(name) > 1:
             raise PipelineError(f"params.yaml: stress.classifiers has {name!r} twice, remove one")

@@ -192,7 +192,10 @@ def test_who_speaks_never_babbles(project: Path) -> None:
 def test_what_is_not_active_is_refused(project: Path) -> None:
     text = Path("params.yaml").read_text("utf-8")
     for names, told in (
-        ("[emotion/fbank/full]", "'emotion/fbank/full', no active classifier, use one of: "),
+        (
+            "[emotion/fbank/full]",
+            "'emotion/fbank/full', which is not active, remove it or use one of: ",
+        ),
         ("[emotion/fbank/crnn, emotion/fbank/crnn]", "'emotion/fbank/crnn' twice, remove one"),
         ("[]", "stress.classifiers has no 'emotion/fbank/crnn', add it"),
     ):

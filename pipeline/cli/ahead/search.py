@@ -58,7 +58,9 @@ def _chosen(system: Any, space: Any, trials: int, name: str, seed: int, test: bo
     failed = [one for one in done if one.user_attrs[runs.REASON]]
     typer.echo(f"{len(done)} trials, {len(failed)} failed")
     if len(failed) == len(done):
-        raise PipelineError(f"search: every trial failed, the last: {failed[-1].user_attrs}")
+        raise PipelineError(
+            f"search: every trial failed, mend what the last one met: {failed[-1].user_attrs}"
+        )
     best = found.best_trial.user_attrs
     words = " ".join(f"-S {key}={value}" for key, value in best[runs.SETTINGS].items())
     typer.echo(f"best on dev: {found.best_value:.4f}, experiment {best[runs.EXPERIMENT]}")
@@ -91,7 +93,7 @@ def _tell_experiments(system: Any) -> None:
     having = [one for one in every() if system in one.systems]
     if not having:
         raise PipelineError(
-            f"search: no experiment has {'/'.join(system)}, queue some or give -S (docs/search.md)"
+            f"search: no experiment has {'/'.join(system)}, run some, or give -S (docs/search.md)"
         )
     changed = differences([[one] for one in having])
     scores = []

@@ -100,7 +100,7 @@ def _scored(name: str, settings: dict[str, str], system: System) -> float:
     now = Experiment("workspace")
     if system not in now.systems:
         known = ", ".join("/".join(one) for one in now.systems)
-        raise PipelineError(f"params.yaml: {'/'.join(system)} is not active, active: {known}")
+        raise PipelineError(f"params.yaml: {'/'.join(system)} is not active, use one of: {known}")
     dvc(name, settings, [stage(system, fold) for fold in now.systems[system]])
     return of_experiment(Experiment(name), system)
 

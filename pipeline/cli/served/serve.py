@@ -1,5 +1,6 @@
 """``ser serve MODEL``: a trained model as a service, over HTTP and WebSocket."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 

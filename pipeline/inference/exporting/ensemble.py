@@ -65,7 +65,7 @@ def named(name: str, fold: int | None) -> Chosen | None:
     row, one = found[name]
     used = active.classifiers(params)[one.systems[0]]
     if fold is not None and fold not in used:
-        raise PipelineError(f"--fold {fold}: {name} has folds {', '.join(map(str, used))}")
+        raise PipelineError(f"--fold {fold}: use one that {name} has: {', '.join(map(str, used))}")
     chosen = used[0] if fold is None else fold
     task = targets.of(row[0])
     return Chosen(row, chosen, task, fused.read(row, one, [chosen], task))

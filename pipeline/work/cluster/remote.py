@@ -219,8 +219,8 @@ class _Fleet:
             reason = " ".join(str(error).split())[:300]
             what = "of one piece of work" if lost else "before they were ready"
             raise PipelineError(
-                f"{MOST_LOST + 1} workers died {what}, the last on {member.host} ({reason}), "
-                "perhaps for lack of memory: start nodes with fewer CPUs (`ray start --num-cpus`) "
+                f"runtime.engine: {MOST_LOST + 1} workers died {what}, the last on {member.host} "
+                f"({reason}), perhaps for lack of memory, start nodes with fewer CPUs (`ray start --num-cpus`) "
                 "and run it again, it resumes"
             ) from None
 

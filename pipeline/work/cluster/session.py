@@ -93,7 +93,7 @@ def _require_answer(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
     except OSError as error:
         raise PipelineError(
-            f"params.yaml: runtime.address, nothing answers at {address} "
+            f"params.yaml: runtime.address: nothing answers at {address} "
             f"({error.strerror or error}), start it there with `ray start --head` or leave it empty"
         ) from None
 

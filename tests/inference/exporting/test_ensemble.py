@@ -110,7 +110,7 @@ def test_its_card_passport_and_calibration_are_its_own(project: Path) -> None:
 
 def test_what_cannot_be_exported_is_one_line(project: Path) -> None:
     configure("equal")
-    with pytest.raises(PipelineError, match="--fold 1: both has folds 0"):
+    with pytest.raises(PipelineError, match="--fold 1: use one that both has: 0"):
         export.main(Path("both"), Path("out"), fold=1)
     with pytest.raises(PipelineError, match="an ensemble has no ONNX"):
         export.main(Path("both"), Path("out"), onnx=True)
