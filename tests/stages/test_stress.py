@@ -194,7 +194,7 @@ def test_what_is_not_active_is_refused(project: Path) -> None:
     for names, told in (
         (
             "[emotion/fbank/full]",
-            "'emotion/fbank/full', which is not active, remove it or use one of: ",
+            "'emotion/fbank/full', which is not active, remove it",
         ),
         ("[emotion/fbank/crnn, emotion/fbank/crnn]", "'emotion/fbank/crnn' twice, remove one"),
         ("[]", "stress.classifiers has no 'emotion/fbank/crnn', add it"),

@@ -220,8 +220,8 @@ class _Fleet:
             what = "of one piece of work" if lost else "before they were ready"
             raise PipelineError(
                 f"runtime.engine: {MOST_LOST + 1} workers died {what}, the last on {member.host} "
-                f"({reason}), perhaps for lack of memory, start nodes with fewer CPUs (`ray start --num-cpus`) "
-                "and run it again, it resumes"
+                f"({reason}), perhaps for lack of memory, start nodes with fewer CPUs "
+                "(`ray start --num-cpus`) and run it again, it resumes"
             ) from None
 
     def _dismiss(self, member: _Member) -> None:
