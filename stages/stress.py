@@ -61,10 +61,10 @@ def main(
     heard = _heard(params, list(own.values()), everyone)
     every = [one.clip for found in heard.values() for one in found.values()]
     kept = extraction.Kept(extract.frames, extract.means, extract.precision, extract.dtype)
-    job = judging.embedded(next(iter(folders.values())), kept, classifier, every)
+    embeddings = judging.embedded(next(iter(folders.values())), kept, classifier, every)
     with files.publish(target) as out:
         for fold, place in folders.items():
-            found, (rows, of_fold) = judging.load(place, job), tested[fold]
+            found, (rows, of_fold) = judging.load(place, embeddings), tested[fold]
             for name, stressed in heard.items():
                 outputs = found.outputs([stressed[clip.clip].clip for clip in of_fold])
                 (out / name / str(fold)).mkdir(parents=True)

@@ -46,6 +46,7 @@ BLOCK_BYTES = 2**25
 # Threads that wait for a GPU, write and flush: each has a shard in memory.
 WRITERS = 2
 
+Read = Callable[[Sequence[Clip]], Iterator[Embedding]]
 Embed = Callable[[Sequence[Samples]], Sequence[Embedding]]
 Begin = Callable[[Sequence[Samples]], Callable[[], Sequence[Run]]]
 
@@ -176,11 +177,10 @@ class Job:
                 runs = [opened(path).run(row, count) for path, row, count in _neighbours(rows)]
                 writer.extend(Run.join(runs), [clips[index].clip for index in block])
 
-    def embedded(self, clips: Sequence[Clip]) -> Iterator[Embedding]:
-        """The embeddings of ``clips``, all finished, in their order."""
+    def reader(self) -> Read:
+        """What reads the embeddings of clips, all finished, in their order."""
         shard_of, opened = self.finished(), lru_cache(OPEN_SHARDS)(Embeddings)
-        for clip in clips:
-            yield opened(shard_of[clip.sha256]).embedding(clip.sha256)
+        return lambda clips: (opened(shard_of[c.sha256]).embedding(c.sha256) for c in clips)
 
     def discard(self) -> None:
         """Remove the shards."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.audio.flac import read_clip
 from pipeline.corpora.manifest import Clip
-from pipeline.embeddings.extraction import Job, Kept
+from pipeline.embeddings.extraction import Job, Kept, Read
 from pipeline.encoders import layout
 from pipeline.ground import files
 from pipeline.ground.progress import track
@@ -30,10 +30,10 @@ class Classifier:
     outputs: Callable[[Sequence[Clip]], Floats]
 
 
-def embedded(folder: Path, kept: Kept, name: str, clips: Sequence[Clip]) -> Job | None:
+def embedded(folder: Path, kept: Kept, name: str, clips: Sequence[Clip]) -> Read | None:
     """Embed ``clips``, called ``name``, for the classifier in ``folder``, showing progress.
 
-    None where it runs an encoder of its own.
+    What is returned reads them; None where it runs an encoder of its own.
 
     Raises:
         PipelineError: The encoder is missing, damaged, or another one; it hears no such clip.
@@ -47,16 +47,16 @@ def embedded(folder: Path, kept: Kept, name: str, clips: Sequence[Clip]) -> Job 
         judge.require_own(folder, features, encoder)
         job = Job.prepare(encoder, encoder.name, kept)
     job.complete(name, clips)
-    return job
+    return job.reader()
 
 
-def load(folder: Path, job: Job | None) -> Classifier:
-    """The classifier in ``folder``, a stage's output, on the embeddings of ``job`` if it reads any.
+def load(folder: Path, read: Read | None) -> Classifier:
+    """The classifier in ``folder``, a stage's output, on embeddings where it reads any.
 
     Raises:
         PipelineError: It is incomplete or damaged.
     """
-    if job is None:
+    if read is None:
         found = judge.load(folder)
 
         def hear(clips: Sequence[Clip]) -> Floats:
@@ -69,7 +69,7 @@ def load(folder: Path, job: Job | None) -> Classifier:
         features = Features.read(folder)
         _, of_embeddings = judge.on_embeddings(folder, features)
     columns = _columns(features.target, features.classes)
-    return Classifier(columns, lambda clips: of_embeddings(job.embedded(clips)))
+    return Classifier(columns, lambda clips: of_embeddings(read(clips)))
 
 
 def _columns(target: str, names: Sequence[str]) -> list[str]:
