@@ -1,6 +1,6 @@
 """Several nodes of Ray on this machine, and what becomes of a file when they come and go.
 
-`make cluster`: ten minutes on two cores that others keep busy, too.
+`make cluster`: measured half an hour on two cores that ten other jobs kept busy.
 """
 
 import importlib
