@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -202,7 +203,8 @@ def _be_the_stage(project: Path, step: Step, prepare: Callable[[], None]) -> NoR
         sys.excepthook(*sys.exc_info())
         status = 1
     finally:
-        sys.stderr.flush()
+        with suppress(OSError):  # the disk may be full for what is said, too
+            sys.stderr.flush()
         os._exit(status)
 
 

@@ -40,7 +40,7 @@ def powerless() -> None:
 def test_a_full_disk_is_one_line(copied: Path, step: Step) -> None:
     expected = chain.contents(copied, step)
     largest = max(map(len, expected.values()))
-    if largest < 200:
+    if largest < 200 or step.command == "plan":  # which says what all will take
         pytest.skip("it writes no more than the line that it says")
     # Every checkpoint and every shard is to be written again.
     (copied / ".scratch").rename(copied / "finished")

@@ -68,7 +68,7 @@ def test_folders_and_names_tell_speaker_and_emotion(project: Path) -> None:
     assert made["corpus"]["my-voices"] == {"parser": "table", "language": "und"}
     assert made["task"]["emotion"]["classes"] == ["angry", "happy", "neutral", "sad"]
     assert made["task"]["emotion"]["merge"] == {"Freude": "happy", "Trauer": "sad", "Wut": "angry"}
-    assert made["split"] == {"by": "speaker", "count": 5, "shared": 0, "dev": "speaker"}
+    assert made["split"].items() >= {"by": "speaker", "count": 5, "dev": "speaker"}.items()
     assert made["folds"] == [0, 1, 2, 3, 4]
 
 

@@ -284,7 +284,7 @@ def test_a_defect_is_told_without_what_was_sent(
     assert answer.status_code == 500
     assert answer.json() == {"detail": "service: a defect of it, see its log and report it"}
     out, err = capfd.readouterr()
-    assert re.fullmatch(r"defect: RuntimeError in logits:\d+ < _work:\d+ < .*\n", err)
+    assert re.fullmatch(r"defect: RuntimeError in logits:\d+ < rows:\d+ < _work:\d+.*\n", err)
     assert "canary" not in out + err
     assert client.get("/health").status_code == 200
 
