@@ -20,6 +20,7 @@ from pipeline.splits import folds
 
 if TYPE_CHECKING:
     from pipeline.scoring.believe.doubts import Doubts
+    from pipeline.scoring.believe.leaders import Leader
     from pipeline.scoring.evaluation import Run
 
 RESULTS = Path("results")
@@ -39,7 +40,7 @@ def main() -> None:
     """Write results/metrics.json, scores.json, tables, plots, report.html and their provenance."""
     from pipeline.report import sections
     from pipeline.scoring import crossed, evaluation, protocols, trained_on
-    from pipeline.scoring.believe import doubts, fused
+    from pipeline.scoring.believe import doubts, fused, leaders
     from pipeline.scoring.scores import Bootstrap
     from pipeline.scoring.trust import trusted
     from pipeline.splits import scope, targets
@@ -85,17 +86,18 @@ def main() -> None:
         tasks, clips, about, classifiers, shares, units, audits, settings, shared, matrices, trust
     )
     doubted = doubts.find(systems, tasks)
+    leading = leaders.find(classifiers, bootstrap)
     determined.require_same()
-    _publish(evaluated, doubted)
+    _publish(evaluated, leading, doubted)
     files.write_text(RESULTS / sections.ENVIRONMENT, sections.environment_page(runs.read()))
     determined.write(RESULTS)
     live.clear()
 
 
-def _publish(run: "Run", doubted: Mapping[str, "Doubts"]) -> None:
+def _publish(run: "Run", leading: Sequence["Leader"], doubted: Mapping[str, "Doubts"]) -> None:
     """Write tables, pictures, recordings, the page that shows them, and the scores."""
     from pipeline.report import corpora_table, page, sections, share_section
-    from pipeline.report.believe import doubts_section, fusion_section
+    from pipeline.report.believe import doubts_section, fusion_section, result_section
     from pipeline.report.trust.order import SECTIONS
     from pipeline.scoring import crossed, evaluation
     from pipeline.scoring.trust import trusted
@@ -113,7 +115,8 @@ def _publish(run: "Run", doubted: Mapping[str, "Doubts"]) -> None:
     with files.publish(RESULTS / "plots") as plots:
         plots.mkdir()
         further += [make(run, plots) for make in SECTIONS]
-        shown = page.page(sections.of(run, plots, further))
+        first = result_section.section(leading, run, plots)
+        shown = page.page(sections.of(run, plots, first, further))
     files.write_text(RESULTS / "report.html", shown)
     scores = evaluation.as_json(run)
     files.write_json(RESULTS / "scores.json", scores)

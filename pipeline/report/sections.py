@@ -2,7 +2,7 @@
 
 A section is a small function: it takes the run that `evaluate` scored and the folder for pictures
 (``results/plots``), draws its own pictures there, and returns a `Section`, or None where the run
-has nothing for it; those of the protocol and of the tasks come first. To add one, write such a
+has nothing for it; the result, the protocol and the tasks come first. To add one, write such a
 function (in a module of its own where it needs more than scores) and name it in `SECTIONS`; those
 of `pipeline.report.trust`, which this room can't know, are named by the stage.
 """
@@ -112,7 +112,7 @@ def classes(name: str, run: Run, folder: Path) -> Section | None:
             *_distributions(systems),
             Table(["start, method", *names], recalls, "Recall by class"),
         ],
-        _draw_emotion(own, systems, folder),
+        _draw_emotion(own, folder),
     )
 
 
@@ -150,12 +150,8 @@ def _main(scores: Scores) -> Sequence[object]:
     ]
 
 
-def _draw_emotion(
-    own: Sequence[Classifier], systems: dict[str, Scores], folder: Path
-) -> list[Path]:
-    task, chance = own[0].task, 1 / len(own[0].classes)
-    drawn = [folder / f"comparison-{task}.png"]
-    plots.comparison(drawn[0], f"{task}: start and method", systems, chance)
+def _draw_emotion(own: Sequence[Classifier], folder: Path) -> list[Path]:
+    drawn = []
     for c in own:
         drawn.append(folder / f"confusion-{c.name}.png")
         title = f"{c.start} {c.method}: test confusions"
@@ -257,8 +253,11 @@ SECTIONS: Sequence[Make] = (
 )
 
 
-def of(run: Run, folder: Path, further: Sequence[Section | None] = ()) -> list[Section]:
+def of(
+    run: Run, folder: Path, first: Section | None = None, further: Sequence[Section | None] = ()
+) -> list[Section]:
     """The sections of a run, ``further`` after its tasks; pictures are drawn into ``folder``."""
     tasks = [task(name, run, folder) for name in run.tasks]
-    made = [protocol(run, folder), *tasks, *further, *(make(run, folder) for make in SECTIONS)]
+    rest = [make(run, folder) for make in SECTIONS]
+    made = [first, protocol(run, folder), *tasks, *further, *rest]
     return [section for section in made if section]

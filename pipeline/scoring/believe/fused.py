@@ -106,7 +106,7 @@ def _against_best(fused: Fused, tested: Predictions, classes: int, bootstrap: Bo
 
     The best is that on dev; without dev that on test, the hardest to beat.
     """
-    measured = [_measure(one.said, classes) for one in fused.dev or fused.tested]
+    measured = [measure(one.said, classes) for one in fused.dev or fused.tested]
     best = fused.tested[int(np.argmax(measured))]
     told: Scores = {
         "members": ["/".join(one.system) for one in fused.tested],
@@ -115,28 +115,32 @@ def _against_best(fused: Fused, tested: Predictions, classes: int, bootstrap: Bo
         "best": "/".join(best.system),
         "best_on": "dev" if fused.dev else "test",
     }
-    found = _compared(best.said, tested, classes, bootstrap)
+    found = gain(best.said, tested, classes, bootstrap)
     return {"ensemble": told, **found}
 
 
-def _compared(best: Predictions, tested: Predictions, classes: int, bootstrap: Bootstrap) -> Scores:
+def gain(best: Predictions, tested: Predictions, classes: int, bootstrap: Bootstrap) -> Scores:
+    """How much better ``tested`` is than ``best`` on the same utterances, as ``gain`` and the like.
+
+    In UAR, of dimensions in the mean CCC; interval and p by speakers, where there are enough.
+    """
     if tested.truth.ndim > 1:
         values = comparison.compare_dimensions([best], [tested], bootstrap)
-        gain, interval, p = values.ccc_b - values.ccc_a, values.interval, values.p
+        more, interval, p = values.ccc_b - values.ccc_a, values.interval, values.p
     else:
         known = tested.truth >= 0
         if not known.any():
             return {}
         pair = [best.of(known)], [tested.of(known)]
         uars = comparison.compare(*pair, classes, bootstrap)
-        gain, interval, p = uars.uar_b - uars.uar_a, uars.interval, uars.p
+        more, interval, p = uars.uar_b - uars.uar_a, uars.interval, uars.p
     if interval is None or p is None:
-        return scores.rounded({"gain": gain})
+        return scores.rounded({"gain": more})
     low, high = interval
-    return scores.rounded({"gain": gain, "gain_low": low, "gain_high": high, "gain_p": p})
+    return scores.rounded({"gain": more, "gain_low": low, "gain_high": high, "gain_p": p})
 
 
-def _measure(said: Predictions, classes: int) -> float:
+def measure(said: Predictions, classes: int) -> float:
     """UAR of what is decided, or the mean CCC."""
     if said.truth.ndim > 1:
         return ratings.mean_concordance(said)
