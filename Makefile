@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo ablation search gpu test lint types unit kills fuzz cluster web install clean
+.PHONY: demo ablation search gpu test lint types unit kills fuzz cluster web site site-check install clean
 
 demo: install
 	dvc repro
@@ -75,6 +75,15 @@ cluster: install
 # which `make test` takes a smoke each.
 web: install
 	pytest -n 2 --web $(wildcard tests/inference/service tests/inference/page)
+
+# The pages of docs/ and what is made from the code, with a search: open site/index.html.
+site: install
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+
+# Every command of README and docs that needs no data and no net, page by page, in clones of what is
+# committed, with the demo's outputs: about twenty minutes.
+site-check: install
+	python -m tests.site
 
 install: $(VENV)/installed
 
