@@ -231,11 +231,32 @@ def reproduce(run: Run, _plots: Path) -> Section:
     """How to get the same again."""
     text = io.StringIO()
     YAML().dump(dict(run.settings), text)
+    again = "make demo" if run.corpora == ["demo"] else "dvc repro"
     return Section(
         "Reproduce",
-        code="git checkout <the commit that holds this dvc.lock>\nmake demo   # or: dvc repro",
+        code=f"git checkout <the commit that holds this dvc.lock>\n{again}",
         folded=[("The settings of this run, from params.yaml", text.getvalue())],
     )
+
+
+WORDS = {
+    "clip": "at most preprocess.max_clip_s of an utterance: what everything works on.",
+    "utterance": "what has a label; its prediction is the mean of its clips'.",
+    "fold": "one division of the speakers into train, dev and test.",
+    "start": "what a classifier begins from: cached features by their name, the pretrained "
+    "encoder, or the one retrained on units.",
+    "method": "how it is adapted: linear (scikit-learn), frozen (a head on cached features), "
+    "lora-qkv and lora-classifier (adapters), full (all weights), crnn (a network from nothing).",
+    "units": "k-means' clusters of an encoder's frames: GMP-ATL's pseudo-labels.",
+    "share": "the fraction of listeners who hear an emotion.",
+    "UAR": "mean recall of the classes. WAR: accuracy. EER: equal error rate. CCC: concordance "
+    "correlation. rho: Spearman's.",
+}
+
+
+def words(_run: Run, _plots: Path) -> Section:
+    """What the page's words mean."""
+    return Section("Words", [f"{word}: {meaning}" for word, meaning in WORDS.items()])
 
 
 SECTIONS: Sequence[Make] = (
@@ -248,6 +269,7 @@ SECTIONS: Sequence[Make] = (
     units_section.section,
     corpora,
     corpora_table.section,
+    words,
     environment,
     reproduce,
 )
