@@ -17,8 +17,8 @@ def section(leaders: Sequence[Leader], run: Run, folder: Path) -> Section | None
     if not leaders:
         return None
     unseen = run.protocol["speaker_independent"]
-    who = "speakers that it never heard" if unseen else "speakers that it may have heard"
-    told = [f"Tested on {who}.", *(_sentence(one, run) for one in leaders)]
+    heard = "none of these has heard" if unseen else "these may have heard"
+    told = [f"Tested on speakers whom {heard}.", *(_sentence(one, run) for one in leaders)]
     drawn = []
     for one in leaders:
         task = one.best.task
@@ -42,7 +42,7 @@ def _sentence(one: Leader, run: Run) -> str:
     between = f" (95 %: {low:.3f} to {high:.3f})" if low is not None and high is not None else ""
     chance = f", where guessing has {1 / len(best.classes):.3f}" if key == "uar" else ""
     name = marked(_row(best), run.protocol)
-    first = f"{best.task}: {name} is best of {one.count}, {what} {one.score:.3f}{between}{chance}."
+    first = f"{best.task.capitalize()}: {name} is best of {one.count}, {what} {one.score:.3f}{between}{chance}."
     return f"{first} {_sure(one)}".strip()
 
 
@@ -53,5 +53,5 @@ def _sure(one: Leader) -> str:
     if "gain_p" not in one.gain:
         return f"It is {ahead}; too few speakers were tested to say whether by chance."
     p = one.gain["gain_p"]
-    chance = "more than chance gives" if p < SURE else "which chance may give"
+    chance = "more than chance would give" if p < SURE else "which may be chance"
     return f"It is {ahead}, {chance} (p {p:.3f}, paired by speaker)."

@@ -45,7 +45,11 @@ def test_the_best_is_that_of_scikit_learn_and_the_gain_that_of_compare() -> None
 
 @pytest.mark.parametrize(
     ("skill", "speakers", "told"),
-    [(3.0, 8, "more than chance gives"), (0.25, 8, "which chance may give"), (3.0, 2, "too few")],
+    [
+        (3.0, 8, "more than chance would give"),
+        (0.25, 8, "which may be chance"),
+        (3.0, 2, "too few"),
+    ],
 )
 def test_the_sentence_says_how_sure_it_is(skill: float, speakers: int, told: str) -> None:
     order = np.arange(120)
