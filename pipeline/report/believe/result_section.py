@@ -42,8 +42,8 @@ def _sentence(one: Leader, run: Run) -> str:
     between = f" (95 %: {low:.3f} to {high:.3f})" if low is not None and high is not None else ""
     chance = f", where guessing has {1 / len(best.classes):.3f}" if key == "uar" else ""
     name = marked(_row(best), run.protocol)
-    first = f"{best.task.capitalize()}: {name} is best of {one.count}, {what} {one.score:.3f}{between}{chance}."
-    return f"{first} {_sure(one)}".strip()
+    first = f"{best.task.capitalize()}: {name} is best of {one.count}, {what} {one.score:.3f}"
+    return f"{first}{between}{chance}. {_sure(one)}".strip()
 
 
 def _sure(one: Leader) -> str:
