@@ -4,7 +4,10 @@ One graph of encoder and head takes a waveform of any length as it is, mono at 1
 normalisation is inside.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,15 +110,17 @@ def write(folder: Path, int8: bool = False) -> None:
     model, path = _graph(folder), folder / ONNX["onnx"]
     encoders.fold(model.encoder)
     dynamic: Any = ({1: torch.export.Dim("samples", min=FIELD_SAMPLES)},)
-    program: Any = torch.onnx.export(
-        model.eval(),
-        (torch.zeros(1, SAMPLE_RATE_HZ),),
-        input_names=["wave"],
-        output_names=["logits"],
-        opset_version=OPSET,
-        dynamic_shapes=dynamic,
-        dynamo=True,
-    )
+    with _quiet():
+        program: Any = torch.onnx.export(
+            model.eval(),
+            (torch.zeros(1, SAMPLE_RATE_HZ),),
+            input_names=["wave"],
+            output_names=["logits"],
+            opset_version=OPSET,
+            dynamic_shapes=dynamic,
+            dynamo=True,
+            verbose=False,
+        )
     # Each node says which lines made it, by their paths on this machine.
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()
@@ -124,13 +129,26 @@ def write(folder: Path, int8: bool = False) -> None:
         graph = onnx.load(path)
         # Shapes that the exporter noted before it joined nodes: some are no longer true.
         del graph.graph.value_info[:]
-        quantization.quantize_dynamic(
-            graph,
-            folder / ONNX["onnx-int8"],
-            op_types_to_quantize=QUANTIZED,
-            per_channel=True,
-            extra_options={"DefaultTensorType": 1},  # float, where shapes are not known
-        )
+        with _quiet():
+            quantization.quantize_dynamic(
+                graph,
+                folder / ONNX["onnx-int8"],
+                op_types_to_quantize=QUANTIZED,
+                per_channel=True,
+                extra_options={"DefaultTensorType": 1},  # float, where shapes are not known
+            )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporters log: tries of theirs that fail before one does not."""
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _graph(folder: Path) -> _OneWave:
