@@ -81,7 +81,7 @@ site: install
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 # Every command of README and docs that needs no data and no net, page by page, in clones of what is
-# committed, with the demo's outputs: about twenty minutes.
+# committed, with the demo's outputs: two minutes after `make demo`.
 site-check: install
 	python -m tests.site
 
