@@ -72,7 +72,7 @@ cluster: install
 	pytest --cluster -m cluster
 
 # The page in a real browser, and the service under hostile uploads, slow clients, kills and load, of
-# which `make test` takes a smoke each.
+# which `make test` takes a smoke each: four minutes.
 web: install
 	pytest -n 2 --web $(wildcard tests/inference/service tests/inference/page)
 

@@ -148,31 +148,30 @@ def _raised() -> Iterator[tuple[str, str, list[str]]]:
 def rejects() -> list[tuple[str, str]]:
     """The codes of rejects.csv and their details."""
     found = set()
-    for path in ROOT.glob("pipeline/**/*.py"):
-        tree = ast.parse(path.read_text("utf-8"))
-        texts = Texts(tree)
-        for node in ast.walk(tree):
-            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-            if isinstance(node, ast.Call) and name in ("Reject", "RejectedError"):
-                code, detail = node.args[1:3]
-                scope = texts.function(node)
-                found |= {(c, d) for c in texts.of(code, scope) for d in texts.of(detail, scope)}
+    for texts, node in _calls("Reject", "RejectedError"):
+        code, detail = node.args[1:3]
+        scope = texts.function(node)
+        found |= {(c, d) for c in texts.of(code, scope) for d in texts.of(detail, scope)}
     return sorted(found)
 
 
 def refusals() -> list[tuple[str, str]]:
     """The statuses that `ser serve` answers with, and their lines."""
     found = set()
+    for texts, node in _calls("HTTPException"):
+        code, detail = node.args[:2]
+        found |= {(ast.unparse(code), text) for text in texts.of(detail, texts.function(node))}
+    return sorted(found)
+
+
+def _calls(*names: str) -> Iterator[tuple[Texts, ast.Call]]:
+    """Where the library calls one of these, with its module's texts."""
     for path in ROOT.glob("pipeline/**/*.py"):
         tree = ast.parse(path.read_text("utf-8"))
         texts = Texts(tree)
         for node in ast.walk(tree):
-            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-            if isinstance(node, ast.Call) and name == "HTTPException":
-                code, detail = node.args[:2]
-                scope = texts.function(node)
-                found |= {(ast.unparse(code), text) for text in texts.of(detail, scope)}
-    return sorted(found)
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in names:
+                yield texts, node
 
 
 def page() -> str:

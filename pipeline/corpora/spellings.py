@@ -1,7 +1,4 @@
-"""How people and corpora spell emotions: the one table of it.
-
-`ser init` suggests classes and merges by it, `split` the class that a label most likely means.
-"""
+"""How people and corpora spell emotions: `ser init` suggests classes and merges by it."""
 
 import unicodedata
 
