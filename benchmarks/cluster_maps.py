@@ -75,38 +75,40 @@ def _run(job: Job, clips: Sequence[Clip]) -> tuple[float, float]:
     began = started = time.perf_counter()
     early_s = done_s = 0.0
     before = _cpu_s()
+    seen = dict(before)  # ones that ended keep what was last seen
 
     def say(message: str) -> None:
-        nonlocal started, early_s, before
+        nonlocal started, early_s, before, seen
         if message.startswith("ray: 2 workers"):
             started, early_s, before = time.perf_counter(), done_s, _cpu_s()
+            seen = dict(before)
 
     remote.say = say  # type: ignore[attr-defined]
     left = job.shards(clips)
-    after = before
     for shard_s in job._embedded(left):
         done_s += shard_s
-        after = max(after, _cpu_s())  # while its processes are there
+        seen.update(_cpu_s())  # while its processes are there
     whole_s = done_s / (done_s - early_s)
-    wall_s, cpu_s = time.perf_counter() - started, after - before
+    wall_s, cpu_s = time.perf_counter() - started, sum(seen.values()) - sum(before.values())
     if job.task:
         print(f"ray: start-up {started - began:.1f} s, in which {early_s:.0f} s were embedded")
     return wall_s * whole_s, cpu_s * whole_s
 
 
-def _cpu_s() -> float:
-    """CPU seconds of this process and of all below it, dead ones that were waited for included."""
+def _cpu_s() -> dict[int, float]:
+    """CPU seconds of this process and of each below it."""
     stat = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        stat[int(path.parent.name)] = int(fields[1]), sum(map(int, fields[11:15]))
+        stat[int(path.parent.name)] = int(fields[1]), sum(map(int, fields[11:13]))
     own = {os.getpid()}
     while more := {pid for pid, (parent, _) in stat.items() if parent in own} - own:
         own |= more
-    return sum(stat[pid][1] for pid in own if pid in stat) / os.sysconf("SC_CLK_TCK")
+    ticks_s = os.sysconf("SC_CLK_TCK")
+    return {pid: stat[pid][1] / ticks_s for pid in own if pid in stat}
 
 
 @contextmanager
