@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,18 @@ class Source(Protocol):
 
         What is slow and needs no device, a thread does one batch ahead (`batches.read_ahead`).
         """
+
+
+@runtime_checkable
+class Encoding(Source, Protocol):
+    """A source of clips that pass an encoder."""
+
+    @property
+    def packed(self) -> bool:
+        """Whether they pass it packed: then no padding counts."""
+
+    def fuse(self) -> None:
+        """Have a GPU compile the encoder's blocks."""
 
 
 Scores = dict[str, float]
@@ -149,8 +161,8 @@ class Fit:
 
     @property
     def packed(self) -> bool:
-        """Whether clips pass the encoder packed: then no padding counts."""
-        return bool(getattr(self.source, "packed", False))
+        """As of `Encoding`; False where clips pass no encoder."""
+        return isinstance(self.source, Encoding) and self.source.packed
 
     def cut(self, indices: Sequence[int], lengths: Sequence[float]) -> list[list[int]]:
         """Clips of ``lengths`` seconds in micro-batches, long to short."""
@@ -166,8 +178,9 @@ class Fit:
     def fuse(self, found: Sequence[Item]) -> None:
         """Have a GPU compile the encoder's blocks, where that pays: it takes 15 seconds or more."""
         total_s = self.settings.epochs * sum(item.clip.duration_s for item in found)
-        if self.packed and self.device.type == "cuda" and total_s >= FUSED_S and compiler():
-            self.source.encoder.fuse = True  # type: ignore[attr-defined]
+        pays = self.device.type == "cuda" and total_s >= FUSED_S and compiler()
+        if pays and isinstance(self.source, Encoding) and self.source.packed:
+            self.source.fuse()
 
     def discard(self) -> None:
         """Remove the checkpoints, once the result is published."""

@@ -49,6 +49,10 @@ class Waves:
         """Whether clips pass the encoder without padding."""
         return forward.packs(self.encoder)
 
+    def fuse(self) -> None:
+        """Have a GPU compile the encoder's blocks."""
+        self.encoder.fuse = True
+
     def batches(
         self, groups: Iterable[Sequence[Example]], device: torch.device, epoch: int
     ) -> Iterator[Batch]:

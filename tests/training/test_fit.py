@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pipeline.encoders import encoder as encoders
+from pipeline.encoders import forward
 from pipeline.gmp.multitask import Multitask
 from pipeline.ground.errors import PipelineError
 from pipeline.methods.adaptation import logits, score
@@ -103,6 +104,22 @@ def test_a_batch_does_not_depend_on_how_it_is_cut(found: list[Example], base: Pa
         finals.append([row["train_loss"] for row in history])
     assert finals[0] == pytest.approx(finals[1], rel=1e-4)
     assert finals[0] == pytest.approx(finals[2], rel=1e-4)
+
+
+def test_padding_counts_but_for_packed_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Plain:
+        batches = Waves.batches
+
+    def fit(source: Any) -> Fit:
+        return Fit(SETTINGS, 5, torch.device("cpu"), 4.0, tmp_path, source)
+
+    monkeypatch.setattr(forward, "packs", lambda encoder: encoder == "on a GPU")
+    made = [fit(source) for source in (Waves("on a GPU"), Waves("on a CPU"), Plain())]
+    assert [one.passed_s([2.0, 1.0, 1.0]) for one in made] == [4.0, 6.0, 6.0]
+    assert [one.cut([0, 1, 2], [1.0, 2.0, 1.0]) for one in made[1:]] == [[[1, 0], [2]]] * 2
+    assert made[0].cut([0, 1, 2], [1.0, 2.0, 1.0]) == [[1, 0, 2]]
 
 
 def test_the_gradient_is_that_of_the_mean_loss(found: list[Example], base: Path) -> None:
