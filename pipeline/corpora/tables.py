@@ -1,8 +1,9 @@
 """CSV files that people write: labels of a corpus, lists of folds, demographics.
 
 Parsers under `pipeline.corpora` and `pipeline.splits.partition` read them line by line, so that an
-error names its line. What spreadsheets make of a CSV file is read, too: semicolons or tabs, decimal
-commas beside them, UTF-16 with its mark, a line ``sep=;``, blank rows, capitals in the header.
+error names its line. What spreadsheets make of a CSV file is read, too: semicolons, tabs or
+bars, decimal commas beside them, UTF-16 with its mark, a line ``sep=;``, blank rows, capitals in
+the header.
 """
 
 import codecs
@@ -22,16 +23,18 @@ from pipeline.ground.errors import PipelineError
 GENDERS = {"": "unknown", "unknown": "unknown", "female": "female", "f": "female"}
 GENDERS |= {"male": "male", "m": "male"}
 
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
 # What others call our columns; a spelling close to ours is found without a list.
-_SYNONYMS = {
-    "path": ("file", "filename", "audio", "wav"),
-    "emotion": ("label",),
-    "speaker": ("spk", "spkr", "actor", "subject"),
+SYNONYMS = {
+    "path": ("file", "filename", "fname", "audio", "wav", "wavfile"),
+    "emotion": ("label", "emo"),
+    "speaker": ("spk", "spkr", "actor", "participant", "subject", "talker"),
     "gender": ("sex",),
+    "session": (),
+    "language": ("lang", "locale"),
+    "split": ("partition", "subset"),
     "start": ("begin", "onset"),
     "end": ("stop", "offset"),
-    "split": ("partition", "subset"),
 }
 
 
@@ -186,7 +189,7 @@ def _is_close(name: str, ours: str) -> bool:
     """Whether a column's name is most likely meant to be one of ours."""
     words = re.split(r"[\W_]+", name.casefold())
     bare, plain = "".join(words), ours.replace("_", "").casefold()
-    if plain in words or bare.startswith(plain) or bare in _SYNONYMS.get(ours, ()):
+    if plain in words or bare.startswith(plain) or bare in SYNONYMS.get(ours, ()):
         return True
     part = len(bare) >= 4 and plain.startswith(bare)
     alike = difflib.SequenceMatcher(None, bare, plain).ratio() > 0.8

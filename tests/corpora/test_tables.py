@@ -39,6 +39,7 @@ SEMICOLONS = PLAIN.replace(",", ";").replace(".25", ",25").replace(".5", ",5").r
         SEMICOLONS + ";;;;;\n",
         PLAIN.replace(",", ";"),
         PLAIN.replace(",", "\t"),
+        PLAIN.replace(",", "|"),
         "sep=;\r\n" + SEMICOLONS,
         SEMICOLONS.replace(";", "\t").encode("utf-16"),
         SEMICOLONS.encode("utf-16"),

@@ -1,31 +1,27 @@
 """Labels from a table whose columns have names of their own: which is the path, the emotion, ..."""
 
-import csv
-import io
 import posixpath
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.cli.start.rows import Found, Labelled
-from pipeline.corpora import spellings
+from pipeline.corpora import spellings, tables
 from pipeline.ground.errors import PipelineError
 
-# What others call our columns, as words of a header's cell.
-WORDS = {
-    "path": "path file filename audio wav wavfile clip name utterance fname id",
-    "emotion": "emotion emo label class category target emotionlabel",
-    "speaker": "speaker spk spkr actor subject participant talker user person client speakerid",
-    "gender": "gender sex",
-    "session": "session dialog dialogue recording",
-    "language": "language lang locale",
-    "split": "split partition subset fold set",
-    "start": "start begin onset starttime",
-    "end": "end stop offset endtime",
+# Words of a header's cell that often, but not always, mean a column of ours.
+_GUESSES = {
+    "path": ("clip", "name", "utterance", "id"),
+    "emotion": ("class", "category", "target", "emotionlabel"),
+    "speaker": ("user", "person", "client", "speakerid"),
+    "session": ("dialog", "dialogue", "recording"),
+    "split": ("fold", "set"),
+    "start": ("starttime",),
+    "end": ("endtime",),
 }
+WORDS = {ours: {ours, *known, *_GUESSES.get(ours, ())} for ours, known in tables.SYNONYMS.items()}
 NAMED = 0.5  # of a column's cells name files: it is the path
 KNOWN = 0.6  # of a column's cells are emotions
 _GENDERS = {"f": "female", "w": "female", "m": "male"}  # female, woman, weiblich; male, Mann
@@ -33,28 +29,6 @@ _SPLITS = {"train": "train", "training": "train", "dev": "dev", "devel": "dev", 
 _SPLITS |= {"val": "dev", "validation": "dev", "development": "dev", "test": "test"}
 
 Rows = Sequence[Mapping[str, str]]
-
-
-def read(table: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """The header and the rows of a CSV or TSV file with any separator.
-
-    Raises:
-        PipelineError: It is missing, no UTF-8, or has fewer than two columns.
-    """
-    try:
-        text = unicodedata.normalize("NFC", table.read_text("utf-8-sig"))
-    except FileNotFoundError:
-        raise PipelineError(f"{table}: no such file, name a CSV file that is there") from None
-    except UnicodeDecodeError:
-        raise PipelineError(f"{table}: not a UTF-8 CSV file, convert it to UTF-8") from None
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    separator = max(",;\t|", key=first.count)
-    found = csv.DictReader(io.StringIO(text), delimiter=separator, restval="", restkey="")
-    names = [name.strip() for name in found.fieldnames or []]
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise PipelineError(f"{table}: expected a header with columns of different names")
-    rows = [{str(k).strip(): str(v).strip() for k, v in row.items()} for row in found]
-    return names, [row for row in rows if any(row.values())]
 
 
 def labelled(table: Path, files: Sequence[str], told: Mapping[str, str]) -> Found:
@@ -66,9 +40,13 @@ def labelled(table: Path, files: Sequence[str], told: Mapping[str, str]) -> Foun
         told: Our column: the table's, where the user says so.
 
     Raises:
-        PipelineError: A column that was told is not there, or path or emotion is not found.
+        PipelineError: The table is malformed or has no rows, a column that was told is not there,
+            or path or emotion is not found.
     """
-    names, rows = read(table)
+    rows = [line.cells for line in tables.read(table, ())]
+    if not rows:
+        raise PipelineError(f"{table}: expected a header and rows, got none, add them")
+    names = [*rows[0]]
     for ours, column in told.items():
         if ours not in WORDS or column not in names:
             raise PipelineError(
@@ -135,16 +113,14 @@ def _columns(names: Sequence[str], rows: Rows, index: Mapping[str, str]) -> dict
 
 def _is_called(name: str, ours: str) -> bool:
     words = [word for word in re.split(r"[\W_]+", name.casefold()) if word]
-    return bool({*words, "".join(words)} & {*WORDS[ours].split()})
+    return bool({*words, "".join(words)} & WORDS[ours])
 
 
 def _row(row: Mapping[str, str], found: Mapping[str, str], index: Mapping[str, str]) -> Labelled:
     cells = {ours: row[column] for ours, column in found.items()}
     cells["path"] = _file(cells["path"], index) or cells["path"]
     if "gender" in cells:
-        cells["gender"] = {"f": "female", "w": "female", "m": "male"}.get(
-            cells["gender"][:1].lower(), ""
-        )
+        cells["gender"] = _GENDERS.get(cells["gender"][:1].lower(), "")
     if "split" in cells:
         cells["split"] = _SPLITS.get(cells["split"].casefold(), "")
     return Labelled(**cells)
