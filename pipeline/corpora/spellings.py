@@ -1,6 +1,7 @@
-"""How people and corpora spell emotions: `ser init` suggests classes and merges by it."""
+"""How people and corpora spell emotions: `ser init` and `splits.scope` suggest merges by it."""
 
 import unicodedata
+from collections.abc import Iterable
 
 # Canonical emotion: its other spellings, as `bare` leaves them. Words that two emotions share in
 # some language (such as Italian "tristo") and codes of fewer than three letters are not here.
@@ -38,3 +39,9 @@ _KNOWN |= {bare(word): name for name, words in SPELLINGS.items() for word in wor
 def canonical(label: str) -> str | None:
     """The emotion that a label most likely means: ``Anger`` is ``angry``; None: none is known."""
     return _KNOWN.get(bare(label))
+
+
+def meant(label: str, known: Iterable[str]) -> str | None:
+    """The first known label for the emotion that a label most likely means; None: there is none."""
+    emotion = canonical(label)
+    return next((one for one in known if emotion and canonical(one) == emotion), None)

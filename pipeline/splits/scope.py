@@ -10,6 +10,7 @@ import difflib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from pipeline.corpora import spellings
 from pipeline.corpora.manifest import Clip
 from pipeline.ground.errors import PipelineError
 from pipeline.splits.folds import Fold
@@ -76,7 +77,7 @@ def require_filled(key: str, task: Task, held: Labels) -> None:
     empty = [name for index, name in enumerate(task.names) if index not in filled]
     out, what = list(left_out(task, held)), _WHAT[task.target]
     problems = [f"no utterance has {what} {n!r}{_hint(n, out or names)}" for n in empty]
-    misspelt = [merged for merged in _idle(task, held) if _nearest(merged, out)]
+    misspelt = [merged for merged in _idle(task, held) if _alike(merged, out)]
     problems += [f"no utterance has the merged {name!r}{_hint(name, out)}" for name in misspelt]
     if problems:
         raise PipelineError(
@@ -157,6 +158,11 @@ def _hint(name: str, known: Sequence[str]) -> str:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
+    """The known label that means the same emotion, or is spelt most alike; empty: none."""
+    return spellings.meant(name, known) or _alike(name, known)
+
+
+def _alike(name: str, known: Sequence[str]) -> str:
     names = {folded(one): one for one in known}
     close = difflib.get_close_matches(folded(name), names, n=1, cutoff=NEAR)
     return names[close[0]] if close else ""

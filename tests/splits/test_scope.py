@@ -41,6 +41,25 @@ def test_what_no_class_covers_is_counted_by_label_and_corpus_with_the_nearest_cl
     assert scope.lines("task.x", task(**whole), HELD) == []
 
 
+@pytest.mark.parametrize(
+    ("label", "near"),
+    [("Wut", "class 'angry'"), ("joy", "class 'happy'"), ("tristesse", "class 'sad'"),
+     ("sadly", "class 'sad'"), ("fear", "no class")],
+)  # fmt: skip
+def test_the_nearest_class_is_one_of_the_same_meaning_before_one_that_looks_alike(
+    label: str, near: str
+) -> None:
+    (told,) = scope.lines("task.x", task(), {("a", label): 1})
+    assert near in told
+
+
+def test_an_empty_class_names_the_label_that_means_it() -> None:
+    with pytest.raises(PipelineError, match=r"class 'fear' \(nearest label 'Angst'\)"):
+        scope.require_filled("task.x", task(["angry", "fear"]), {**HELD, ("b", "Angst"): 3})
+    # Another word for what was left out is no misspelling of it.
+    scope.require_filled("task.x", task(["angry", "sad"], joy="angry"), HELD)
+
+
 @pytest.mark.parametrize("label", ["Angry", "ANGRY", " angry", "añgry"])
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_case_and_forms_of_unicode_make_no_other_label(label: str, form: Any) -> None:
