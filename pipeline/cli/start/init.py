@@ -5,8 +5,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -23,6 +22,7 @@ from pipeline.corpora.registry import Parser
 from pipeline.ground import documents, files
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE
+from pipeline.splits import targets
 
 RAW = Path("data/raw")
 COVERED = 0.9  # of the audio files are utterances of a layout: it is that corpus
@@ -61,9 +61,9 @@ def main(  # noqa: PLR0913, PLR0917 -- a command's options
             f"{PARAMS_FILE}: has uncommitted edits that this would mix with, "
             "commit or discard them first (git checkout params.yaml)"
         )
-    after = (_added if add else _made)(before, name, language, found)
+    after, told = (_added if add else _made)(before, name, language, found)
     home = RAW / name
-    _show(name, found, home, folder)
+    _show(found, told, home, folder)
     if dry_run:
         typer.echo(preset.difference(before, after, f"with {name}"), nl=False)
         return
@@ -140,20 +140,24 @@ def _ready(folder: Path, own: Path, told: Mapping[str, str]) -> Found | None:
     return Found(rows, [str(own)], "table")
 
 
-def _made(before: str, name: str, language: str, found: Found) -> str:
-    """``params.yaml`` as shipped, for this corpus; what is the user's own stays."""
+def _made(before: str, name: str, language: str, found: Found) -> tuple[str, list[str]]:
+    """``params.yaml`` as shipped, for this corpus, and what to tell; what is the user's own stays.
+
+    Raises:
+        PipelineError: There are fewer than two classes, or something else is unsound.
+    """
     classes = settings.classes(found.rows)
     if len(classes.names) < 2:
         raise PipelineError(
             f"{name}: expected two emotions or more, got {', '.join(classes.names) or 'none'}, "
             "choose another column or pattern"
         )
-    divided, _ = settings.split(found.rows)
+    divided, why = settings.split(found.rows)
     count = settings.folds(divided, found.rows)
     overlay = settings.overlay(name, classes, divided, count)
     shipped = preset.SHIPPED.read_text("utf-8")
     after, _ = preset.keep_own(preset.merged(shipped, _yaml(overlay)), before, shipped)
-    return _defined(after, name, language, found)
+    return _defined(after, name, language, found), settings.told(classes, divided, why)
 
 
 def _defined(text: str, name: str, language: str, found: Found) -> str:
@@ -170,34 +174,27 @@ def _defined(text: str, name: str, language: str, found: Found) -> str:
     return after
 
 
-def _added(before: str, name: str, language: str, found: Found) -> str:
-    """``params.yaml`` with one corpus more, its labels merged into the classes that are there."""
-    now = documents.parse(before, PARAMS_FILE.name)
-    classes, merge = now["task"]["emotion"]["classes"], now["task"]["emotion"]["merge"]
-    labels = {row.emotion for row in found.rows} - {*classes, *merge, ""}
-    meant = {label: spellings.canonical(label) for label in sorted(labels)}
-    covered = {label: name for label, name in meant.items() if name in classes}
-    overlay = {"corpora": [*dict.fromkeys([*now["corpora"], name])]}
+def _added(before: str, name: str, language: str, found: Found) -> tuple[str, list[str]]:
+    """``params.yaml`` with one corpus more, and what to tell: classes and split stay as they are.
+
+    Its labels are merged into the classes that are there.
+    """
+    task = targets.of("emotion")
+    labels = {row.emotion for row in found.rows if row.emotion and task.index(row.emotion) is None}
+    meant = {label: spellings.meant(label, task.names) for label in sorted(labels)}
+    covered = settings.merged({label: name for label, name in meant.items() if name})
+    corpora = documents.parse(before, PARAMS_FILE.name)["corpora"]
+    overlay = {"corpora": [*dict.fromkeys([*corpora, name])]}
     after = preset.defined(preset.merged(before, _yaml(overlay)), "task.emotion.merge", covered)
-    return _defined(after, name, language, found)
+    left = [f"left out: {label}, no class is for it" for label, name in meant.items() if not name]
+    return _defined(after, name, language, found), [*settings.merges(covered), *left]
 
 
-def _show(name: str, found: Found, home: Path, folder: Path) -> None:
+def _show(found: Found, told: Sequence[str], home: Path, folder: Path) -> None:
     """What was found, and what follows from it."""
-    for line in found.how:
-        typer.echo(line)
-    classes = settings.classes(found.rows)
-    counts = Counter(spellings.canonical(r.emotion) or r.emotion.casefold() for r in found.rows)
     speakers = {row.speaker for row in found.rows if row.speaker}
-    typer.echo(f"{len(found.rows)} utterances, {len(speakers)} speakers")
-    typer.echo("classes: " + ", ".join(f"{one} {counts[one]}" for one in classes.names))
-    for label, into in classes.merge.items():
-        typer.echo(f"merge: {label} counts as {into}")
-    for label, why in classes.left_out.items():
-        typer.echo(f"left out: {label}, {why}")
-    divided, why = settings.split(found.rows)
-    words = ", ".join(f"{key} {value}" for key, value in divided.items())
-    typer.echo(f"split: {words} ({why})")
+    for line in (*found.how, f"{len(found.rows)} utterances, {len(speakers)} speakers", *told):
+        typer.echo(line)
     if folder.resolve() != home.resolve():
         typer.echo(f"copied: {folder} to {home}")
     if not found.parser:

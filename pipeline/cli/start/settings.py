@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.cli.start.rows import Labelled
 from pipeline.corpora import spellings
+from pipeline.splits.targets import folded
 
 MOST_FOLDS = 5
 APART = 3  # speakers that a class needs: one each to train, to stop early and to be tested
@@ -14,9 +15,9 @@ APART = 3  # speakers that a class needs: one each to train, to stop early and t
 
 @dataclass(frozen=True)
 class Classes:
-    """Classes in the order of the alphabet, labels merged into them, and labels left out, why."""
+    """The utterances of each class by the alphabet, labels merged, and labels left out, why."""
 
-    names: Sequence[str]
+    names: Mapping[str, int]
     merge: Mapping[str, str]
     left_out: Mapping[str, str]
 
@@ -24,7 +25,7 @@ class Classes:
 def classes(rows: Sequence[Labelled]) -> Classes:
     """Each label under its canonical name; one that too few speakers say is left out."""
     counts = Counter(row.emotion for row in rows if row.emotion)
-    into = {label: spellings.canonical(label) or label.casefold() for label in counts}
+    into = {label: spellings.canonical(label) or folded(label) for label in counts}
     speakers: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         if row.emotion:
@@ -36,9 +37,33 @@ def classes(rows: Sequence[Labelled]) -> Classes:
         for label, name in into.items()
         if len(speakers[name]) < need
     }
-    names = sorted({name for label, name in into.items() if label not in out})
-    merge = {label: name for label, name in sorted(into.items()) if label.casefold() != name}
-    return Classes(names, {k: v for k, v in merge.items() if k not in out}, out)
+    names = Counter[str]()
+    for label in counts.keys() - out:
+        names[into[label]] += counts[label]
+    kept = {label: name for label, name in into.items() if label not in out}
+    return Classes(dict(sorted(names.items())), merged(kept), out)
+
+
+def merged(into: Mapping[str, str]) -> dict[str, str]:
+    """The labels that have another name than their class, each once, whatever its case."""
+    once = {folded(label): label for label in sorted(into, reverse=True)}
+    return {label: into[label] for own, label in sorted(once.items()) if own != folded(into[label])}
+
+
+def told(classes: Classes, divided: Mapping[str, Any], why: str) -> list[str]:
+    """What a person should know of classes and split before they are written."""
+    words = ", ".join(f"{key} {value}" for key, value in divided.items())
+    return [
+        "classes: " + ", ".join(f"{name} {count}" for name, count in classes.names.items()),
+        *merges(classes.merge),
+        *(f"left out: {label}, {reason}" for label, reason in classes.left_out.items()),
+        f"split: {words} ({why})",
+    ]
+
+
+def merges(merge: Mapping[str, str]) -> list[str]:
+    """A line for each label that counts as a class of another name."""
+    return [f"merge: {label} counts as {name}" for label, name in merge.items()]
 
 
 def split(rows: Sequence[Labelled]) -> tuple[dict[str, Any], str]:

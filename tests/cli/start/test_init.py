@@ -16,6 +16,7 @@ from pipeline.cli.start.rows import Labelled
 from pipeline.corpora import manifest, registry, spellings
 from pipeline.ground import documents
 from pipeline.ground.code import ROOT
+from pipeline.splits.targets import Emotion
 
 EMOTIONS = ("Wut", "Freude", "neutral", "Trauer")
 PEOPLE = ("Anna", "Ben", "Carla", "Dirk", "Eva", "Fritz")
@@ -87,7 +88,8 @@ def test_a_table_with_names_of_its_own_and_a_column_that_is_told(project: Path) 
     rows = list(itertools.product("ABCD", ("Anger", "joy", "sarcastic"), TAKES))
     for number in range(len(rows)):
         record(project / f"calls/audio/{number:04d}.flac")
-    with (project / "calls/meta.csv").open("w", newline="") as file:
+    # As Excel writes it.
+    with (project / "calls/meta.csv").open("w", newline="", encoding="utf-16") as file:
         table = csv.writer(file, delimiter=";")
         table.writerow(["File ID", "Emotion Label", "Actor", "Sex", "Notes"])
         for number, (who, emotion, take) in enumerate(rows):
@@ -121,15 +123,21 @@ def test_a_known_layout_needs_no_table(project: Path) -> None:
     assert not Path("data/raw/berlin/labels.csv").exists()
 
 
-def test_one_more_corpus_keeps_the_first_and_its_classes(project: Path) -> None:
+def test_one_more_corpus_keeps_the_first_and_its_classes(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     init(by_folder(project / "one"), "--yes")
-    for who, emotion in itertools.product(("sp1", "sp2"), ("anger", "joy", "bored")):
+    capsys.readouterr()
+    for who, emotion in itertools.product(("sp1", "sp2"), ("anger", "joy", "JOY", "bored", "Sad")):
         record(project / f"two/{who}_{emotion}.wav")
     init(project / "two", "--add", "--yes")
     made = documents.read(Path("params.yaml"))
     assert made["corpora"] == ["one", "two"]
     assert made["task"]["emotion"]["classes"] == ["angry", "happy", "neutral", "sad"]
-    assert made["task"]["emotion"]["merge"].items() >= {"anger": "angry", "joy": "happy"}.items()
+    assert made["task"]["emotion"]["merge"].items() >= {"anger": "angry", "JOY": "happy"}.items()
+    told = capsys.readouterr().out
+    assert "merge: JOY counts as happy\nleft out: bored, no class is for it\n" in told
+    assert "split" not in told  # it stays as it is
 
 
 def test_nothing_is_written_unless_it_is_agreed_or_over_what_is_there(
@@ -162,6 +170,23 @@ def test_what_cannot_be_is_one_line(
     assert line in told and "\n" not in told
 
 
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ("", "expected a header and rows"),
+        ("file,emotion\n", "expected a header and rows"),
+        ("file,emotion,emotion\na.wav,sad,sad\n", "column 'emotion' stands there twice"),
+        ("file,emotion\na.wav,sad,and,more\n", "line 2: expected 2 cells, got 4"),
+    ],
+)
+def test_a_table_that_is_none_is_one_line(
+    project: Path, capsys: pytest.CaptureFixture[str], table: str, line: str
+) -> None:
+    (by_folder(project / "voices") / "meta.csv").write_text(table)
+    told = refusal(capsys, project / "voices", "--yes")
+    assert line in told and "\n" not in told
+
+
 def test_names_without_emotions_ask_for_a_pattern(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,6 +214,14 @@ def test_the_split_fits_the_speakers(speakers: int, by: str, count: object, dev:
     people = [f"p{n}" for n in range(speakers)] or [""]
     rows = [Labelled(f"{who}{e}.wav", e, who) for who in people for e in ("sad", "angry")]
     assert settings.split(rows)[0] == {"by": by, "count": count, "dev": dev}
+
+
+def test_a_label_in_two_cases_is_merged_once() -> None:
+    rows = [Labelled(who + e, e, who) for who in "abcd" for e in ("SAD", "Anger", "anger", "Mooh")]
+    found = settings.classes(rows)
+    assert found.names == {"angry": 8, "mooh": 4, "sad": 4}
+    task = Emotion(target="emotion", classes=[*found.names], merge=dict(found.merge))
+    assert [task.index(row.emotion) for row in rows[:4]] == [2, 0, 0, 1]
 
 
 def test_a_label_of_one_speaker_is_left_out_and_said() -> None:
