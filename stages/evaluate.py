@@ -89,7 +89,8 @@ def main() -> None:
     leading = leaders.find(classifiers, bootstrap)
     determined.require_same()
     _publish(evaluated, leading, doubted)
-    files.write_text(RESULTS / sections.ENVIRONMENT, sections.environment_page(runs.read()))
+    ran = sections.environment_page(runs.read(determined.lineage()))
+    files.write_text(RESULTS / sections.ENVIRONMENT, ran)
     determined.write(RESULTS)
     live.clear()
 

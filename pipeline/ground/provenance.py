@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from pipeline.ground import files
+from pipeline.ground import files, runs
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, load, read
 
@@ -60,11 +60,26 @@ class Provenance(BaseModel):
         made = cls(name=_name(artefact), **plain)
         made = made.model_copy(update={"seal": made.sealed()})
         made._found.update(found)
+        runs.makes(made.seal)
         return made
 
     def sealed(self) -> str:
         """The seal that fits the rest."""
         return files.digest(self.model_dump(exclude={"seal"}))
+
+    def lineage(self) -> set[str]:
+        """The seals of what it was made from, at any remove, as far as that lies here.
+
+        Raises:
+            PipelineError: One is damaged.
+        """
+        found, left = dict[str, str](), [*self.inputs]
+        while left:
+            if (name := left.pop()) not in found:
+                held = carried(Path(name))
+                found[name] = held.seal if held else ""
+                left += held.inputs if held else ()
+        return set(found.values())
 
     def require_same(self) -> None:
         """Look at the inputs again: what was read of them since `of` looked must be what it saw.

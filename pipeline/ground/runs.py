@@ -1,9 +1,10 @@
 """What ran, when, how long and with which libraries: outside every output, so that it never breaks
 a cache hit.
 
-Each stage leaves one record of its last run in the scratch store; `evaluate` shows those of this
-machine in ``results/environment.html``, which is no output of DVC either. A run that was refused,
-failed or killed leaves a mark in its project, and ``ser show`` says so beside the scores of before.
+Each stage leaves one record of its last run in the scratch store; `evaluate` shows those that made
+what it scores in ``results/environment.html``, which is no output of DVC either. A run that was
+refused, failed or killed leaves a mark in its project, and ``ser show`` says so beside the scores
+of before.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import os
 import platform
 import resource
 import sys
+from collections.abc import Set
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,13 @@ from typing import Any
 from pipeline.ground import files, locks
 
 MARK = ".began"
+_making: set[str] = set()
 LIBRARIES = "torch transformers peft faiss-cpu faiss-gpu numpy scikit-learn h5py librosa soxr dvc"
 
 
 def begin(command: str) -> None:
     """Leave a mark that a run began, until it is finished."""
+    _making.clear()
     with contextlib.suppress(OSError):
         files.LOCKS.mkdir(parents=True, exist_ok=True)
         _mark(command).write_text(command, "utf-8")
@@ -38,6 +42,11 @@ def began(command: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def makes(seal: str) -> None:
+    """Have the record of this run name what it makes, by the seal of its provenance."""
+    _making.add(seal)
 
 
 def unfinished(since: float) -> list[str]:
@@ -56,6 +65,7 @@ def record(command: str, seconds: float) -> None:
         "command": command,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
+        "made": sorted(_making),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "device": _device(),
         "versions": _versions(),
@@ -71,9 +81,13 @@ def record(command: str, seconds: float) -> None:
         staged.replace(path)
 
 
-def read() -> list[dict[str, Any]]:
-    """The last run of every command on this machine, oldest first; a damaged record is left out."""
-    found = [one for path in _folder().glob("*.json") if (one := _read(path))]
+def read(seals: Set[str]) -> list[dict[str, Any]]:
+    """The runs on this machine that made one of these, oldest first.
+
+    Of each command the last is kept; a damaged record is left out.
+    """
+    known = [one for path in _folder().glob("*.json") if (one := _read(path))]
+    found = [one for one in known if not seals.isdisjoint(one.get("made", ()))]
     return sorted(found, key=lambda one: (one["finished"], one["command"]))
 
 

@@ -213,7 +213,7 @@ def environment(_run: Run, _plots: Path) -> Section:
 
 
 def environment_page(found: Sequence[Mapping[str, Any]]) -> str:
-    """A page of what ran on this machine, from the records of `pipeline.ground.runs`."""
+    """A page of what ran on this machine for these scores: records of `pipeline.ground.runs`."""
     rows = [
         [one["command"], one["seconds"], one["peak_mib"], one["device"], one["finished"]]
         for one in found
@@ -222,7 +222,10 @@ def environment_page(found: Sequence[Mapping[str, Any]]) -> str:
     names = dict.fromkeys(name for one in found for name in one["versions"])
     used = {name: sorted({one["versions"].get(name, "-") for one in found}) for name in names}
     versions = [[name, ", ".join(values)] for name, values in used.items()]
-    notes = ["The last run of each command on this machine; what came from a cache has none."]
+    notes = [
+        "The runs on this machine that made what is scored here; what came from a cache, or was "
+        "made elsewhere, has none."
+    ]
     libraries = Section("Libraries", tables=[Table(["library", "version"], versions)])
     return page([libraries, Section("Runs", notes, [Table(header, rows)])], "Environment")
 

@@ -47,6 +47,12 @@ def test_an_artefact_carries_the_parameters_of_all_that_led_to_it(chain: Path) -
     assert provenance.require(NEXT) == found["params"]
 
 
+def test_the_lineage_of_an_artefact_has_the_seals_of_all_that_led_to_it(chain: Path) -> None:
+    made = Provenance.of(Path("artifacts/last"), [], [NEXT])
+    seals = {files.read_json(one / provenance.FILE)["seal"] for one in (BASE, NEXT)}
+    assert made.lineage() == seals
+
+
 def test_the_order_of_keys_in_params_yaml_changes_no_byte(chain: Path) -> None:
     before = (NEXT / provenance.FILE).read_bytes()
     path = Path("params.yaml")

@@ -16,6 +16,8 @@ from ruamel.yaml import YAML
 from pipeline.ground import runs
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.files import sha256
+from pipeline.ground.provenance import Provenance
+from pipeline.splits import folds
 from stages import evaluate
 from tests.conftest import ROOT
 from tests.graph import STAGES, params_of
@@ -212,11 +214,17 @@ def test_the_report_quotes_only_what_the_stage_depends_on() -> None:
 
 def test_the_environment_stands_beside_the_report_and_not_in_it(copied: Path) -> None:
     before = sha256(copied / "results/report.html")
-    runs.record("finetune --fold 0", 12.5)
+    runs.begin("split")
+    Provenance.of(folds.FOLDS, ["seed"], []).write(folds.FOLDS, beside=True)
+    runs.record("split", 12.5)
+    runs.begin("finetune --fold 7")  # of another experiment
+    Provenance.of(Path("artifacts/classifiers/other/7"), ["seed"], [folds.FOLDS])
+    runs.record("finetune --fold 7", 2.5)
     evaluate.main()
     assert sha256(copied / "results/report.html") == before
     text = (copied / "results/environment.html").read_text("utf-8")
-    assert "finetune --fold 0" in text and "12.500" in text
+    assert "split" in text and "12.500" in text
+    assert "finetune --fold 7" not in text
     assert importlib.metadata.version("torch") in text
 
 
