@@ -12,6 +12,7 @@ from pipeline.cli import main as cli
 from pipeline.ground import params
 from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
+from tests.recordings import record
 
 COMMANDS = [
     "status",
@@ -161,6 +162,23 @@ def test_a_busy_repository_is_waited_for_by_whoever_asks(
             if command != "adopt":
                 assert "wait until the other" in line
     assert ser(capsys, "status")[0] == 0
+
+
+def test_what_only_shows_writes_nothing(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def held() -> dict[Path, bytes]:
+        own = [path for path in clone.rglob("*") if path.is_file()]
+        mine = [path for path in own if path.relative_to(clone).parts[0] not in (".git", ".dvc")]
+        return {path: path.read_bytes() for path in mine}
+
+    record(clone / "voices/anna/joy.wav")
+    record(clone / "voices/anna/anger.wav")
+    (clone / "code.yaml").write_text("cluster: of other code\n", "utf-8")
+    before = held()
+    shown = [command for command in COMMANDS if "--dry-run" in command]
+    for command in (*shown, "init voices --dry-run", "status", "cache ls", "cache verify", "plan"):
+        status, told = ser(capsys, command)
+        assert status == 0, told
+        assert held() == before, command
 
 
 def test_no_git_to_ask_is_no_error_of_a_missing_file(
