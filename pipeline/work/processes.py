@@ -7,6 +7,7 @@ sums of gradients are exchanged. Without them there is one, and nothing here cos
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor
 from pipeline.work.device import select
 
 Value = TypeVar("Value")
+# The first process embeds and clusters a corpus alone, for hours, where torch would give up after
+# ten minutes (NCCL) or thirty (Gloo). It is the launcher that ends all where one is lost.
+PATIENCE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,12 @@ class Processes:
         return value[0]
 
 
-def join(device: str, deterministic: bool = True) -> tuple[Processes, torch.device]:
+def join(
+    device: str, deterministic: bool = True, patience: timedelta = PATIENCE
+) -> tuple[Processes, torch.device]:
     """This process and its device; the arguments are those of `device.select`.
+
+    ``patience`` is how long a process waits for the others.
 
     Raises:
         PipelineError: As `device.select`.
@@ -61,5 +69,5 @@ def join(device: str, deterministic: bool = True) -> tuple[Processes, torch.devi
         return Processes(), selected
     from accelerate import PartialState
 
-    state = PartialState(cpu=selected.type == "cpu")
+    state = PartialState(cpu=selected.type == "cpu", timeout=patience)
     return Processes(state.process_index, state.num_processes), state.device
