@@ -49,7 +49,7 @@ from pipeline.training.fit import Fit  # noqa: E402
 from pipeline.training.masking import Spans  # noqa: E402
 from pipeline.training.settings import Warmed  # noqa: E402
 from pipeline.training.waves import Batch  # noqa: E402
-from pipeline.units import kmeans  # noqa: E402
+from pipeline.units import kmeans, nearest  # noqa: E402
 from pipeline.work.device import select  # noqa: E402
 from pipeline.work.seeds import derive  # noqa: E402
 
@@ -203,10 +203,11 @@ class Run:
             books = kmeans.fit(sample, scales, 20, SEED)
             named: dict[str, Any] = {str(scale): values for scale, values in books.items()}
             np.savez(codebooks, **named)
+        search = nearest.searcher(books)
         for data, own in ((self.train_data, frames), (self.dev_data, dev_frames)):
-            names = [one.clip.clip for one in data.examples]
-            numbers = [_nearest(own, books[scale], self.device) for scale in scales]
-            data.units = dict(zip(names, map(np.stack, zip(*numbers, strict=True)), strict=True))
+            for one, clip in zip(data.examples, own, strict=True):
+                units = [numbers for _, numbers in search(clip).values()]
+                data.units[one.clip.clip] = np.stack(units).astype(np.int16)
         used = len(np.unique(np.concatenate([u[0] for u in self.train_data.units.values()])))
         self.note(f"units {number + 1}", scales=scales, used=used)
 
@@ -349,20 +350,6 @@ def _sample(frames: Frames, total: int) -> npt.NDArray[np.float32]:
     each = max(1, total // len(frames))
     drawn = [own[rng.integers(len(own), size=min(each, len(own)))] for own in frames]
     return np.concatenate(drawn).astype(np.float32)
-
-
-def _nearest(
-    frames: Frames, codebook: npt.NDArray[np.float32], device: torch.device
-) -> list[npt.NDArray[np.int16]]:
-    """The unit of each frame, clip by clip."""
-    found = []
-    book = torch.from_numpy(codebook).to(device)
-    packed, lengths = np.concatenate(frames), [len(own) for own in frames]
-    half = book.square().sum(1) / 2
-    for part in torch.from_numpy(packed).split(65_536):
-        scores = part.to(device).float() @ book.T - half
-        found.append(scores.argmax(1).to(torch.int16).cpu())
-    return np.split(torch.cat(found).numpy(), np.cumsum(lengths)[:-1])
 
 
 if __name__ == "__main__":
