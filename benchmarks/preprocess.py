@@ -23,12 +23,15 @@ import typer
 from pipeline.audio import augmentation
 from pipeline.audio.flac import read_clip, write_flac
 from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples
-from pipeline.corpora import audit, manifest, prepare, registry
+from pipeline.corpora import audit, manifest, registry
+from pipeline.corpora.preparing.clips import clips_of
+from pipeline.corpora.preparing.utterance import Settings
+from pipeline.corpora.preparing.workers import Places, prepare_all
 from pipeline.ground.stage import set_threads
 
 Clocks = npt.NDArray[np.float64]
 
-SETTINGS = prepare.Settings(
+SETTINGS = Settings(
     max_clip_s=60.0, last_clip="shorter", max_utterance_s=600.0, trim_db=None, augment=(), seed=0
 )
 
@@ -84,13 +87,13 @@ def _librosa_loop(corpus: Path, files: list[str], target: Path) -> None:
 
 def ours_of(corpus: Path, parser: str, target: Path, workers: int) -> None:
     """Parse, prepare and audit a corpus as the stage does."""
-    places = prepare.Places(corpus, target / "clips", target / "scratch")
+    places = Places(corpus, target / "clips", target / "scratch")
     places.scratch.mkdir(parents=True)
     parsed = registry.parse(parser, corpus)
-    made = list(prepare.prepare_all(parsed.rows, SETTINGS, places, workers))
+    made = list(prepare_all(parsed.rows, SETTINGS, places, workers))
     outcome = audit.settle(parsed, made)
     audit.report("corpus", registry.corpus_of(parser), outcome)
-    clips = [clip for p in outcome.kept for clip in prepare.clips_of(p, "corpus", "en")]
+    clips = [clip for p in outcome.kept for clip in clips_of(p, "corpus", "en")]
     manifest.write(target / "manifest.csv", clips)
 
 

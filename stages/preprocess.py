@@ -9,8 +9,11 @@ from pydantic import Field, field_validator
 
 from pipeline.audio.augmentation import Augmentation
 from pipeline.audio.segments import Cutting
-from pipeline.corpora import audit, manifest, prepare, published, registry
+from pipeline.corpora import audit, manifest, published, registry
 from pipeline.corpora.entries import Choice
+from pipeline.corpora.preparing.clips import clips_of, remove
+from pipeline.corpora.preparing.utterance import Settings
+from pipeline.corpora.preparing.workers import Places, prepare_all
 from pipeline.ground import files, locks, progress, provenance, stage
 from pipeline.ground.params import Section, load
 from pipeline.units import phones
@@ -56,7 +59,7 @@ def main(
     manifest.require_name(corpus)
     params = load("preprocess", PreprocessParams)
     definition = load(f"corpus.{corpus}", CorpusParams)
-    settings = prepare.Settings(
+    settings = Settings(
         max_clip_s=params.max_clip_s,
         last_clip=params.last_clip,
         max_utterance_s=params.max_utterance_s,
@@ -75,15 +78,15 @@ def main(
     target = (manifest.UNLABELLED if unlabelled else manifest.CLIPS) / corpus
     made = provenance.Provenance.of(target, _keys(corpus, params), [])
     with files.publish(target) as staged:
-        places = prepare.Places(raw, staged, scratch)
+        places = Places(raw, staged, scratch)
         runtime = stage.runtime()
-        done = prepare.prepare_all(parsed.rows, settings, places, runtime.workers, runtime.engine)
+        done = prepare_all(parsed.rows, settings, places, runtime.workers, runtime.engine)
         shown = progress.track(done, f"preprocess {corpus}", len(parsed.rows), "files")
         outcome = audit.settle(parsed, list(shown))
         audit.require_sound(raw, outcome, params.max_reject_fraction)
         for refused in outcome.refused:
-            prepare.remove(refused, staged)
-        cut = (prepare.clips_of(p, corpus, definition.language) for p in outcome.kept)
+            remove(refused, staged)
+        cut = (clips_of(p, corpus, definition.language) for p in outcome.kept)
         clips = list(chain.from_iterable(cut))
         manifest.write(staged / "manifest.csv", clips)
         phones.carry_over(raw, clips, staged)

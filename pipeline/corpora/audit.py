@@ -1,6 +1,6 @@
 """The audit of a corpus: what was found, kept and refused, against what its authors published.
 
-`preprocess` builds it from what `pipeline.corpora` parsed and `pipeline.corpora.prepare` made,
+`preprocess` builds it from what `pipeline.corpora` parsed and `pipeline.corpora.preparing` made,
 before anything is embedded, and stops on a damaged corpus.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.corpora import ratings
 from pipeline.corpora.entries import Corpus, Reject, Row
-from pipeline.corpora.prepare import Prepared
+from pipeline.corpora.prepared import Prepared
 from pipeline.corpora.registry import Parsed
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError

@@ -9,10 +9,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from pipeline.corpora import audit, prepare, registry
+from pipeline.corpora import audit, registry
 from pipeline.corpora.entries import OutOfScope, Reject, Row
+from pipeline.corpora.preparing.workers import Places, prepare_all
 from pipeline.ground.errors import PipelineError
-from tests.corpora.test_prepare import PLAIN
+from tests.corpora.preparing.test_workers import PLAIN
 from tests.recordings import record, tone
 
 SILENCE = np.zeros(8_000, np.float32)
@@ -216,8 +217,8 @@ def test_each_file_and_label_row_is_in_one_list(name: str, tmp_path: Path) -> No
     raw.mkdir()
     audio, rows = make(name, raw)
     parsed = registry.parse(name, raw)
-    places = prepare.Places(raw, tmp_path / "clips", tmp_path)
-    outcome = audit.settle(parsed, list(prepare.prepare_all(parsed.rows, PLAIN, places, 0)))
+    places = Places(raw, tmp_path / "clips", tmp_path)
+    outcome = audit.settle(parsed, list(prepare_all(parsed.rows, PLAIN, places, 0)))
     lists: dict[str, Sequence[Row | Reject | OutOfScope]] = {
         "kept": [p.row for p in outcome.kept],
         "rejected": outcome.rejects,

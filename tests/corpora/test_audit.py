@@ -7,13 +7,14 @@ from typing import get_args
 import pytest
 
 from pipeline.audio.decoding import Source
-from pipeline.corpora import audit, prepare, registry
+from pipeline.corpora import audit, registry
 from pipeline.corpora.entries import Corpus, OutOfScope, Reject, Row
 from pipeline.corpora.parsers import ravdess
-from pipeline.corpora.prepare import Prepared, Segment
+from pipeline.corpora.prepared import Prepared, Segment
+from pipeline.corpora.preparing.workers import Places, prepare_all
 from pipeline.corpora.registry import Parsed
 from pipeline.ground.errors import PipelineError
-from tests.corpora.test_prepare import PLAIN
+from tests.corpora.preparing.test_workers import PLAIN
 
 
 def prepared(name: str, sha256: str = "", code: str = "", **known: object) -> Prepared:
@@ -127,8 +128,8 @@ def test_a_damaged_corpus_stops_with_one_line() -> None:
 def test_the_byte_identical_pair_of_ravdess_is_found(corpora_root: Path, tmp_path: Path) -> None:
     raw = corpora_root / "ravdess"
     rows = [row for row in registry.parse("ravdess", raw).rows if row.speaker == "07"]
-    places = prepare.Places(raw, tmp_path / "clips", tmp_path)
-    made = list(prepare.prepare_all(rows, PLAIN, places, 0))
+    places = Places(raw, tmp_path / "clips", tmp_path)
+    made = list(prepare_all(rows, PLAIN, places, 0))
     outcome = audit.settle(Parsed(rows, [], []), made)
     pair = [f"Actor_07/03-01-03-01-02-{n}-07.flac" for n in ("01", "02")]
     assert outcome.duplicates == [pair]

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.corpora import prepare, published
+from pipeline.corpora import published
+from pipeline.corpora.preparing.workers import Places, prepare_all
 from pipeline.corpora.registry import corpus_of, parse
 from pipeline.ground.errors import PipelineError
+from tests.corpora.preparing.test_workers import PLAIN
 from tests.corpora.test_accounts import emodb_2
 from tests.corpora.test_parsers import reasons
-from tests.corpora.test_prepare import PLAIN
 from tests.recordings import record, tone
 
 
@@ -169,8 +170,8 @@ def test_meld_rejects_what_is_cut_wrongly_and_says_that_its_parts_share_speakers
     make_meld(raw)
     record(raw / "train/train_splits/dia0_utt0.wav", tone(9.0))
     parsed = parse("meld", raw)
-    places = prepare.Places(raw, tmp_path / "clips", tmp_path)
-    made = list(prepare.prepare_all(parsed.rows, PLAIN, places, 0))
+    places = Places(raw, tmp_path / "clips", tmp_path)
+    made = list(prepare_all(parsed.rows, PLAIN, places, 0))
     assert {p.row.utterance: p.code for p in made if p.code} == {"train_dia0_utt0": "miscut"}
     corpus = corpus_of("meld")
     folds = published.partitions("meld", corpus, parsed.rows)

@@ -17,7 +17,7 @@ E: exit status 1, one line, old outputs untouched. R: a row of ``rejects.csv``. 
    tests/faults/test_hostile.py::test_hours_in_a_few_bytes_are_rejected_before_decoding
  8 unusual names: tests/corpora/test_parsers.py::test_unusual_names_are_ids_like_any_other
    tests/corpora/test_parsers.py::test_names_that_differ_in_unicode_form_alone_collide
-   tests/corpora/test_prepare.py::test_unusual_names_make_harmless_paths
+   tests/corpora/preparing/test_workers.py::test_unusual_names_make_harmless_paths
  9 the same audio across splits, E: tests/splits/test_folds.py::test_planted_leaks_are_found
    tests/stages/test_split.py::test_equal_audio_in_two_corpora_is_refused_across_roles
 10 a speaker in two splits, or unknown, E: tests/splits/test_partition.py::test_an_unknown_group_is_an_error

@@ -4,7 +4,7 @@ import numpy
 import pytest
 import torch
 
-from pipeline.corpora import prepare
+from pipeline.corpora.preparing import workers
 from pipeline.units.nearest import searcher
 from pipeline.work import pool
 from pipeline.work.cluster import likeness
@@ -32,7 +32,7 @@ def test_facts_are_of_code_libraries_threads_computer_and_files() -> None:
     assert facts["files"] == NOTHING.sha256
     assert torch.backends.cpu.get_cpu_capability() in facts["computer"]
     assert likeness.cpu() in facts["computer"]
-    other = Task(prepare._decoder, device="cpu").facts(NOTHING, threads=3)
+    other = Task(workers._decoder, device="cpu").facts(NOTHING, threads=3)
     assert {name for name in facts if facts[name] != other[name]} == {"code"}
 
 

@@ -11,9 +11,12 @@ import pytest
 from pipeline.audio import decoding, flac, formats
 from pipeline.audio.augmentation import Noise, Stretch
 from pipeline.audio.recording import HELD_BYTES, Recording
-from pipeline.corpora import manifest, prepare
+from pipeline.corpora import manifest
 from pipeline.corpora.entries import Row
-from pipeline.corpora.prepare import Places, Prepared, Settings
+from pipeline.corpora.prepared import Prepared
+from pipeline.corpora.preparing.clips import clips_of, remove
+from pipeline.corpora.preparing.utterance import Settings
+from pipeline.corpora.preparing.workers import Places, prepare_all
 from pipeline.ground.errors import PipelineError
 from tests.recordings import record, tone
 
@@ -52,12 +55,12 @@ def run(
     shutil.rmtree(places.clips, ignore_errors=True)
     places.clips.mkdir(parents=True)
     places.scratch.mkdir(exist_ok=True)
-    return list(prepare.prepare_all(rows, settings, places, workers))
+    return list(prepare_all(rows, settings, places, workers))
 
 
 def place(folder: Path, prepared: list[Prepared]) -> list[manifest.Clip]:
     """The manifest of what was made, written and read."""
-    clips = [clip for p in prepared for clip in prepare.clips_of(p, "toy", "xx")]
+    clips = [clip for p in prepared for clip in clips_of(p, "toy", "xx")]
     manifest.write(folder / "clips/toy/manifest.csv", clips)
     return manifest.read(["toy"], folder / "clips")
 
@@ -218,7 +221,7 @@ def test_what_the_audit_refuses_is_taken_back(tmp_path: Path) -> None:
     record(tmp_path / "raw/a.wav", tone(1.5))
     (made,) = run(tmp_path, [row("a.wav")], replace(PLAIN, max_clip_s=1.0))
     assert len(list((tmp_path / "clips").rglob("*.flac"))) == 2
-    prepare.remove(made, tmp_path / "clips/toy")
+    remove(made, tmp_path / "clips/toy")
     assert not list((tmp_path / "clips").rglob("*.flac"))
 
 
@@ -255,7 +258,7 @@ def test_rows_of_one_file_read_it_once(tmp_path: Path, monkeypatch: pytest.Monke
             opened.append(path)
             super().__init__(path)
 
-    monkeypatch.setattr(prepare, "Recording", Counted)
+    monkeypatch.setattr("pipeline.corpora.preparing.workers.Recording", Counted)
     parts = [row("a.wav", utterance=str(n), start_s=n / 10, end_s=n / 10 + 0.1) for n in range(20)]
     assert len({p.segments[0].sha256 for p in run(tmp_path, parts)}) == 20
     assert len(opened) == 1
