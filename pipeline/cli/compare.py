@@ -1,11 +1,10 @@
 """``ser compare A B``: whether classifiers of one experiment are better than those of another."""
 
-import tempfile
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from pipeline.ground import ending
 from pipeline.ground.errors import PipelineError
 
 
@@ -75,8 +74,8 @@ def main(
 
 
 def _predictions(experiment: Any, system: tuple[str, str, str]) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        return experiment.predictions(system, Path(folder))
+    with ending.folder() as folder:
+        return experiment.predictions(system, folder)
 
 
 def _text(name: str, found: Any, classes: list[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pipeline.ground import code
+from pipeline.ground import code, ending
 from pipeline.ground.errors import PipelineError, reason, remedy
 
 # Sub-command: its module is `pipeline.cli.<name>` or as `ROOMS` has it, its function `main`.
@@ -63,7 +63,12 @@ _REMEDIES = {
 
 
 def app(arguments: Sequence[str] | None = None) -> None:
-    """The entry point: one line on stderr and exit status 1 for what the user can mend."""
+    """The entry point: one line on stderr and exit status 1 for what the user can mend.
+
+    Ctrl-C and SIGTERM end the process by `ending`: 130, 143; not one that calls this by words.
+    """
+    if arguments is None:
+        ending.take_signals()
     words = list(sys.argv[1:] if arguments is None else arguments)
     found = [word for word in _typed() or words if not word.startswith("-")][:1]
     cli = typer.Typer(

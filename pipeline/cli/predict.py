@@ -2,13 +2,13 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from pipeline.ground import ending
 from pipeline.ground.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def main(  # noqa: PLR0913 - the options of a command
 
     chosen = FORMATS["json" if as_json else form]
     _require_sense(places, stream_hz, segments, hop_s, chosen)
-    with tempfile.TemporaryDirectory() as spool:
+    with ending.folder() as spool:
         files = [] if stream_hz else searching.audio_files(places)
         _require_places(files, chosen, out)
         opinion = judge.load(folder, device, backend)
@@ -111,7 +111,7 @@ def main(  # noqa: PLR0913 - the options of a command
             asked = Asked(folder, device, backend, classes, sure)
             listened = spreading.spread(asked, files, manner)
         else:
-            listened = _listened(opinion, files, manner, Path(spool))
+            listened = _listened(opinion, files, manner, spool)
         if not _judged(opinion, files, listened, chosen, out):
             sys.exit(1)
 

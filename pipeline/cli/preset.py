@@ -7,7 +7,6 @@ stays: the definitions of corpora, encoders and own tasks, where and how fast, t
 
 import difflib
 import io
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from pipeline.cli.status import git
-from pipeline.ground import documents, files
+from pipeline.ground import documents, ending, files
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, load, read
 from pipeline.ground.stage import Runtime
@@ -134,8 +133,8 @@ def _text(path: Path) -> str:
 
 def require_sound(text: str) -> None:
     """Refuse what `plan` would refuse, before params.yaml is touched."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / PARAMS_FILE.name
+    with ending.folder() as folder:
+        path = folder / PARAMS_FILE.name
         path.write_text(text, "utf-8")
         for key in ("seed", "numerics_version"):
             load(key, int, path)

@@ -7,8 +7,12 @@ ends the process where it stands, as a kill would, which outputs and the scratch
 
 import contextlib
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -53,6 +57,18 @@ def undone(undo: Callable[[], None]) -> Iterator[None]:
             undo()
         finally:
             _under_way.remove(undo)
+
+
+@contextlib.contextmanager
+def folder(beside: Path | None = None, prefix: str = "ser-") -> Iterator[Path]:
+    """A new folder, the user's alone, in the system's temporary one; or below ``beside``.
+
+    It goes at the end of the block, or before the process ends by a signal within it.
+    """
+    path = (beside or Path(tempfile.gettempdir())) / f"{prefix}{os.urandom(8).hex()}"
+    with undone(partial(shutil.rmtree, path, ignore_errors=True)):
+        path.mkdir(0o700)
+        yield path
 
 
 @contextlib.contextmanager

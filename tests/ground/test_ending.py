@@ -1,6 +1,7 @@
 """Signals in the worst places: each ends the process by one line, and what was begun is undone."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,6 +62,65 @@ with files.publish(Path("artifacts/new")) as staged:
         now()
 """,
 }
+# Commands that read or prepare in a folder of their own, each interrupted within.
+IN_FOLDERS = {
+    "ser compare": """
+from pipeline.cli import compare
+compare._predictions(Interrupted(), ())
+""",
+    "ser search": """
+from pipeline.cli.ahead import trials
+trials.of_experiment(Interrupted(), ())
+""",
+    "ser ablation": """
+from pipeline.cli.studies import ablation
+ablation._scores([Interrupted()], "pretrained", "full", 100)
+""",
+    "ser curve": """
+from pipeline.scoring.believe import curves
+curves._point(0.5, [Interrupted()], (), None)
+""",
+    "ser preset": """
+from pipeline.cli import preset
+preset.load = lambda *_: now()
+preset.require_sound("")
+""",
+    "ser predict": """
+from pipeline.cli import predict
+from pipeline.inference import searching
+searching.audio_files = lambda _: now()
+Path("model").mkdir()
+predict.main(
+    [Path("x.wav")], "model", segments="", segment_s=None, hop_s=0, smooth_s=0, stream_hz=0,
+    form="table", as_json=False, out=None, backend="torch", classes="", sure=None, device="cpu",
+    threads=1,
+)
+""",
+    "ser init": """
+import shutil
+from pipeline.cli.start import init
+shutil.copytree = lambda *_: now()
+init._place(Path("here"), Path("data/raw/mine"), None)
+""",
+    "a database in audformat": """
+from pipeline.corpora.parsers import audformat
+class Database(dict):
+    def __getitem__(self, _): now()
+audformat._load(Path("."), Database(), {"one": Path("db.one.csv")})
+""",
+    "a job of Slurm": """
+from pipeline.ground.launch import batch
+batch._sbatch = lambda *_: now()
+batch.run("a stage", ["sbatch"], ["true"])
+""",
+}
+OF_EXPERIMENTS = """
+class Interrupted:
+    params = {"multitask": {"task": "emotion"}}
+    systems = {("emotion", "pretrained", "full"): [0]}
+    def copied(self, system, folder): (folder / "half").touch(); now()
+    predictions = copied
+"""
 BETWEEN_RENAMES = """
 with files.publish(Path("artifacts/old")) as staged: staged.mkdir(); (staged / "old").touch()
 rename = Path.rename
@@ -93,6 +153,34 @@ def test_a_signal_ends_the_process_wherever_it_comes(
     assert told == (status, f"{word}, run it again to resume\n")
     assert not (project / "artifacts/new").exists()
     assert not [*(project / "artifacts").glob(".staging/*")]
+
+
+@each_signal
+@pytest.mark.parametrize("command", IN_FOLDERS)
+def test_a_command_leaves_no_folder_behind(
+    project: Path, command: str, number: int, status: int, word: str
+) -> None:
+    (project / "temporary").mkdir()
+    code, place = OF_EXPERIMENTS + IN_FOLDERS[command], str(project / "temporary")
+    told = run(project, code, number, TMPDIR=place)
+    assert told == (status, f"{word}, run it again to resume\n")
+    assert not [*(project / "temporary").iterdir(), *(project / "data").rglob(".init-*")]
+
+
+def test_whoever_else_makes_one_has_it_undone_or_no_signal_to_undo_it() -> None:
+    """Outside `ending.folder`: kept, in a caller's folder, or in a worker of Ray's."""
+    makes = re.compile(r"\btempfile\.(TemporaryDirectory|NamedTemporaryFile|mk\w+)")
+    found = {
+        str(path.relative_to(ROOT / "pipeline")): makes.findall(path.read_text("utf-8"))
+        for path in (ROOT / "pipeline").rglob("*.py")
+    }
+    assert {name: each for name, each in found.items() if each} == {
+        "inference/cluster/hearing.py": ["NamedTemporaryFile"],
+        "inference/timeline/reading.py": ["NamedTemporaryFile"],
+        "work/cluster/luggage.py": ["TemporaryDirectory"],
+        "work/cluster/session.py": ["mkdtemp"],
+        "work/store.py": ["mkstemp"],
+    }
 
 
 @each_signal
@@ -145,6 +233,27 @@ print(os.read(read, 100))
         timeout=PATIENCE_S,
     )
     assert r"\x1b[?25hterminated, run it again to resume\r\n" in done.stdout
+
+
+@each_signal
+def test_ser_answers_as_a_stage_does(project: Path, number: int, status: int, word: str) -> None:
+    code = f"""
+import signal, sys
+from pipeline.cli import main, show
+signal.signal(signal.SIGINT, signal.default_int_handler)
+show.main = lambda: signal.raise_signal({int(number)})
+sys.argv[1:] = ["show"]
+main.app()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert (done.returncode, done.stderr) == (status, f"{word}, run it again to resume\n")
 
 
 @each_signal

@@ -6,14 +6,12 @@ not been: the trial that was under way runs again.
 """
 
 import subprocess
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pipeline.cli.ahead import dev
 from pipeline.cli.ahead.space import Space
-from pipeline.ground import locks
+from pipeline.ground import ending, locks
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.progress import say
 from pipeline.scoring.active import System
@@ -111,8 +109,8 @@ def of_experiment(one: Experiment, system: System) -> float:
     Raises:
         PipelineError: It has no predictions, or none on dev.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        paths = one.copied(system, Path(folder))
+    with ending.folder() as folder:
+        paths = one.copied(system, folder)
         return dev.score(paths, one.target(system), one.names(system))
 
 

@@ -4,7 +4,6 @@ import io
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -19,7 +18,7 @@ from pipeline.corpora import registry, spellings
 from pipeline.corpora.folder import audio_files
 from pipeline.corpora.parsers.table import LABELS
 from pipeline.corpora.registry import Parser
-from pipeline.ground import documents, files
+from pipeline.ground import documents, ending, files
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE
 from pipeline.splits import targets
@@ -214,8 +213,8 @@ def _place(folder: Path, home: Path, found: Found) -> None:
     if home.exists():
         raise PipelineError(f"{home}: is there already, choose another name by --name")
     home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix=".init-") as made:
-        staged = Path(made) / home.name
+    with ending.folder(home.parent, ".init-") as made:
+        staged = made / home.name
         shutil.copytree(folder, staged)
         if not found.parser:
             _label(staged, found)

@@ -1,12 +1,11 @@
 """``ser ablation``: experiments as the tables of GMP-ATL's ablation study (Tables 3 and 4)."""
 
-import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from pipeline.ground import ending
 from pipeline.ground.errors import PipelineError
 
 LAYER, LOSS = "frames.layer", "finetune.loss.name"
@@ -111,8 +110,8 @@ def _scores(experiments: Sequence[Any], start: str, method: str, resamples: int)
         system = one.params["multitask"]["task"], start, method
         if system not in one.systems:
             raise PipelineError(f"{one.name}: {' '.join(system)} was not active, see `methods`")
-        with tempfile.TemporaryDirectory() as folder:
-            parts.append(one.predictions(system, Path(folder)))
+        with ending.folder() as folder:
+            parts.append(one.predictions(system, folder))
     names = [field.name for field in fields(Predictions)]
     pooled = Predictions(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
     hits = pooled.guess.argmax(1) == pooled.truth

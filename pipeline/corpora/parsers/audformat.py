@@ -6,7 +6,6 @@ meant, ``table`` and ``column`` under the corpus in params.yaml say which.
 """
 
 import fnmatch
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Any
 from pipeline.corpora.entries import Choice, Corpus, Entry, OutOfScope, Reject, Row
 from pipeline.corpora.folder import audio_files, text_file, text_files
 from pipeline.corpora.parsers import table as labels
+from pipeline.ground import ending
 from pipeline.ground.errors import PipelineError
 
 HEADER = "db.yaml"
@@ -111,10 +111,10 @@ def _database(folder: Path) -> tuple[Any, dict[str, Path]]:
 
 def _load(folder: Path, database: Any, where: Mapping[str, Path]) -> None:
     """Read every table, where no pickle of it lies."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with ending.folder() as scratch:
         for name, path in where.items():
-            (Path(scratch) / path.name).symlink_to(path.absolute())
-            database[name].load(str(Path(scratch) / f"db.{name}"))
+            (scratch / path.name).symlink_to(path.absolute())
+            database[name].load(str(scratch / f"db.{name}"))
 
 
 @contextmanager

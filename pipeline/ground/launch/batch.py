@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.ground import ending
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.files import digest
 from pipeline.ground.launch import prefix
@@ -27,7 +28,11 @@ def run(told: str, words: Sequence[str], command: Sequence[str]) -> None:
         PipelineError: It was refused or did not end with status 0; the log is named.
     """
     log = _emptied(scratch_root() / "logs" / f"{digest(told)}.log")
-    with tempfile.TemporaryFile() as script, tempfile.NamedTemporaryFile() as answer:
+    with (
+        tempfile.TemporaryFile() as script,
+        ending.folder() as place,
+        (place / "answer").open("wb") as answer,
+    ):
         script.write(f"#!/bin/sh\nexec {shlex.join(command)}\n".encode())
         script.seek(0)
 

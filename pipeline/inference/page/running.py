@@ -4,7 +4,6 @@ import hmac
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -61,8 +60,7 @@ def run(  # noqa: PLR0913 - as many as `ser web` has options
     listener = address.bound(host, port)
     folder, limits = remote.folder(name), limits or Limits()
     model = api.load(folder, device)
-    kept = Path(tempfile.mkdtemp(prefix="ser-web-"))
-    with ending.undone(lambda: shutil.rmtree(kept, ignore_errors=True)):
+    with ending.folder(prefix="ser-web-") as kept:
         _keep_quiet(kept)
         known = passport.Passport.read(folder)
         title = known.name if known else str(folder)

@@ -6,12 +6,10 @@ doubling brought, tested over speakers; one more brings about as much at most, s
 
 import math
 import statistics
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from pipeline.ground import files
+from pipeline.ground import ending, files
 from pipeline.scoring import comparison, ratings, scores
 from pipeline.scoring.active import System
 from pipeline.scoring.experiments import Experiment
@@ -89,10 +87,10 @@ def _point(
 ) -> Point:
     told, counts = [], []
     for one in group:
-        with tempfile.TemporaryDirectory() as folder:
-            told.append(one.predictions(system, Path(folder)))
-        with tempfile.TemporaryDirectory() as folder:
-            counts += one.training_speakers(one.systems[system], Path(folder))
+        with ending.folder() as folder:
+            told.append(one.predictions(system, folder))
+        with ending.folder() as folder:
+            counts += one.training_speakers(one.systems[system], folder)
     names, pooled = group[0].names(system), scores.joined(told)
     if group[0].target(system) == "dimensions":
         measured = ratings.dimensions(pooled, names, bootstrap)
