@@ -86,16 +86,24 @@ class Experiment:
     def copied(self, system: System, folder: Path) -> dict[int, Path]:
         """The ``predictions.csv`` of each fold of one classifier, copied into an empty ``folder``.
 
+        Each lies in a folder of its fold, beside its calibration where it has one.
+
         Raises:
             PipelineError: One is not in DVC's cache, or not in the workspace as it says.
         """
+        from pipeline.methods import calibration
+
         paths = {}
         for fold in self.systems[system]:
-            source = "/".join(["artifacts/classifiers", *system, str(fold), "predictions.csv"])
-            paths[fold] = folder / f"{fold}.csv"
+            source = "/".join(["artifacts/classifiers", *system, str(fold)])
+            paths[fold] = folder / str(fold) / "predictions.csv"
+            paths[fold].parent.mkdir(parents=True)
             if self.name == WORKSPACE:  # whose params.yaml may be ahead of its artefacts
-                provenance.require(Path(source).parent)
-            self._copy(source, paths[fold])
+                provenance.require(Path(source))
+            self._copy(f"{source}/predictions.csv", paths[fold])
+            if self._files.exists(f"{source}/{calibration.FILE}"):
+                target = paths[fold].with_name(calibration.FILE)
+                self._copy(f"{source}/{calibration.FILE}", target)
         return paths
 
     def training_speakers(self, used: Sequence[int], folder: Path) -> list[int]:

@@ -1,5 +1,6 @@
 """The `ser` command on a small project with real DVC experiments."""
 
+import csv
 import errno
 import hashlib
 import json
@@ -8,10 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.special import softmax
+from sklearn.metrics import balanced_accuracy_score
 
 from pipeline.cli import cache as cache_command
 from pipeline.cli import main as cli
+from pipeline.corpora.manifest import EMOTIONS
 from pipeline.ground import files, live, locks, params
 from pipeline.ground.code import ROOT
 from pipeline.ground.provenance import Provenance
@@ -101,6 +106,116 @@ def test_compare_reads_both_revisions_from_the_cache(
     assert run("compare", "weak", "nowhere") == 1
     error = capsys.readouterr().err
     assert error.startswith("nowhere: ") and error.count("\n") == 1
+
+
+@pytest.fixture
+def fused(project: Path) -> Path:
+    """Two commits of two classifiers and of their ensemble; in the second another is better."""
+    shutil.copy(ROOT / "params.yaml", project)
+    linear_only(project)
+    two_and_both(project)
+    repository_of(project, DVC_YAML)
+    for tag, skills in (("first", (0.6, 1.0)), ("second", (1.2, 1.0))):
+        for seed, (name, skill) in enumerate(zip(("fbank", "mfcc"), skills, strict=True)):
+            plant_classifier(project / "planted", Study(), f"{name}/linear", skill, seed)
+            for fold in range(2):
+                place = project / f"planted/artifacts/classifiers/emotion/{name}/linear/{fold}"
+                scale = {"temperature": 0.5 + seed + fold, "utterances": 9, "covers": [COVER]}
+                (place / "calibration.json").write_text(json.dumps(scale))
+        shutil.copytree(
+            project / "planted/artifacts/classifiers/emotion", project / "given", dirs_exist_ok=True
+        )
+        shell(project, "dvc", "repro", "-q")
+        shell(project, "git", "add", ".")
+        shell(project, "git", "commit", "-qm", tag)
+        shell(project, "git", "tag", tag)
+    return project
+
+
+COVER = {"coverage": 1.0, "confidence": 0.1, "accuracy": 0.5}
+
+
+def two_and_both(project: Path) -> None:
+    """Another classifier, and an ensemble of the two."""
+    from ruamel.yaml import YAML
+
+    yaml, path = YAML(), project / "params.yaml"
+    found = yaml.load(path.read_text("utf-8"))
+    found["features"] = ["fbank", "mfcc"]
+    members = ["emotion/fbank/linear", "emotion/mfcc/linear"]
+    found["evaluate"]["ensembles"] = {"both": {"members": members, "weights": "equal"}}
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(found, file)
+
+
+def averaged(project: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """By hand: each utterance's label and what the mean of both calibrated softmaxes decides."""
+    labels: dict[str, str] = {}
+    sums: dict[str, np.ndarray] = {}
+    for name in ("fbank", "mfcc"):
+        for fold in range(2):
+            folder = project / f"artifacts/classifiers/emotion/{name}/linear/{fold}"
+            scale = json.loads((folder / "calibration.json").read_text())["temperature"]
+            with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+                for row in (row for row in csv.DictReader(file) if row["role"] == "test"):
+                    told = softmax(np.array([float(row[e]) for e in EMOTIONS]) / scale)
+                    labels[row["utterance"]] = row["label"]
+                    sums[row["utterance"]] = sums.get(row["utterance"], 0) + told
+    return labels, {name: EMOTIONS[int(np.argmax(told))] for name, told in sums.items()}
+
+
+def test_an_ensemble_is_compared_as_any_row_is(
+    fused: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uars = []
+    for tag in ("first", "second"):
+        shell(fused, "git", "checkout", "-q", tag)
+        shell(fused, "dvc", "checkout", "-q")
+        labels, said = averaged(fused)
+        uars.append(balanced_accuracy_score([labels[n] for n in labels], [said[n] for n in labels]))
+    shutil.rmtree(fused / "artifacts")
+    first, second = (f"{uar:.3f}" for uar in uars)
+    # Of two experiments: each row that both have.
+    assert run("compare", "first", "second") == 0
+    out = capsys.readouterr().out
+    assert f"emotion ensemble both: UAR {first} -> {second}, difference" in out
+    assert [line.partition(":")[0] for line in out.splitlines() if ": UAR" in line] == [
+        "emotion fbank linear", "emotion mfcc linear", "emotion ensemble both"
+    ]  # fmt: skip
+    # With another row: of the same experiment, of another one, the other way round.
+    member = "emotion/mfcc/linear"
+    rows = ("--row-a", member, "--row-b", "emotion/ensemble/both")
+    assert run("compare", "first", "first", *rows) == 0
+    (head, test, *_) = capsys.readouterr().out.splitlines()
+    assert head.startswith("emotion mfcc linear -> emotion ensemble both: UAR ")
+    assert f" -> {first}, difference" in head and "128 utterances, 8 speakers" in head
+    assert "exact sign-flip p 0." in test
+    assert run("compare", "first", "second", *rows) == 0
+    assert f" -> {second}, difference" in capsys.readouterr().out
+    back = ("--row-a", "emotion/ensemble/both", "--row-b", member)
+    assert run("compare", "first", "first", *back) == 0
+    other_way, same_test, *_ = capsys.readouterr().out.splitlines()
+    assert f"UAR {first} -> " in other_way
+    assert same_test.rpartition(" p ")[2] == test.rpartition(" p ")[2]
+    # One row of both.
+    assert run("compare", "first", "second", "--row-b", "emotion/ensemble/both") == 0
+    assert capsys.readouterr().out.count(": UAR") == 1
+
+
+def test_rows_that_make_no_pair_are_refused(
+    fused: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, said in (
+        (("first", "first"), "compare: first is named twice, name what to compare it with, or two"),
+        (("first", "first", "--row-a", "emotion/mfcc/linear"), "compare: first is named twice"),
+        (("first", "second", "--row-a", "emotion/ensemble/none"),
+         "compare: first has no row 'emotion/ensemble/none', use one of: emotion/fbank/linear, "
+         "emotion/mfcc/linear, emotion/ensemble/both"),
+        (("first", "second", "--row-a", "both"), "compare: first has no row 'both', use one of"),
+    ):  # fmt: skip
+        assert run("compare", *words) == 1
+        error = capsys.readouterr().err
+        assert error.startswith(said) and error.count("\n") == 1
 
 
 def test_a_workspace_ahead_of_its_artefacts_is_refused(

@@ -18,7 +18,7 @@ def main(
     """
     from rich.console import Console
 
-    from pipeline.scoring.believe import curves
+    from pipeline.scoring.believe import curves, rows
     from pipeline.scoring.experiments import every
     from pipeline.scoring.scores import Bootstrap
 
@@ -32,8 +32,8 @@ def main(
     for study in found:
         first = next(iter(study.values()))[0]
         everyone = [one for group in study.values() for one in group]
-        for system in first.systems:
-            if all(system in one.systems for one in everyone):
+        for system in rows.folds(first):
+            if all(system in rows.folds(one) for one in everyone):
                 points = curves.points(study, system, drawn)
                 console.print(_table(" ".join(system), points))
                 last = curves.last_doubling(points, len(first.names(system)), drawn)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pipeline.ground import ending, files
 from pipeline.scoring import comparison, ratings, scores
 from pipeline.scoring.active import System
+from pipeline.scoring.believe import rows
 from pipeline.scoring.experiments import Experiment
 from pipeline.scoring.scores import Bootstrap, Predictions, Scores
 
@@ -88,9 +89,9 @@ def _point(
     told, counts = [], []
     for one in group:
         with ending.folder() as folder:
-            told.append(one.predictions(system, folder))
+            told.append(rows.predictions(one, system, folder))
         with ending.folder() as folder:
-            counts += one.training_speakers(one.systems[system], folder)
+            counts += one.training_speakers(rows.folds(one)[system], folder)
     names, pooled = group[0].names(system), scores.joined(told)
     if group[0].target(system) == "dimensions":
         measured = ratings.dimensions(pooled, names, bootstrap)

@@ -6,6 +6,7 @@ utterances. Its weights see dev alone, each fold's its own: another fold's dev s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -42,15 +43,21 @@ class Fused:
         return replace(first, guess=guess)
 
 
-def read(name: System, ensemble: Ensemble, used: Sequence[int], task: Task) -> Fused:
-    """What an ensemble's members say in these folds, and how much each counts.
+def read(
+    name: System,
+    ensemble: Ensemble,
+    used: Sequence[int],
+    task: Task,
+    root: Path = evaluation.CLASSIFIERS,
+) -> Fused:
+    """What an ensemble's members, below ``root``, say in these folds; how much each counts.
 
     Raises:
         PipelineError: A member's predictions are missing or of other utterances, or weights are
             fitted on dev and there is none.
     """
     both = [
-        [members.read(system, used, task, role) for system in ensemble.systems]
+        [members.read(system, used, task, role, root) for system in ensemble.systems]
         for role in ("test", "dev")
     ]
     tested, dev = (_aligned(found) for found in both)

@@ -71,13 +71,15 @@ class Told:
         )
 
 
-def read(system: System, used: Sequence[int], task: Task, role: str) -> Told | None:
-    """What a system says over its folds; None where one of them has no such role.
+def read(
+    system: System, used: Sequence[int], task: Task, role: str, root: Path = CLASSIFIERS
+) -> Told | None:
+    """What a system says over its folds, below ``root``; None where one has no such role.
 
     Raises:
         PipelineError: A file is missing or damaged.
     """
-    name, folder = system[0], CLASSIFIERS.joinpath(*system)
+    name, folder = system[0], root.joinpath(*system)
     paths = {fold: folder / str(fold) / "predictions.csv" for fold in used}
     if not all(_has(path, role) for path in paths.values()):
         return None
