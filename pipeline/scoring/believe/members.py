@@ -19,6 +19,8 @@ from pipeline.scoring.evaluation import CLASSIFIERS
 from pipeline.scoring.scores import Predictions
 from pipeline.splits.targets import Dimensions, Task, Votes
 
+FILE = "predictions.csv"
+
 
 @dataclass(frozen=True)
 class Told:
@@ -79,19 +81,33 @@ def read(
     Raises:
         PipelineError: A file is missing or damaged.
     """
-    name, folder = system[0], root.joinpath(*system)
-    paths = {fold: folder / str(fold) / "predictions.csv" for fold in used}
-    if not all(_has(path, role) for path in paths.values()):
+    folders = {fold: root.joinpath(*system, str(fold)) for fold in used}
+    if not all(_has(folder / FILE, role) for folder in folders.values()):
         return None
-    said = evaluation.read(paths, task.target, task.names, name, role)
+    found = {fold: calibration.read(folder) for fold, folder in folders.items()}
+    scales = {fold: one.temperature for fold, one in found.items() if one}
+    return told(system, folders, task, role, scales)
+
+
+def told(
+    system: System,
+    folders: Mapping[int, Path],
+    task: Task,
+    role: str,
+    temperatures: Mapping[int, float],
+) -> Told:
+    """What predictions in the folders of each fold say, with these temperatures.
+
+    Raises:
+        PipelineError: A file is missing or damaged, or has no such role.
+    """
+    paths = {fold: folder / FILE for fold, folder in folders.items()}
+    said = evaluation.read(paths, task.target, task.names, system[0], role)
     if isinstance(task, Dimensions):
         return Told(system, said, said.truth, {})
     if isinstance(task, Votes):
-        aims = ratings.read_votes(paths, task.names, role)[1]
-    else:
-        aims = np.eye(len(task.names))[said.truth]
-    found = {fold: calibration.read(path.parent) for fold, path in paths.items()}
-    return Told(system, said, aims, {f: one.temperature for f, one in found.items() if one})
+        return Told(system, said, ratings.read_votes(paths, task.names, role)[1], temperatures)
+    return Told(system, said, np.eye(len(task.names))[said.truth], temperatures)
 
 
 def _has(path: Path, role: str) -> bool:

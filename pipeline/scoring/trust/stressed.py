@@ -10,45 +10,66 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.audio.perturb.conditions import CLEAN
-from pipeline.corpora import manifest
 from pipeline.ground import files
 from pipeline.scoring import comparison, evaluation, ratings, scores
-from pipeline.scoring.active import System
+from pipeline.scoring.active import Ensemble, System
 from pipeline.scoring.scores import Bootstrap, Predictions, Scores
-from pipeline.scoring.trust import nested
+from pipeline.scoring.trust import averaged, nested
+from pipeline.scoring.trust.averaged import STRESS
 from pipeline.splits.targets import Dimensions, Task
 
-STRESS = manifest.ARTIFACTS / "stress"
 COUNTED = "conditions.json"
 
 
 def score(
     systems: Mapping[System, Sequence[int]],
+    ensembles: Mapping[System, Ensemble],
     tasks: Mapping[str, Task],
     conditions: Sequence[str],
     bootstrap: Bootstrap,
 ) -> Scores:
     """Of each task, start, method and condition `of_condition`, with the samples cut off.
 
-    The clean clips come first. ``clipped`` is the share of samples at full scale.
+    The clean clips come first. ``clipped`` is the share of samples at full scale. An ensemble is
+    among them where all its members are.
 
     Raises:
         PipelineError: A file of `stress` is missing or damaged.
     """
     made: Scores = {}
-    for (name, start, method), used in systems.items():
-        folder, task = STRESS / name / start / method, tasks[name]
-        counts = files.read_json(folder / COUNTED)
-        read = {n: _read(folder / n, used, name, task) for n in (CLEAN, *conditions)}
-        found = {}
-        for condition, heard in read.items():
-            clipped = counts[condition]["clipped"] / counts[condition]["samples"]
-            found[condition] = {
-                **of_condition(read[CLEAN], heard, task, bootstrap),
-                **scores.rounded({"clipped": clipped}),
-            }
-        made.setdefault(name, {}).setdefault(start, {})[method] = found
+    names = (CLEAN, *conditions)
+    for system, used in systems.items():
+        folder, task = STRESS.joinpath(*system), tasks[system[0]]
+        heard = {name: _read(folder / name, used, system[0], task) for name in names}
+        _put(made, system, _scored(heard, system, task, bootstrap))
+    for row, ensemble in ensembles.items():
+        first = ensemble.systems[0]
+        if all(system in systems for system in ensemble.systems):
+            task = tasks[row[0]]
+            heard = averaged.under(row, ensemble, systems[first], task, names)
+            _put(made, row, _scored(heard, first, task, bootstrap))
     return made
+
+
+def _put(made: Scores, row: System, found: Scores) -> None:
+    task, start, method = row
+    made.setdefault(task, {}).setdefault(start, {})[method] = found
+
+
+def _scored(
+    heard: Mapping[str, Predictions], system: System, task: Task, bootstrap: Bootstrap
+) -> Scores:
+    """By condition; ``system`` is one whose clips were counted."""
+    counts = files.read_json(STRESS.joinpath(*system) / COUNTED)
+    return {
+        condition: {
+            **of_condition(heard[CLEAN], one, task, bootstrap),
+            **scores.rounded(
+                {"clipped": counts[condition]["clipped"] / counts[condition]["samples"]}
+            ),
+        }
+        for condition, one in heard.items()
+    }
 
 
 def measure_of(task: Task) -> str:

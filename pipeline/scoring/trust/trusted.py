@@ -26,10 +26,11 @@ def score(
     Raises:
         PipelineError: A file of `stress` is missing or damaged.
     """
-    conditions = params["stress"]["conditions"]
+    stress, conditions = active.stressed(params), params["stress"]["conditions"]
+    ensembles = active.ensembles(params)
     found = {
         "fairness": fairness.score(classifiers, clips, bootstrap),
-        "stress": stressed.score(active.stressed(params), tasks, conditions, bootstrap),
+        "stress": stressed.score(stress, ensembles, tasks, conditions, bootstrap),
     }
     return {name: one for name, one in found.items() if one}
 

@@ -2,11 +2,13 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.metrics import balanced_accuracy_score
 
 from pipeline.corpora.manifest import Clip
@@ -14,6 +16,7 @@ from pipeline.ground import files
 from pipeline.inference.stress import answers
 from pipeline.metrics import agreement
 from pipeline.report.trust import stress_section
+from pipeline.scoring.active import Ensemble
 from pipeline.scoring.evaluation import Run
 from pipeline.scoring.scores import Bootstrap, Scores
 from pipeline.scoring.trust import stressed
@@ -29,12 +32,15 @@ SKILLS = {"clean": 2.0, "noise-20": 1.0, "noise-0": 0.0, "mp3-32": 2.0}
 HEADER = ["utterance", "corpus", "speaker", "role"]
 
 
-def plant(root: Path, task: str, of: Task) -> dict[str, dict[str, Any]]:
+def plant(
+    root: Path, task: str, of: Task, method: str = "linear", seed: int = 0
+) -> dict[str, dict[str, Any]]:
     """Answers of 6 speakers in two folds under each condition; truth and guess of each."""
     rng, found = np.random.default_rng(0), {}
-    folder = root / "artifacts/stress" / task / "fbank/linear"
-    truth, noise = rng.integers(0, 2, 60), rng.normal(0, 1, (60, 2))
-    ratings = rng.normal(3, 1, 60)
+    folder = root / "artifacts/stress" / task / "fbank" / method
+    truth, ratings = rng.integers(0, 2, 60), rng.normal(3, 1, 60)
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(0, 1, (60, 2))
     for condition, skill in SKILLS.items():
         logits = noise + skill * np.eye(2)[truth] + rng.normal(0, 0.1, (60, 2))
         guess = skill * ratings / 2 + rng.normal(0, 0.3, 60)
@@ -59,7 +65,9 @@ def plant(root: Path, task: str, of: Task) -> dict[str, dict[str, Any]]:
                 ]
             place = folder / condition / str(fold)
             place.mkdir(parents=True)
-            files.write_csv(place / "predictions.csv", [*HEADER, *names], rows)
+            # Each classifier in an order of its own.
+            order = np.random.default_rng(seed).permutation(len(rows)).tolist()
+            files.write_csv(place / "predictions.csv", [*HEADER, *names], [rows[n] for n in order])
         found[condition] = {"truth": truth, "logits": logits, "ratings": ratings, "guess": guess}
     counts = {name: {"samples": 1000, "clipped": 25 * k} for k, name in enumerate(SKILLS)}
     (folder / "conditions.json").write_text(json.dumps(counts))
@@ -69,7 +77,7 @@ def plant(root: Path, task: str, of: Task) -> dict[str, dict[str, Any]]:
 def scored(task: str, of: Task) -> dict[str, Scores]:
     conditions = [name for name in SKILLS if name != "clean"]
     found = stressed.score(
-        {(task, "fbank", "linear"): [0, 1]}, {task: of}, conditions, Bootstrap(300, 0)
+        {(task, "fbank", "linear"): [0, 1]}, {}, {task: of}, conditions, Bootstrap(300, 0)
     )
     return dict(found[task]["fbank"]["linear"])
 
@@ -107,6 +115,64 @@ def test_dimensions_have_a_concordance_and_no_decisions(project: Path) -> None:
         assert told["difference"] == pytest.approx(ccc[condition] - ccc["clean"], abs=1e-4)
         assert "changed" not in told
     assert found["noise-0"]["difference_high"] < 0
+
+
+def test_an_ensemble_averages_what_its_members_said_there(project: Path) -> None:
+    """As trained: calibrated by each fold's temperature, weighted; clean clips as they were."""
+    scales = {"linear": (0.5, 2.0), "frozen": (3.0, 1.0)}
+    planted = {}
+    for seed, (method, temperatures) in enumerate(scales.items()):
+        planted[method] = plant(project, "mood", EMOTION, method, seed)
+        for fold, temperature in enumerate(temperatures):
+            place = project / "artifacts/classifiers/mood/fbank" / method / str(fold)
+            shutil.copytree(project / f"artifacts/stress/mood/fbank/{method}/clean/{fold}", place)
+            cover = {"coverage": 1.0, "confidence": 0.1, "accuracy": 0.5}
+            told = {"temperature": temperature, "utterances": 9, "covers": [cover]}
+            (place / "calibration.json").write_text(json.dumps(told))
+    systems = {("mood", "fbank", method): [0, 1] for method in scales}
+    members = [f"mood/fbank/{method}" for method in scales]
+    row, other = ("mood", "ensemble", "both"), ("mood", "ensemble", "other")
+    ensembles = {
+        row: Ensemble(members=members, weights="equal"),
+        other: Ensemble(members=[members[0], "mood/fbank/crnn"], weights="equal"),
+    }
+    conditions = [name for name in SKILLS if name != "clean"]
+    drawn = Bootstrap(300, 0)
+    found = stressed.score(systems, ensembles, {"mood": EMOTION}, conditions, drawn)["mood"]
+    assert list(found["ensemble"]) == ["both"]  # one of the other's members was not stressed
+    fold = np.arange(60) % 6 // 3
+    decided = {}
+    for condition in SKILLS:
+        told = [
+            softmax(planted[m][condition]["logits"] / np.array(scales[m])[fold][:, None], 1)
+            for m in scales
+        ]
+        truth, guess = planted["linear"][condition]["truth"], sum(told).argmax(1)
+        decided[condition], one = guess, found["ensemble"]["both"][condition]
+        assert one["uar"] == pytest.approx(balanced_accuracy_score(truth, guess), abs=1e-4)
+        changed = (guess != decided["clean"]).mean()
+        assert one["changed"] == pytest.approx(changed, abs=1e-4)
+        assert one["clipped"] == found["fbank"]["linear"][condition]["clipped"]
+    assert len(stressed.headline({"mood": found})["mood"]["ensemble"]["both"]) == 4
+
+
+def test_an_ensemble_of_dimensions_averages_values(project: Path) -> None:
+    planted = {}
+    for seed, method in enumerate(("linear", "frozen")):
+        planted[method] = plant(project, "affect", AFFECT, method, seed)
+        shutil.copytree(
+            project / f"artifacts/stress/affect/fbank/{method}/clean",
+            project / f"artifacts/classifiers/affect/fbank/{method}",
+        )
+    systems = {("affect", "fbank", method): [0, 1] for method in planted}
+    names = [f"affect/fbank/{method}" for method in planted]
+    both = {("affect", "ensemble", "both"): Ensemble(members=names, weights="equal")}
+    found = stressed.score(systems, both, {"affect": AFFECT}, ["noise-20"], Bootstrap(300, 0))
+    for condition in ("clean", "noise-20"):
+        guess = sum(one[condition]["guess"] for one in planted.values()) / 2
+        ccc = agreement.concordance(planted["linear"][condition]["ratings"], guess)
+        told = found["affect"]["ensemble"]["both"][condition]
+        assert told["ccc"] == pytest.approx(ccc, abs=1e-4)
 
 
 def test_few_columns_a_table_and_one_picture(
