@@ -17,6 +17,7 @@ from pipeline.metrics.arrays import Floats, Ints
 EXACT = 20_000  # assignments up to which all are counted; above, as many random ones
 _AT_ONCE = 1_000
 
+# From how often each unit counts, (draws, units), to scores, (draws,).
 Score = Callable[[Floats], Floats]
 
 
@@ -33,21 +34,20 @@ class Gap:
     exact: bool
 
 
-def gap(groups: Ints, strata: Ints, sums: Floats, score: Score, seed: int) -> Gap:
+def gap(groups: Ints, strata: Ints, score: Score, seed: int) -> Gap:
     """Test the gap between groups of units.
 
     Args:
         groups: (units,) of each unit its group, numbered from 0.
         strata: (units,) within which names are permuted; all equal for none.
-        sums: (units, terms) what each unit adds to the sums that a score is made of.
-        score: From sums (..., terms) to scores (...).
+        score: Of units, of which a group has its own alone.
         seed: Of random assignments.
     """
     count = assignments(groups, strata)
     drawn = _all(groups, strata) if count <= EXACT else _random(groups, strata, seed)
-    observed = _gaps(groups[None], sums, score)[0]
+    observed = _gaps(groups[None], score)[0]
     parts = [drawn[at : at + _AT_ONCE] for at in range(0, len(drawn), _AT_ONCE)]
-    null = np.concatenate([_gaps(part, sums, score) for part in parts])
+    null = np.concatenate([_gaps(part, score) for part in parts])
     extreme = int((null >= observed - 1e-12).sum())
     beside = int(count > EXACT)  # of random ones, the one observed counts too
     p = (extreme + beside) / (len(null) + beside)
@@ -69,9 +69,10 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _gaps(drawn: Ints, sums: Floats, score: Score) -> Floats:
+def _gaps(drawn: Ints, score: Score) -> Floats:
     """The gap under each assignment, (assignments,), of (assignments, units)."""
-    each = [score((drawn == g) @ sums) for g in range(int(drawn[0].max()) + 1)]
+    names = range(int(drawn[0].max()) + 1)
+    each = [score((drawn == name).astype(np.float64)) for name in names]
     found: Floats = np.ptp(np.stack(each), axis=0)
     return found
 

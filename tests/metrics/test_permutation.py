@@ -11,19 +11,21 @@ from pipeline.metrics import permutation
 from pipeline.metrics.arrays import Floats
 
 
-def mean(sums: Floats) -> Floats:
-    found: Floats = sums[..., 0] / sums[..., 1]
-    return found
+def mean(values: Any, counts: Any = 1) -> permutation.Score:
+    """The mean of units that count so often each."""
+    values, counts = np.asarray(values, np.float64), np.full(len(values), counts, np.float64)
 
+    def score(weights: Floats) -> Floats:
+        found: Floats = weights @ values / (weights @ counts)
+        return found
 
-def units(values: Any) -> Floats:
-    return np.stack([values, np.ones(len(values))], 1).astype(np.float64)
+    return score
 
 
 def ours(values: Any, groups: Any, strata: Any = None, seed: int = 0) -> permutation.Gap:
     groups = np.asarray(groups)
     strata = np.zeros(len(groups), np.int64) if strata is None else np.asarray(strata)
-    return permutation.gap(groups, strata, units(values), mean, seed)
+    return permutation.gap(groups, strata, mean(values), seed)
 
 
 def spread(*samples: Any, axis: int) -> Any:
@@ -106,8 +108,8 @@ def test_it_rarely_errs_and_often_finds(effect: float, least: float, most: float
     below = []
     for _ in range(300):
         skill = np.clip(rng.normal(0.5, 0.1, 12) + effect * groups, 0, 1)
-        sums = np.stack([rng.binomial(20, skill), np.full(12, 20)], 1).astype(np.float64)
-        below.append(permutation.gap(groups, np.zeros(12, np.int64), sums, mean, 0).p <= 0.05)
+        recall = mean(rng.binomial(20, skill), 20)
+        below.append(permutation.gap(groups, np.zeros(12, np.int64), recall, 0).p <= 0.05)
     assert least <= np.mean(below) <= most
 
 

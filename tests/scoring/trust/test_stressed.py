@@ -127,8 +127,8 @@ def test_an_ensemble_averages_what_its_members_said_there(project: Path) -> None
             place = project / "artifacts/classifiers/mood/fbank" / method / str(fold)
             shutil.copytree(project / f"artifacts/stress/mood/fbank/{method}/clean/{fold}", place)
             cover = {"coverage": 1.0, "confidence": 0.1, "accuracy": 0.5}
-            told = {"temperature": temperature, "utterances": 9, "covers": [cover]}
-            (place / "calibration.json").write_text(json.dumps(told))
+            scale = {"temperature": temperature, "utterances": 9, "covers": [cover]}
+            (place / "calibration.json").write_text(json.dumps(scale))
     systems = {("mood", "fbank", method): [0, 1] for method in scales}
     members = [f"mood/fbank/{method}" for method in scales]
     row, other = ("mood", "ensemble", "both"), ("mood", "ensemble", "other")
@@ -140,14 +140,14 @@ def test_an_ensemble_averages_what_its_members_said_there(project: Path) -> None
     drawn = Bootstrap(300, 0)
     found = stressed.score(systems, ensembles, {"mood": EMOTION}, conditions, drawn)["mood"]
     assert list(found["ensemble"]) == ["both"]  # one of the other's members was not stressed
-    fold = np.arange(60) % 6 // 3
+    by_fold = np.arange(60) % 6 // 3
     decided = {}
     for condition in SKILLS:
         told = [
-            softmax(planted[m][condition]["logits"] / np.array(scales[m])[fold][:, None], 1)
+            softmax(planted[m][condition]["logits"] / np.array(scales[m])[by_fold][:, None], 1)
             for m in scales
         ]
-        truth, guess = planted["linear"][condition]["truth"], sum(told).argmax(1)
+        truth, guess = planted["linear"][condition]["truth"], np.sum(told, 0).argmax(1)
         decided[condition], one = guess, found["ensemble"]["both"][condition]
         assert one["uar"] == pytest.approx(balanced_accuracy_score(truth, guess), abs=1e-4)
         changed = (guess != decided["clean"]).mean()
@@ -169,7 +169,7 @@ def test_an_ensemble_of_dimensions_averages_values(project: Path) -> None:
     both = {("affect", "ensemble", "both"): Ensemble(members=names, weights="equal")}
     found = stressed.score(systems, both, {"affect": AFFECT}, ["noise-20"], Bootstrap(300, 0))
     for condition in ("clean", "noise-20"):
-        guess = sum(one[condition]["guess"] for one in planted.values()) / 2
+        guess = np.mean([one[condition]["guess"] for one in planted.values()], 0)
         ccc = agreement.concordance(planted["linear"][condition]["ratings"], guess)
         told = found["affect"]["ensemble"]["both"][condition]
         assert told["ccc"] == pytest.approx(ccc, abs=1e-4)
