@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Protocol, TypeAlias
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.corpora import ratings
 from pipeline.ground.errors import PipelineError
@@ -210,16 +210,6 @@ def of(name: str, path: Path = PARAMS_FILE) -> Task:
         PipelineError: There is none, or it is not sound.
     """
     found: Task = load(f"task.{name}", _TAGGED, path)  # type: ignore[arg-type]
-    return found
-
-
-def parsed(entry: object) -> Task:
-    """The task that an entry of ``task`` describes, from whatever params.yaml.
-
-    Raises:
-        ValueError: It is not sound.
-    """
-    found: Task = TypeAdapter(_TAGGED).validate_python(entry)
     return found
 
 

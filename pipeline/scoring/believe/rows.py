@@ -5,13 +5,14 @@ An ensemble has no predictions of its own: its members' are averaged as `evaluat
 
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from pipeline.ground.errors import PipelineError
 from pipeline.scoring import active
 from pipeline.scoring.active import System
 from pipeline.scoring.believe import fused
 from pipeline.scoring.experiments import Experiment
 from pipeline.scoring.scores import Predictions
-from pipeline.splits import targets
 from pipeline.splits.targets import Task
 
 
@@ -51,9 +52,10 @@ def predictions(one: Experiment, row: System, folder: Path) -> Predictions:
 
 def _task(one: Experiment, row: System) -> Task:
     try:
-        return targets.parsed(one.tasks[row[0]])
+        found: Task = TypeAdapter(Task).validate_python(one.tasks[row[0]])
     except ValueError:
         raise _other_version(one) from None
+    return found
 
 
 def _other_version(one: Experiment) -> PipelineError:
