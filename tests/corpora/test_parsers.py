@@ -334,7 +334,7 @@ def test_rows_without_label_or_file_are_rejects(tmp_path: Path) -> None:
     ("header", "row", "told"),
     [
         ("path,emotion", "a.wav,happy", "line 1: missing column 'speaker'"),
-        ("path|emotion|speaker", "a.wav|happy|s", "missing column 'path', expected path, emotion"),
+        ("path:emotion:speaker", "a.wav:happy:s", "missing column 'path', expected path, emotion"),
         ("path,emotion,speaker,emotion", "a.wav,happy,s,sad", "line 1: column 'emotion' stands"),
         ("path,emotion,speaker", "a.wav,ha\0ppy,s", "line 2: has a NUL byte, remove it"),
         ("path,emotion,speaker", "../a.wav,happy,s", "line 2: path must lie within"),
