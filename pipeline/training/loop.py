@@ -7,11 +7,12 @@ several processes (`accelerate launch`, `torchrun`) the main one scores dev and 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.live import Curve
@@ -42,35 +43,23 @@ def train(
             processes on several nodes do not see the same checkpoint.
     """
     parts = parts_of(model)
-
-    def measure() -> Scores:
-        if score:
-            return score()
-        losses = fit.mean_losses(training, dev)
-        return {f"dev_loss{end}": loss for end, loss in losses.items()}
-
     dropout.install(model, fit.draws)
     fit.fuse(found)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trained, fit.settings.learning_rate, fused=True)
-    state = checkpoint.State(model, optimizer)
-    state.restore(fit.folder / checkpoint.LAST)
-    _require_same_start(fit, state)
+    state = _begun(fit, model)
     history = state.history
     if fit.processes.main:
         fit.curve = Curve(target)
     fit.curve.write(history, now=True)
-    if history or state.steps:
-        _say(fit, f"resumed after epoch {len(history)}, step {len(state.steps)}")
     while len(history) < fit.settings.epochs:
         training = {e: p for e, p in parts.items() if not _exhausted(fit, history, e)}
         if not training:
             break
-        for group in optimizer.param_groups:
+        for group in state.optimizer.param_groups:
             group["lr"] = fit.settings.rate(len(history) + 1)
         row = {"epoch": len(history) + 1, **Epoch(fit, state, training, found).run()}
+        measure = score or partial(_dev_losses, fit, training, dev)
         history.append(row | (fit.processes.from_main(measure) if dev else {}))
-        _require_finite(history[-1], trained)
+        _require_finite(history[-1], model)
         _say(fit, _line(history[-1], fit.settings.epochs))
         _save(fit, state, parts)
         fit.curve.write(history)
@@ -87,6 +76,23 @@ def parts_of(model: nn.Module) -> dict[str, nn.Module]:
     if isinstance(model, Together):
         return {f"_{name}": part for name, part in model.named.items()}
     return {"": model}
+
+
+def _begun(fit: Fit, model: nn.Module) -> checkpoint.State:
+    """The model with its optimiser, as far as an interrupted run came."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, fit.settings.learning_rate, fused=True)
+    state = checkpoint.State(model, optimizer)
+    state.restore(fit.folder / checkpoint.LAST)
+    _require_same_start(fit, state)
+    if state.history or state.steps:
+        _say(fit, f"resumed after epoch {len(state.history)}, step {len(state.steps)}")
+    return state
+
+
+def _dev_losses(fit: Fit, training: Mapping[str, nn.Module], dev: Sequence[Any]) -> Scores:
+    losses = fit.mean_losses(training, dev)
+    return {f"dev_loss{end}": loss for end, loss in losses.items()}
 
 
 def _require_same_start(fit: Fit, state: checkpoint.State) -> None:
@@ -134,9 +140,10 @@ def _say(fit: Fit, line: str) -> None:
         say(line)
 
 
-def _require_finite(row: Scores, trained: Sequence[Tensor]) -> None:
+def _require_finite(row: Scores, model: nn.Module) -> None:
     """Stop where the epoch's last step diverged, which no loss of a later step tells of."""
-    weights = torch.stack([parameter.detach().isfinite().all() for parameter in trained]).all()
+    trained = [p.detach() for p in model.parameters() if p.requires_grad]
+    weights = torch.stack([values.isfinite().all() for values in trained]).all()
     if not (weights and all(math.isfinite(value) for value in row.values())):
         raise PipelineError(
             f"epoch {row['epoch']:.0f}: training diverged, its scores or weights are not finite, "
