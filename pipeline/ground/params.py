@@ -87,16 +87,16 @@ def load(key: str, kind: type[T], path: Path = PARAMS_FILE) -> T:
     return _validated(key, kind, _find(key, path), path)
 
 
-def load_part(key: str, kind: type[S], path: Path = PARAMS_FILE) -> S:
+def load_part(key: str, kind: type[S]) -> S:
     """Read and validate a section as `load` does, but no more of it than ``kind`` has.
 
     Raises:
         PipelineError: As `load`.
     """
-    value = _find(key, path)
+    value = _find(key, PARAMS_FILE)
     if isinstance(value, Mapping):
         value = {name: value[name] for name in kind.model_fields if name in value}
-    return _validated(key, kind, value, path)
+    return _validated(key, kind, value, PARAMS_FILE)
 
 
 def parse(path: Path, kind: type[T]) -> T:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 LINE_EVERY_S = 10.0
 
 
-def track(items: Iterable[T], label: str, total: int, unit: str = "") -> Iterator[T]:
+def track(items: Iterable[T], label: str, total: int, unit: str) -> Iterator[T]:
     """Yield ``items`` and show how many of ``total`` are done, the rate and the time left."""
     if sys.stderr.isatty():
         yield from _bar(items, label, total)

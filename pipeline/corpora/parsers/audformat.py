@@ -134,7 +134,7 @@ def _reading(place: Path) -> Iterator[None]:
 def _chosen(folder: Path, database: Any, choice: Choice) -> list[tuple[str, str]]:
     """The tables and columns that hold the emotion; several only where each is another split."""
     every = [(name, column) for name in database.tables for column in database[name].columns]
-    pairs = [pair for pair in every if _fits(database, pair, choice)]
+    pairs = [pair for pair in every if _fits(pair, choice)]
     if not choice.column:
         pairs = _likeliest(database, pairs) or (pairs if choice.table else [])
     splits = [database[name].split_id for name, _ in pairs]
@@ -149,7 +149,7 @@ def _chosen(folder: Path, database: Any, choice: Choice) -> list[tuple[str, str]
     )
 
 
-def _fits(database: Any, pair: tuple[str, str], choice: Choice) -> bool:
+def _fits(pair: tuple[str, str], choice: Choice) -> bool:
     name, column = pair
     fits = fnmatch.fnmatchcase(name, choice.table or "*")
     return fits and choice.column in ("", column)

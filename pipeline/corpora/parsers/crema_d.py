@@ -29,7 +29,6 @@ DEMOGRAPHICS = "VideoDemographics.csv"
 VOTED = {name[0]: emotion for name, emotion in EMOTIONS.items()}
 TABULATED, RESPONSES = "tabulatedVotes.csv", "finishedResponses.csv"
 VOICE = "1"  # of queryType; 2 is the face, 3 both
-PER_TYPE = 100_000  # a row of tabulatedVotes.csv is named 100000 queryType + clipNum
 REPEATED = {"137526", "312184"}  # rows of finishedResponses.csv that its README calls duplicates
 Votes = dict[str, dict[str, float]]
 _NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{1,2})")
