@@ -20,6 +20,8 @@ from pipeline.ground.launch.process import GRACE_S, LOOK_EVERY_S, how, started
 from pipeline.ground.locks import scratch_root
 from pipeline.ground.progress import say
 
+ANSWER_S = 15.0  # in which sbatch tells a job's number, or Slurm has given up (MessageTimeout)
+
 
 def run(told: str, words: Sequence[str], command: Sequence[str]) -> None:
     """Submit ``command``, a step of Slurm, by ``words``, which begin with sbatch; wait for its end.
@@ -37,7 +39,7 @@ def run(told: str, words: Sequence[str], command: Sequence[str]) -> None:
         script.seek(0)
 
         def cancel(sbatch: subprocess.Popen[bytes]) -> None:
-            if job := _number(answer.name):
+            if job := _awaited(sbatch, answer.name):
                 _cancel(job)
             sbatch.terminate()
 
@@ -74,6 +76,14 @@ def _number(answer: str) -> str:
     """The job's number, as sbatch has told it; "" where it has not."""
     told = Path(answer).read_text("utf-8").partition("\n")[0].partition(";")[0]
     return told if told.isdigit() else ""
+
+
+def _awaited(sbatch: subprocess.Popen[bytes], answer: str) -> str:
+    """As `_number`, of a job that may be submitted just now: untold it would run on."""
+    stop = time.monotonic() + ANSWER_S
+    while not (job := _number(answer)) and sbatch.poll() is None and time.monotonic() < stop:
+        time.sleep(LOOK_EVERY_S)
+    return job
 
 
 def _cancel(job: str) -> None:
