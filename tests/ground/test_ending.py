@@ -116,7 +116,7 @@ batch.run("a stage", ["sbatch"], ["true"])
 }
 OF_EXPERIMENTS = """
 class Interrupted:
-    params = {"multitask": {"task": "emotion"}}
+    params = {"multitask": {"task": "emotion"}, "evaluate": {}}
     systems = {("emotion", "pretrained", "full"): [0]}
     def copied(self, system, folder): (folder / "half").touch(); now()
     predictions = copied
