@@ -36,6 +36,8 @@ Parser = Literal[
     "audformat",
 ]
 
+# Those that read whatever one makes: two of their corpora need not be the same recordings.
+OF_ANY_CORPUS = ("demo", "table", "audformat")
 TOLD = 3  # rejects that are named where nothing else was found
 
 

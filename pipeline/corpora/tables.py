@@ -1,9 +1,8 @@
 """CSV files that people write: labels of a corpus, lists of folds, demographics.
 
-Parsers under `pipeline.corpora` and `pipeline.splits.partition` read them line by line, so that an
-error names its line. What spreadsheets make of a CSV file is read, too: semicolons, tabs or
-bars, decimal commas beside them, UTF-16 with its mark, a line ``sep=;``, blank rows, capitals in
-the header.
+They are read line by line, so that an error names its line. What spreadsheets make of a CSV file
+is read, too: semicolons, tabs or bars, decimal commas beside them, UTF-16 with its mark, a line
+``sep=;``, blank rows, capitals in the header.
 """
 
 import codecs

@@ -12,9 +12,6 @@ from pipeline.corpora.manifest import Clip
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, load
 
-# Parsers that read whatever one makes: two of their corpora need not be the same recordings.
-OF_ANY_CORPUS = ("demo", "table")
-
 
 def require_unscored(unlabelled: Sequence[str], path: Path = PARAMS_FILE) -> None:
     """Check that no corpus to pretrain on is scored, under this name or another.
@@ -53,7 +50,7 @@ def require_other_audio(unlabelled: Iterable[Clip], scored: Iterable[Clip]) -> N
 def _recordings(corpus: str, path: Path) -> object:
     """What stands for a corpus' recordings: its name, or what reads them, a release or another."""
     parser = load(f"corpus.{corpus}.parser", str, path)
-    if parser in OF_ANY_CORPUS:
+    if parser in registry.OF_ANY_CORPUS:
         return corpus
     parse = registry.corpus_of(parser).parse
     return parse.func if isinstance(parse, partial) else parse

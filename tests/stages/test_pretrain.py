@@ -247,6 +247,17 @@ def test_a_corpus_that_is_scored_is_refused_by_the_stage_too(
         require_unscored(["more"])
 
 
+@pytest.mark.parametrize("parser", ["emodb", "table", "audformat"])
+def test_one_layout_is_one_corpus_unless_its_parser_reads_any(project: Path, parser: str) -> None:
+    known = f"{{parser: {parser}}}"
+    overlay(f"corpora: [ravdess]\ncorpus: {{ravdess: {known}, emodb: {known}}}")
+    if parser == "emodb":
+        with pytest.raises(PipelineError, match="'emodb', which corpora scores as 'ravdess'"):
+            require_unscored(["emodb"])
+    else:
+        require_unscored(["emodb"])
+
+
 def test_audio_that_is_scored_is_refused_whatever_its_corpus_is_called(
     found: list[Example],
 ) -> None:

@@ -26,7 +26,6 @@ from pipeline.splits import targets
 RAW = Path("data/raw")
 COVERED = 0.9  # of the audio files are utterances of a layout: it is that corpus
 NAME = r"(?!\d+$)[A-Za-z0-9_-]+"
-NO_LAYOUTS = ("demo", "table", "audformat")  # these are no layouts of names
 
 
 def main(  # noqa: PLR0913, PLR0917 -- a command's options
@@ -102,7 +101,7 @@ def look(folder: Path, labels: Path | None, told: Mapping[str, str], pattern: st
 def _layout(folder: Path, sounds: int) -> Found | None:
     """The corpus whose layout most of the files follow."""
     for parser in get_args(Parser):
-        if parser in NO_LAYOUTS:
+        if parser in registry.OF_ANY_CORPUS:
             continue
         try:
             parsed = registry.parse(parser, folder)
