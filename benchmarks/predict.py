@@ -30,7 +30,8 @@ import torch  # noqa: E402
 from benchmarks.speech import length_s, recordings  # noqa: E402
 from pipeline.audio.formats import SAMPLE_RATE_HZ, Samples  # noqa: E402
 from pipeline.encoders import encoder  # noqa: E402
-from pipeline.inference import judge, onnx_model, packing  # noqa: E402
+from pipeline.inference import judge, packing  # noqa: E402
+from pipeline.inference.exporting import onnx_model  # noqa: E402
 from pipeline.inference.passport import Passport, Pinned  # noqa: E402
 from pipeline.methods import classifier  # noqa: E402
 from pipeline.methods.emotion_head import Design  # noqa: E402

@@ -6,12 +6,19 @@ Files that a commit brings are kept in memory by commit; large ones pass by LFS'
 import base64
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+from pipeline.ground.code import ROOT
+from tests.patience import PATIENCE_S
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 
@@ -148,3 +155,24 @@ def serving() -> Iterator[Hub]:
         yield hub
         hub.shutdown()
         thread.join()
+
+
+def ser(
+    hub: Hub, place: Path, *words: str, offline: bool = False
+) -> "subprocess.CompletedProcess[str]":
+    """`ser` as its user starts it, far from any project, with a cache of its own."""
+    place.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "pipeline.cli.main", *words]
+    known = environment(hub, place) | {"HF_HUB_OFFLINE": str(int(offline))}
+    return subprocess.run(
+        command, cwd=place, env=known, capture_output=True, text=True, check=False
+    )
+
+
+def environment(hub: Hub, place: Path) -> dict[str, str]:
+    """Of a user whose hub is this one, and whose caches lie in a folder."""
+    told = {"HF_ENDPOINT": hub.url, "HF_HOME": str(place / "hf"), "HF_TOKEN": "hf_x"}
+    told |= {"HF_HUB_DISABLE_XET": "1", "PYTHONPATH": str(ROOT), "SER_CACHE": str(place / "own")}
+    told |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    told |= dict.fromkeys(("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), str(PATIENCE_S))
+    return os.environ | told

@@ -55,6 +55,8 @@ def main(  # noqa: PLR0913, PLR0917 -- a command's options
     exported = (folder / passport.FILE).exists()
     if exported and not as_space:
         raise PipelineError(f"{folder}: an exported model already, copy it or `ser push` it")
+    if pin and (onnx or int8):
+        raise PipelineError("--onnx: the graph holds the encoder, run it without --pin")
     if fold is not None and folder.is_dir():
         raise PipelineError(f"--fold: of an ensemble, {folder} is of one fold, leave it out")
     if out.exists():
@@ -73,23 +75,21 @@ def main(  # noqa: PLR0913, PLR0917 -- a command's options
 
 def _write(folder: Path, fold: int | None, out: Path, *, onnx: bool, int8: bool, pin: bool) -> None:
     """Write the model into an existing folder, and see that it says what the classifier says."""
-    from pipeline.inference import judge, packing
+    from pipeline.inference import judge, packing, passport
     from pipeline.inference.exporting import ensemble, single
 
     chosen = ensemble.named(str(folder), fold) if not folder.is_dir() else None
-    if chosen and (onnx or int8):
-        raise PipelineError(
-            f"{folder}: an ensemble has no ONNX, run it without, or export a member"
-        )
     found = ensemble.judge_of(chosen) if chosen else judge.load(folder, "cpu")
     if chosen:
         ensemble.write(chosen, out, pin)
     else:
         single.write(folder, out, pin)
     if onnx or int8:
-        from pipeline.inference import onnx_model
+        from pipeline.inference.exporting import onnx_model
 
-        onnx_model.write(out, int8)
+        for place in passport.models(out):
+            onnx_model.write(place, int8)
+            packing.seal(place)
     packing.seal(out)
     for backend in ("torch", *(["onnx"] if onnx or int8 else [])):
         judge.require_alike(found, judge.load(out, "cpu", backend), folder)

@@ -85,6 +85,7 @@ def main(  # noqa: PLR0913 - the options of a command
     folder = remote.folder(model)
     at_home = passport.is_at_home(folder)
     stage.set_threads(threads or (stage.runtime().threads if at_home else pool.cores()))
+    stage.keep_few_plans()
     from pipeline.inference import answers, judge, listening, searching
     from pipeline.inference.timeline.formats import FORMATS
 

@@ -60,6 +60,14 @@ def set_threads(threads: int) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
+def keep_few_plans() -> None:
+    """Have oneDNN keep what it compiled for the last few lengths of clips, not for 1,024 shapes.
+
+    Those take 150 MB and more; a length that comes again is compiled again. Before the first clip.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+
+
 def run(main: Callable[..., None], elsewhere: Elsewhere | None = None) -> None:
     """Run a stage's command: ``if __name__ == "__main__": run(main)``.
 

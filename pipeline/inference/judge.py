@@ -35,6 +35,8 @@ Floats = npt.NDArray[np.float32]
 Logits = Callable[[Sequence[Samples]], Floats]
 OnVectors = Callable[[Floats], Floats]
 ONNX = {"onnx": "model.onnx", "onnx-int8": "model.int8.onnx"}
+# What a graph says of the samples that it takes, in its metadata.
+LEAST, MOST = "least_samples", "most_samples"
 Embed = Callable[[Sequence[Samples]], Sequence[Embedding]]
 OfEmbeddings = Callable[[Iterable[Embedding]], Floats]
 
@@ -101,8 +103,10 @@ def load(folder: Path, device: str = "", backend: str = "torch") -> Judge:
             missing or another one.
     """
     with damage_told(folder):
-        if backend == "torch":
-            found = _load(folder, device or own_device(folder))
+        if (told := passport.Passport.read(folder)) and (folder / passport.ENSEMBLE).is_file():
+            found = _ensemble(folder, device, backend, told)
+        elif backend == "torch":
+            found = _load(folder, device or own_device(folder), told)
         else:
             found = _of_onnx(folder, ONNX[backend])
         require_sound(folder, found)
@@ -170,13 +174,10 @@ def _of_noise(found: Judge) -> Floats:
         return found.logits([noise])
 
 
-def _load(folder: Path, device: str) -> Judge:
+def _load(folder: Path, device: str, told: Passport | None) -> Judge:
     from pipeline.methods.emotion_head import DESIGN
 
-    told = passport.Passport.read(folder)
-    if told and (folder / passport.ENSEMBLE).is_file():
-        found = _ensemble(folder, device, told)
-    elif (folder / cached.FILE).is_file():
+    if (folder / cached.FILE).is_file():
         found = _of_parts(folder, device, told)
     elif (folder / DESIGN).is_file():
         found = _live(folder, device, told)
@@ -193,10 +194,11 @@ def _load(folder: Path, device: str) -> Judge:
     return found
 
 
-def _ensemble(folder: Path, device: str, told: Passport) -> Judge:
+def _ensemble(folder: Path, device: str, backend: str, told: Passport) -> Judge:
     made = parse(folder / passport.ENSEMBLE, passport.Ensemble)
     places = [folder / name for name in made.folders]
-    members, scales = [load(place, device) for place in places], map(calibration.read, places)
+    members = [load(place, device, backend) for place in places]
+    scales = map(calibration.read, places)
     temperatures = [scale.temperature if scale else 1.0 for scale in scales]
     return average(members, temperatures, made.weights, told.target, told.classes)
 
@@ -249,12 +251,22 @@ def _of_onnx(folder: Path, name: str) -> Judge:
     except Exception as error:  # noqa: BLE001 - onnxruntime's have no common kind
         raise ValueError(error) from None
 
-    def logits(waves: Sequence[Samples]) -> Floats:
-        made = [session.run(["logits"], {"wave": wave[None]})[0] for wave in waves]
-        result: Floats = np.concatenate(made)
-        return result
+    limits = session.get_modelmeta().custom_metadata_map
+    least, most = float(limits.get(LEAST, 0)), float(limits.get(MOST, "inf"))
 
-    return Judge(told.target, told.classes, logits)
+    def of_one(wave: Samples) -> Floats:
+        if not least <= len(wave) <= most:
+            raise PipelineError(
+                f"{folder / name}: expected clips of {least / SAMPLE_RATE_HZ:g} to "
+                f"{most / SAMPLE_RATE_HZ:g} s, got {len(wave) / SAMPLE_RATE_HZ:g} s, set another "
+                "--segment-s"
+            )
+        found: Floats = session.run(["logits"], {"wave": wave[None]})[0]
+        return found
+
+    return Judge(
+        told.target, told.classes, lambda waves: np.concatenate([of_one(wave) for wave in waves])
+    )
 
 
 def _of_parts(folder: Path, device: str, told: Passport | None) -> Judge:

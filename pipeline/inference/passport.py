@@ -115,6 +115,13 @@ def require(folder: Path) -> Passport:
     return found
 
 
+def models(folder: Path) -> list[Path]:
+    """The folders that judge: an ensemble's members, or the model's own."""
+    if not (folder / ENSEMBLE).is_file():
+        return [folder]
+    return [folder / name for name in parse(folder / ENSEMBLE, Ensemble).folders]
+
+
 def is_at_home(folder: Path) -> bool:
     """Whether ``params.yaml`` is here and has a say: an exported model needs none."""
     return PARAMS_FILE.is_file() and not (folder / FILE).exists()

@@ -1,8 +1,5 @@
 """Models that travel by the hub: pushed to one of this machine and read from it again."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,14 +8,12 @@ import pytest
 from pipeline.audio.segments import Cutting
 from pipeline.cli import export
 from pipeline.encoders.hub import Pin
-from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
 from pipeline.inference import passport, remote
 from pipeline.methods import preprocessing
 from tests import hub as hubs
-from tests.hub import COMMIT, Hub
+from tests.hub import COMMIT, Hub, ser
 from tests.methods.test_classifier import saved, trained
-from tests.patience import PATIENCE_S
 from tests.recordings import record, tone
 from tests.speech import small_encoder
 
@@ -37,21 +32,6 @@ def exported(project: Path) -> Path:
 def hub(tmp_path: Path) -> Iterator[Hub]:
     with hubs.serving() as hub:
         yield hub
-
-
-def ser(
-    hub: Hub, place: Path, *words: str, offline: bool = False
-) -> "subprocess.CompletedProcess[str]":
-    """`ser` as its user starts it, far from any project, with a cache of its own."""
-    place.mkdir(exist_ok=True)
-    told = {"HF_ENDPOINT": hub.url, "HF_HOME": str(place / "hf"), "HF_TOKEN": "hf_x"}
-    told |= {"HF_HUB_DISABLE_XET": "1", "PYTHONPATH": str(ROOT), "SER_CACHE": str(place / "own")}
-    told |= {"HF_HUB_OFFLINE": str(int(offline)), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    told |= dict.fromkeys(("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), str(PATIENCE_S))
-    command = [sys.executable, "-m", "pipeline.cli.main", *words]
-    return subprocess.run(
-        command, cwd=place, env=os.environ | told, capture_output=True, text=True, check=False
-    )
 
 
 def test_a_model_is_pushed_and_used_by_its_name(exported: Path, hub: Hub, tmp_path: Path) -> None:

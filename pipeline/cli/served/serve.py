@@ -1,6 +1,5 @@
 """``ser serve MODEL``: a trained model as a service, over HTTP and WebSocket."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -66,8 +65,7 @@ def main(  # noqa: PLR0913 - the options of a command
     folder = remote.folder(model)
     at_home = passport.is_at_home(folder)
     stage.set_threads(threads or (stage.runtime().threads if at_home else pool.cores()))
-    # Else oneDNN keeps what it compiled for the last 1,024 lengths of clips: 150 MB and more.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    stage.keep_few_plans()
     from pipeline.inference import api, listening
     from pipeline.inference.service import address, server
     from pipeline.inference.service.limits import Limits

@@ -23,6 +23,7 @@ def main(
     from pipeline.ground import stage
 
     stage.set_threads(stage.runtime().threads)
+    stage.keep_few_plans()
     from pipeline.cli.withheld import unlabelled
     from pipeline.corpora import manifest
     from pipeline.ground import files

@@ -86,6 +86,12 @@ def write(chosen: Chosen, out: Path, pin: bool) -> None:
             and an encoder is none that is published.
     """
     made = passport.Ensemble(weights=chosen.weights)
+    # A front end has no weights to leave out.
+    pinned = {f for f in chosen.folders if pin and packing.Origin.of(f).weights_sha256}
+    if pin and not pinned:
+        raise PipelineError(
+            f"{chosen.row[2]}: no member has an encoder with weights, run it without --pin"
+        )
     cutting = {preprocessing.read(folder) for folder in chosen.folders}
     if len(cutting) > 1:
         raise PipelineError(
@@ -95,7 +101,7 @@ def write(chosen: Chosen, out: Path, pin: bool) -> None:
     told = []
     for folder, name in zip(chosen.folders, made.folders, strict=True):
         (out / name).mkdir()
-        told.append(single.write(folder, out / name, pin))
+        told.append(single.write(folder, out / name, folder in pinned))
         packing.seal(out / name)
     made.write(out)
     if cut := cutting.pop():

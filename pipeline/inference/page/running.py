@@ -56,6 +56,7 @@ def run(  # noqa: PLR0913 - as many as `ser web` has options
         PipelineError: There is no such model, it is damaged, or the port is taken.
     """
     stage.set_threads(threads or pool.cores())
+    stage.keep_few_plans()
     ending.take_signals()
     listener = address.bound(host, port)
     folder, limits = remote.folder(name), limits or Limits()

@@ -108,12 +108,28 @@ def test_its_card_passport_and_calibration_are_its_own(project: Path) -> None:
     assert few == pytest.approx({n: every[n] / total for n in ("sad", "angry")}, rel=1e-4)
 
 
+def test_a_graph_for_each_member_says_the_same(project: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    configure("dev")
+    export.main(Path("both"), Path("out"), onnx=True, int8=True)
+    for name in ("member-0", "member-1"):
+        assert "model.onnx" in Path("out", name, "SHA256SUMS").read_text()
+    one, other = (api.load("out", "cpu", name) for name in ("torch", "onnx"))
+    for file in sorted(Path("data/raw/toy").glob("*.wav")):
+        told, again = (api.predict(model, file) for model in (one, other))
+        assert again.whole.probabilities == pytest.approx(told.whole.probabilities, abs=1e-4)
+    api.load("out", "cpu", "onnx-int8")
+    place = Path("out/member-1/model.onnx")
+    place.write_bytes(place.read_bytes()[:-9])
+    with pytest.raises(PipelineError, match=r"member-1/model\.onnx: damaged"):
+        judge.load(Path("out"), "cpu", "onnx")
+
+
 def test_what_cannot_be_exported_is_one_line(project: Path) -> None:
     configure("equal")
     with pytest.raises(PipelineError, match="--fold 1: use one that both has: 0"):
         export.main(Path("both"), Path("out"), fold=1)
-    with pytest.raises(PipelineError, match="an ensemble has no ONNX"):
-        export.main(Path("both"), Path("out"), onnx=True)
     with pytest.raises(PipelineError, match=r"^neither: no "):
         export.main(Path("neither"), Path("out"))
     with pytest.raises(PipelineError, match="--fold: of an ensemble"):
