@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import numpy as np
 import pytest
@@ -16,9 +16,11 @@ from pipeline.audio.flac import as_stored
 from pipeline.audio.formats import Samples
 from pipeline.cli import export
 from pipeline.demo import examples
+from pipeline.encoders import encoder, frontends
 from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
 from pipeline.inference import judge
+from pipeline.methods.emotion_head import Design
 from tests.inference.exporting import models
 from tests.methods.test_classifier import saved, trained
 from tests.recordings import record, tone
@@ -58,6 +60,22 @@ def test_a_graph_says_what_the_classifier_says(
     export.main(folder, project / "out", onnx=True, int8=True)
     require_alike(project / "out", waves)
     require_alike(project / "out", waves, "onnx-int8", atol=0.3)
+
+
+def test_the_page_tells_of_every_method_and_encoder() -> None:
+    text = (ROOT / "docs/predict.md").read_text("utf-8")
+    table = text.split("| ONNX of 8 bits |\n")[1].split("\n\n")[0].splitlines()[1:]
+    rows = [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in table]
+    told = {row[0] for row in rows if row[1:] == ["yes"] * 3}
+    trained = get_args(Design.model_fields["method"].annotation)
+    assert told == {*trained, "linear", "crnn"}
+    assert told == {name.split(",")[0] for name in models.EXPORTED}
+    assert [row[0] for row in rows if row[0] not in told] == ["an ensemble"]
+    families = {"hubert": "HuBERT", "wav2vec2": "wav2vec 2.0", "wavlm": "WavLM"}
+    families |= {"data2vec-audio": "data2vec", "whisper": "Whisper"}
+    assert families.keys() == encoder.MODELS.keys()
+    assert frontends.FRONTENDS.keys() == {"fbank", "mfcc", "opensmile"}
+    assert all(name in text for name in [*families.values(), "`fbank`", "`mfcc`", "openSMILE"])
 
 
 @pytest.mark.parametrize("name", models.REFUSED)
@@ -101,8 +119,8 @@ def test_weights_of_8_bits_are_close_and_smaller(
     project: Path, waves: list[Samples], method: str
 ) -> None:
     style = {"intermediate_size": 4096}
-    encoder = small_encoder(project / "artifacts/encoders/tiny", **style)
-    export.main(saved(trained(encoder, method), Path("m")), project / "out", int8=True)
+    tiny = small_encoder(project / "artifacts/encoders/tiny", **style)
+    export.main(saved(trained(tiny, method), Path("m")), project / "out", int8=True)
     require_alike(project / "out", waves)
     whole, small = (project / "out" / judge.ONNX[name] for name in ("onnx", "onnx-int8"))
     assert small.stat().st_size < 0.7 * whole.stat().st_size
@@ -110,8 +128,8 @@ def test_weights_of_8_bits_are_close_and_smaller(
 
 
 def test_predict_needs_no_torch(project: Path) -> None:
-    encoder = small_encoder(project / "artifacts/encoders/tiny")
-    export.main(saved(trained(encoder, "full"), Path("m")), project / "out", onnx=True)
+    tiny = small_encoder(project / "artifacts/encoders/tiny")
+    export.main(saved(trained(tiny, "full"), Path("m")), project / "out", onnx=True)
     record(project / "a.wav", tone(1.0))
     program = (
         "import os, sys\nfrom pipeline.cli import main\n"
@@ -140,8 +158,8 @@ def test_predict_needs_no_torch(project: Path) -> None:
 
 
 def test_what_is_not_there_or_damaged_is_one_line(project: Path) -> None:
-    encoder = small_encoder(project / "artifacts/encoders/tiny")
-    export.main(saved(trained(encoder, "full"), Path("m")), project / "out")
+    tiny = small_encoder(project / "artifacts/encoders/tiny")
+    export.main(saved(trained(tiny, "full"), Path("m")), project / "out")
     with pytest.raises(PipelineError, match=r"out: no model\.onnx, export the model again"):
         judge.load(project / "out", backend="onnx")
     with pytest.raises(PipelineError, match=r"m: no model\.json, expected a model"):
