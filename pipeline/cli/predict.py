@@ -91,6 +91,8 @@ def main(  # noqa: PLR0913 - the options of a command
 
     chosen = FORMATS["json" if as_json else form]
     _require_sense(places, stream_hz, segments, hop_s, chosen)
+    if stream_hz and (segments or smooth_s or out):
+        raise PipelineError("--stream: has no --segments, --smooth-s and --out, leave them out")
     with ending.folder() as spool:
         files = [] if stream_hz else searching.audio_files(places)
         _require_places(files, chosen, out)
@@ -206,7 +208,8 @@ def _stream(opinion: "Judge", manner: "Manner", rate_hz: int, chosen: "Format") 
     if header := chosen.header(_columns(opinion)):
         typer.echo(header)
     window_s = min(manner.cutting.max_clip_s, listening.STREAM_S)
-    for one in listening.stream(opinion, _pcm(), rate_hz, window_s, manner.hop_s or 1.0):
+    every_s = manner.hop_s or 1.0
+    for one in listening.stream(opinion, _pcm(), rate_hz, window_s, every_s, manner.least):
         typer.echo(chosen.text(Heard(searching.STDIN, one, [one], one.end_s), opinion.classes))
         sys.stdout.flush()
 

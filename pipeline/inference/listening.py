@@ -29,6 +29,9 @@ UNCUT = Cutting(max_clip_s=86_400.0, last_clip="shorter", trim_db=None)
 CLIPS, FIXED, VAD = "", "fixed", "vad"
 # What an opinion of a stream is of: enough to tell, short enough to follow.
 STREAM_S = 4.0
+# Of what rates a stream may be, and how often at most something is judged.
+RATES_HZ = range(4_000, 192_001)
+LEAST_HOP_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ class Manner:
     ``hop_s``, `VAD`, or the path of a list of turns. The logits of parts whose middles are at most
     ``smooth_s`` apart are averaged, those of each speaker for themselves; 0 leaves them. An answer
     that is less confident than ``least`` is unsure.
+
+    Raises:
+        PipelineError: A length is not finite, or windows begin more often than every `LEAST_HOP_S`.
     """
 
     cutting: Cutting
@@ -46,6 +52,20 @@ class Manner:
     hop_s: float = 0.0
     smooth_s: float = 0.0
     least: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require_seconds("the length of clips", self.cutting.max_clip_s, MIN_SAMPLES)
+        _require_seconds("smooth_s", self.smooth_s, 0)
+        if self.hop_s != 0:
+            _require_seconds("hop_s", self.hop_s, LEAST_HOP_S * SAMPLE_RATE_HZ)
+
+
+def _require_seconds(name: str, found_s: float, least_samples: float) -> None:
+    least_s = least_samples / SAMPLE_RATE_HZ
+    if not least_s <= found_s < math.inf:
+        raise PipelineError(
+            f"{name}: expected at least {least_s:g} s, got {found_s:g}, set another"
+        )
 
 
 def cutting_of(folder: Path) -> tuple[Cutting, list[str]]:
@@ -135,14 +155,23 @@ def heard(judge: Judge, file: Path, sound: Sound, manner: Manner) -> Heard:
 
 
 def stream(
-    judge: Judge, pcm: Iterable[bytes], rate_hz: int, window_s: float, every_s: float
+    judge: Judge,
+    pcm: Iterable[bytes],
+    rate_hz: int,
+    window_s: float,
+    every_s: float,
+    least: float = 0.0,
 ) -> Iterator[Opinion]:
     """An opinion of the last ``window_s`` seconds, each time ``every_s`` more have come.
 
     ``pcm`` is mono, signed 16-bit little-endian, in pieces of any size. A rest shorter than
-    ``every_s`` is judged at the end, with what came before it.
+    ``every_s`` is judged at the end, with what came before it. What is less confident than
+    ``least`` is unsure.
+
+    Raises:
+        PipelineError: The rate or a length is none.
     """
-    followed = Followed(judge, rate_hz, window_s, every_s)
+    followed = Followed(judge, rate_hz, window_s, every_s, least)
     for piece in pcm:
         yield from followed.hear(piece)
     yield from followed.end()
@@ -151,8 +180,17 @@ def stream(
 class Followed:
     """What `stream` hears, for who is given the pieces of a stream one by one."""
 
-    def __init__(self, judge: Judge, rate_hz: int, window_s: float, every_s: float) -> None:
-        self._judge, self._resampled = judge, Resampled(rate_hz)
+    def __init__(
+        self, judge: Judge, rate_hz: int, window_s: float, every_s: float, least: float = 0.0
+    ) -> None:
+        if rate_hz not in RATES_HZ:
+            raise PipelineError(
+                f"stream: expected {RATES_HZ[0]} to {RATES_HZ[-1]} samples a second, got "
+                f"{rate_hz}, convert it"
+            )
+        _require_seconds("window_s", window_s, MIN_SAMPLES)
+        _require_seconds("every_s", every_s, LEAST_HOP_S * SAMPLE_RATE_HZ)
+        self._judge, self._resampled, self._least = judge, Resampled(rate_hz), least
         self._window, self._every = (round(s * SAMPLE_RATE_HZ) for s in (window_s, every_s))
         self._rest, self._held = b"", np.zeros(0, np.float32)
         self._heard = self._judged = 0  # in samples
@@ -183,7 +221,8 @@ class Followed:
     def _opinion(self, upto: int) -> Opinion:
         start, first = max(0, upto - self._window), self._heard - len(self._held)
         wave = flac.as_stored(self._held[start - first : upto - first])
-        return _opinion(self._judge, Turn(start, upto), self._judge.logits([wave])[0], 0.0)
+        logits = self._judge.logits([wave])[0]
+        return _opinion(self._judge, Turn(start, upto), logits, self._least)
 
 
 def _parts(file: Path, sound: Sound, manner: Manner) -> list[Turn]:

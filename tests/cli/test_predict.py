@@ -454,6 +454,10 @@ def test_options_that_mean_nothing_together_are_one_line(toy: Path) -> None:
         predict.main([Path("-")], model, form="elan", stream_hz=8000)
     with pytest.raises(PipelineError, match="--stream: reads standard input, expected - in place"):
         predict.main([recording], model, stream_hz=8000)
+    told: list[dict[str, Any]] = [{"segments": "vad"}, {"smooth_s": 2.0}, {"out": Path("o")}]
+    for more in told:
+        with pytest.raises(PipelineError, match="--stream: has no --segments, --smooth-s and --o"):
+            predict.main([Path("-")], model, stream_hz=8000, **more)
     with pytest.raises(PipelineError, match="--hop-s: of windows, add --segments fixed"):
         predict.main([recording], model, hop_s=0.5)
     with pytest.raises(PipelineError, match=r"vat: no such file, expected fixed, vad or a file"):

@@ -1,5 +1,6 @@
 """Files, turns and streams through a judge whose answers can be computed by hand."""
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -135,6 +136,33 @@ def test_a_stream_has_an_opinion_a_second(tmp_path: Path, piece: int, rate_hz: i
     assert spans == [(0, 1), (0, 2), (1, 3), (2, 4), (2.75, 4.75)]
     expected = [by_hand(*span) for span in spans]
     assert [difference(one) for one in found] == pytest.approx(expected, abs=5e-3)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -1.0, 1e-9])
+def test_lengths_that_are_none_are_one_line(wrong: float) -> None:
+    """Not a traceback, no endless loop, and no window a sample."""
+    with pytest.raises(PipelineError, match=r"hop_s: expected at least 0\.01 s, got"):
+        Manner(CUTTING, "fixed", hop_s=wrong)
+    if wrong != 1e-9:
+        with pytest.raises(PipelineError, match="smooth_s: expected at least 0 s, got"):
+            Manner(CUTTING, "fixed", smooth_s=wrong)
+    with pytest.raises(PipelineError, match="the length of clips: expected at least"):
+        Manner(CUTTING.model_copy(update={"max_clip_s": wrong}))
+    with pytest.raises(PipelineError, match="every_s: expected at least"):
+        list(listening.stream(JUDGE, [bytes(9000)], HZ, 2.0, wrong))
+    with pytest.raises(PipelineError, match="window_s: expected at least"):
+        list(listening.stream(JUDGE, [bytes(9000)], HZ, wrong, 1.0))
+
+
+@pytest.mark.parametrize("rate_hz", [0, -1, 1, 999_999_999])
+def test_a_rate_of_no_speech_is_one_line(rate_hz: int) -> None:
+    with pytest.raises(PipelineError, match="stream: expected 4000 to 192000 samples a second"):
+        list(listening.stream(JUDGE, [bytes(9000)], rate_hz, 2.0, 1.0))
+
+
+def test_a_stream_may_be_unsure() -> None:
+    told = [one.label for one in listening.stream(JUDGE, [bytes(70_000)], HZ, 2.0, 1.0, 1.01)]
+    assert told and set(told) == {"unsure"}
 
 
 def test_a_stream_answers_before_it_ends(tmp_path: Path) -> None:

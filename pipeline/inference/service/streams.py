@@ -20,7 +20,6 @@ from pipeline.inference.service.metrics import Metrics
 from pipeline.inference.service.work import STREAMS, Work
 from pipeline.inference.timeline.formats import plain
 
-RATES_HZ = range(4_000, 192_001)
 EVERY_S = 1.0
 # Codes of RFC 6455: the end; away; of a kind that is not read; against the rules (too slow).
 _END, _AWAY, _KIND, _RULE = 1000, 1001, 1003, 1008
@@ -82,8 +81,9 @@ async def serve(socket: WebSocket, work: Work, metrics: Metrics) -> None:
 
 
 def _rate(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text[:9]) in RATES_HZ):
-        span = f"{RATES_HZ[0]} to {RATES_HZ[-1]}"
+    rates_hz = listening.RATES_HZ
+    if not (text.isascii() and text.isdecimal() and int(text[:9]) in rates_hz):
+        span = f"{rates_hz[0]} to {rates_hz[-1]}"
         raise HTTPException(422, f"rate: expected {span} samples a second, got {text[:20]!r}")
     return int(text)
 
