@@ -162,17 +162,11 @@ def ser(
 ) -> "subprocess.CompletedProcess[str]":
     """`ser` as its user starts it, far from any project, with a cache of its own."""
     place.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "pipeline.cli.main", *words]
-    known = environment(hub, place) | {"HF_HUB_OFFLINE": str(int(offline))}
-    return subprocess.run(
-        command, cwd=place, env=known, capture_output=True, text=True, check=False
-    )
-
-
-def environment(hub: Hub, place: Path) -> dict[str, str]:
-    """Of a user whose hub is this one, and whose caches lie in a folder."""
     told = {"HF_ENDPOINT": hub.url, "HF_HOME": str(place / "hf"), "HF_TOKEN": "hf_x"}
     told |= {"HF_HUB_DISABLE_XET": "1", "PYTHONPATH": str(ROOT), "SER_CACHE": str(place / "own")}
-    told |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    told |= {"HF_HUB_OFFLINE": str(int(offline)), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     told |= dict.fromkeys(("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), str(PATIENCE_S))
-    return os.environ | told
+    command = [sys.executable, "-m", "pipeline.cli.main", *words]
+    return subprocess.run(
+        command, cwd=place, env=os.environ | told, capture_output=True, text=True, check=False
+    )
