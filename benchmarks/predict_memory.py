@@ -52,7 +52,7 @@ def main(
                 continue
             for name in suffix:
                 file = converted(wave, name)
-                cut = ["--segments", "fixed", "--segment-s", "4", "--hop-s", "2"]
+                cut = ["--segments", "fixed", "--segment-s", "4"]
                 run(f"{length} min {name} fixed", file, [*words, *cut])
             for segments in ("vad", str(turns)):
                 told = f"{length} min wav {'vad' if segments == 'vad' else 'FILE'}"
@@ -72,7 +72,10 @@ def run(told: str, file: Path, words: list[str], plans: str = "") -> None:
         process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, told
     took_s = time.perf_counter() - start
-    print(f"{told:32} {usage.ru_maxrss / 1024:7.0f} MiB  {rows - 1:6} rows  {took_s:6.1f} s")
+    print(
+        f"{told:32} {usage.ru_maxrss / 1024:7.0f} MiB  {rows - 1:6} rows  {took_s:6.1f} s",
+        flush=True,
+    )
 
 
 def tile(speech: Path, target: Path, minutes: int) -> Path:
