@@ -13,6 +13,7 @@ from pipeline.corpora import manifest
 from pipeline.encoders import layout
 from pipeline.encoders.layers import Layer
 from pipeline.ground.files import publish, write_json
+from pipeline.ground.launch.ahead import ahead
 from pipeline.ground.params import Section, load
 from pipeline.ground.provenance import Provenance
 from pipeline.ground.stage import run, runtime
@@ -68,4 +69,4 @@ def main(fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")]) 
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, ahead)

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from pipeline.encoders.layers import Layer
 from pipeline.ground.errors import PipelineError
+from pipeline.ground.launch.ahead import ahead
 from pipeline.ground.params import Section, load
 from pipeline.ground.stage import run
 from pipeline.methods import preprocessing
@@ -100,4 +101,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, ahead)

@@ -15,6 +15,7 @@ from pipeline.embeddings import extraction, reader
 from pipeline.encoders import layout
 from pipeline.encoders.layers import Layer, Layers
 from pipeline.ground import stage
+from pipeline.ground.launch.ahead import ahead
 from pipeline.ground.params import Section, load
 from pipeline.ground.provenance import Provenance
 from pipeline.splits import folds
@@ -81,4 +82,4 @@ def _embed_fold(fold: int) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stage.run(main, ahead)

@@ -12,6 +12,7 @@ import typer
 
 from pipeline.encoders import layout
 from pipeline.ground import files
+from pipeline.ground.launch.ahead import ahead
 from pipeline.ground.params import load
 from pipeline.ground.stage import run
 from pipeline.methods import preprocessing
@@ -104,4 +105,4 @@ def _head(method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any) 
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, ahead)

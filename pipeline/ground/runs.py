@@ -59,6 +59,12 @@ def unfinished(since: float) -> list[str]:
     return sorted(found)
 
 
+def end(command: str) -> None:
+    """Take the mark away: it ended well."""
+    with contextlib.suppress(OSError):
+        _mark(command).unlink(missing_ok=True)
+
+
 def record(command: str, seconds: float) -> None:
     """Note a finished run; where the scratch store can't be written, nothing is noted."""
     found = {
@@ -70,8 +76,7 @@ def record(command: str, seconds: float) -> None:
         "device": _device(),
         "versions": _versions(),
     }
-    with contextlib.suppress(OSError):
-        _mark(command).unlink(missing_ok=True)
+    end(command)
     with contextlib.suppress(OSError):
         path = _folder() / f"{files.digest(command)}.json"
         path.parent.mkdir(parents=True, exist_ok=True)

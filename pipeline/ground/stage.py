@@ -17,12 +17,12 @@ from pydantic import Field
 
 from pipeline.ground import code, ending, runs
 from pipeline.ground.errors import PipelineError, reason, remedy
-from pipeline.ground.files import LOCKS, digest
+from pipeline.ground.files import AHEAD, LOCKS, digest
 from pipeline.ground.locks import locked
 from pipeline.ground.params import Section, load
 
 # Of `pipeline.ground.launch.start`, which imports from this room.
-Elsewhere = Callable[[str, str, str, Sequence[str]], bool]
+Elsewhere = Callable[[str, "Runtime", str, Sequence[str]], bool]
 
 
 class Runtime(Section):
@@ -38,11 +38,38 @@ class Runtime(Section):
     engine: Literal["processes", "ray"]
     address: Annotated[str, Field(pattern=r"^(\S+:\d{1,5})?$")]
     mixed: Literal["refuse", "skip"]
+    ahead: bool
+
+    def alone(self) -> "Runtime":
+        """That of a run ahead of its turn: one process on one place of a cluster."""
+        alone = {"workers": 0, "engine": "processes", "ahead": False}
+        return self.model_copy(update=alone)
+
+    def require_places(self) -> None:
+        """Stop where runs ahead of their turn would have no places, or would share one.
+
+        Raises:
+            PipelineError: There is no Ray, or a launcher, or one GPU is named for all.
+        """
+        asked = {
+            "runtime.engine to ray": self.engine != "ray",
+            'runtime.launcher to ""': self.launcher != "",
+            "runtime.device to cuda": ":" in self.device,
+        }
+        if wrong := [remedy for remedy, is_asked in asked.items() if is_asked]:
+            raise PipelineError(
+                "params.yaml: runtime.ahead is true, where runs get places from Ray, one each: set "
+                f"{' and '.join(wrong)}, or runtime.ahead to false"
+            )
 
 
 def runtime() -> Runtime:
     """The ``runtime`` section."""
-    return load("runtime", Runtime)
+    found = load("runtime", Runtime)
+    if not found.ahead:
+        return found
+    found.require_places()
+    return found.alone() if AHEAD in os.environ else found
 
 
 def set_threads(threads: int) -> None:
@@ -72,8 +99,8 @@ def run(main: Callable[..., None], elsewhere: Elsewhere | None = None) -> None:
     """Run a stage's command: ``if __name__ == "__main__": run(main)``.
 
     ``elsewhere`` (`pipeline.ground.launch.start.elsewhere`) may have it run by another program: it
-    gets what the stage is called, ``runtime.launcher``, its module and its arguments, and tells
-    whether it did.
+    gets what the stage is called, ``runtime``, its module and its arguments, and tells whether it
+    did.
 
     Exit status: 0 done, 1 a `PipelineError` or the operating system's refusal (one line on stderr),
     130 interrupted, 143 terminated. Outputs are untouched unless it is 0, or a signal came after
@@ -123,7 +150,7 @@ def _with_threads(
         set_threads(settings.threads)
         given = [f"--{n} {v}" for n, v in kwargs.items() if v != options[n].default]
         told = " ".join([stage, *given])
-        if elsewhere and elsewhere(told, settings.launcher, f"stages.{stage}", sys.argv[1:]):
+        if elsewhere and elsewhere(told, settings, f"stages.{stage}", sys.argv[1:]):
             return
         # Processes that were launched together are one run.
         rank = os.environ.get("RANK", "0")
@@ -131,7 +158,7 @@ def _with_threads(
         with locked(LOCKS / digest(name), name):
             if rank == "0":
                 runs.begin(told)
-            _require_current_code(stage, str(kwargs.get("corpus", "")))
+            require_current_code(stage, str(kwargs.get("corpus", "")))
             main(*args, **kwargs)
             ending.ignore_signals()  # all is published
         if rank == "0":
@@ -145,10 +172,13 @@ def _stage(main: Callable[..., None]) -> str:
     return Path(main.__code__.co_filename).stem
 
 
-def _require_current_code(stage: str, corpus: str) -> None:
+def require_current_code(stage: str, corpus: str = "") -> None:
     """Stop before DVC is told that old code made what new code makes.
 
     `dvc repro` brings ``code.yaml`` up to date first; `dvc repro -s` and a start by hand do not.
+
+    Raises:
+        PipelineError: Its key there has another digest.
     """
     if stage in code.WITHOUT or not code.FILE.is_file():
         return

@@ -43,7 +43,7 @@ def run(told: str, words: Sequence[str], command: Sequence[str]) -> None:
                 _cancel(job)
             sbatch.terminate()
 
-        with started(_sbatch(words, log), script, answer, cancel) as sbatch:
+        with started(_sbatch(words, log), script, answer, stop=cancel) as sbatch:
             status = _follow(sbatch, log, told, answer.name)
         job = _number(answer.name)
     if not job:

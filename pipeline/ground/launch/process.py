@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO
 
 from pipeline.ground import ending
@@ -27,7 +27,9 @@ def started(
     words: Sequence[str],
     stdin: IO[bytes] | int = subprocess.DEVNULL,
     stdout: IO[bytes] | None = None,
+    stderr: IO[bytes] | None = None,
     stop: Callable[[subprocess.Popen[bytes]], None] = subprocess.Popen.terminate,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a command, which does not outlive the block: ``stop`` is to end it.
 
@@ -48,7 +50,8 @@ def started(
                     words,
                     stdin=stdin,
                     stdout=stdout,
-                    env={**_ANEW, **os.environ, LAUNCHED: "1"},
+                    stderr=stderr,
+                    env={**_ANEW, **os.environ, LAUNCHED: "1", **(environment or {})},
                     preexec_fn=_begin,  # noqa: PLW1509
                     process_group=0,
                 )

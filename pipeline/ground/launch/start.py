@@ -3,30 +3,34 @@
 import os
 from collections.abc import Sequence
 
-from pipeline.ground import runs
+from pipeline.ground import files, runs
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.files import LOCKS, digest
 from pipeline.ground.launch import batch, prefix, ranks
+from pipeline.ground.launch.ahead import ahead
 from pipeline.ground.launch.process import how, started
 from pipeline.ground.locks import locked
 from pipeline.ground.progress import say
+from pipeline.ground.stage import Runtime
 
 
-def elsewhere(told: str, launcher: str, module: str, arguments: Sequence[str]) -> bool:
-    """Whether a stage was run by a launcher; in what a launcher started it runs here.
+def elsewhere(told: str, runtime: Runtime, module: str, arguments: Sequence[str]) -> bool:
+    """Whether a stage was run by a launcher, or `ahead`; in what a launcher started it runs here.
 
     For stages that train in `pipeline.training.loop`, whose batches several processes can share:
     a crnn normalises over whole batches, heads on cached means take seconds.
 
     Raises:
-        PipelineError: As `by_launcher`.
+        PipelineError: As `by_launcher` and `ahead`.
     """
+    if runtime.ahead or files.AHEAD in os.environ:
+        return ahead(told, runtime, module, arguments)
     if ranks.launched():
         ranks.take_step(os.environ)
         return False
-    if not launcher:
+    if not runtime.launcher:
         return False
-    by_launcher(told, launcher, module, arguments)
+    by_launcher(told, runtime.launcher, module, arguments)
     return True
 
 

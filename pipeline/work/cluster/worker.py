@@ -5,6 +5,7 @@ Its module imports nothing that reads how many threads there are: they are set f
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.ground import code, stage
@@ -23,12 +24,14 @@ class Task:
         arguments: What ``make`` takes.
         files: Files and folders that it reads, the worker's `Luggage`.
         device: Of torch, on which it computes; empty where torch has no part in it.
+        mark: A file of a folder that all nodes must see; None where they need not.
     """
 
     make: Callable[..., Callable[[Any], Any]]
     arguments: tuple[Any, ...] = ()
     files: tuple[Any, ...] = ()
     device: str = ""
+    mark: Path | None = None
 
     @property
     def gpus(self) -> int:
@@ -44,6 +47,7 @@ class Task:
             "threads": str(threads),
             "computer": self._computer(),
             "files": luggage.sha256,
+            "folder": str(self.mark) if self.mark and self.mark.exists() else "none of the project",
         }
 
     def _computer(self) -> str:
