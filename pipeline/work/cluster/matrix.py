@@ -11,11 +11,14 @@ from typing import Any
 from pipeline.ground.launch.waiting import Run
 from pipeline.ground.params import PARAMS_FILE
 
+# Options of DVC by which its targets are not all that it runs.
+_MORE = ("downstream", "pipeline", "all_pipelines", "glob")
+
 
 def runs(name: str, words: Sequence[str], computer: str) -> list[Run]:
     """The run that is called ``name`` first, then others of its matrix that DVC would run after it.
 
-    None where that is not the command of ``words``, or was asked for alone (``dvc repro -s``).
+    Nothing where that is not the command of ``words``, or was asked for alone (``dvc repro -s``).
     """
     from dvc.repo import Repo
 
@@ -33,8 +36,9 @@ def runs(name: str, words: Sequence[str], computer: str) -> list[Run]:
         ]
         force = bool(asked and (asked.force or asked.force_downstream))
         due = [one for one in others if not one.frozen and (force or _has_changed(one))]
-        found = [_run(one, computer) for one in [stages[name], *due] if name in stages]
-    return found if found and found[0].words == tuple(words) else []
+        own = [stages[name]] if name in stages else []
+        found = [_run(one, computer) for one in [*own, *due]]
+    return found if own and found[0].words == tuple(words) else []
 
 
 def _run(stage: Any, computer: str) -> Run:
@@ -57,7 +61,7 @@ def _has_changed(stage: Any) -> bool:
 
 def _reached(repo: Any, asked: Namespace | None) -> set[str]:
     """The stages that the targets of `dvc repro` need; none where it runs whatever there is."""
-    if not asked or asked.downstream or asked.pipeline or asked.all_pipelines or asked.glob:
+    if not asked or any(vars(asked).get(option) for option in _MORE):
         return set()
     collect, deep = repo.stage.collect, asked.recursive
     found = [collect(one, with_deps=True, recursive=deep) for one in asked.targets]

@@ -1,0 +1,101 @@
+"""Every stage that hands its matrix on, with real commands: the bytes of runs in their turn."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.ground.code import ROOT
+from tests.faults import chain
+from tests.faults.chain import Step
+from tests.params import set_runtime
+from tests.patience import PATIENCE_S
+from tests.torchrun import change
+from tests.work.cluster.conftest import add
+
+pytestmark = pytest.mark.cluster
+TWO_FOLDS = """
+folds: [0, 1]
+adapted: [0, 1]
+crnn: {tasks: [emotion]}
+"""
+# The command of a fold of each, by what dvc.yaml calls it.
+STAGES = {
+    "multitask@{}": "multitask",
+    "frames@{}": "extract --fold",
+    "cluster@{}": "cluster",
+    "retrain@{}": "retrain",
+    "finetune@emotion-lora-qkv-{}": "finetune --task emotion --start pretrained",
+    "finetune-adapted@emotion-full-{}": "finetune --task emotion --start retrained",
+    "finetune-cached@emotion-fbank-linear-{}": "finetune_cached",
+    "crnn@emotion-fbank-{}": "crnn",
+}
+MADE = [
+    step
+    for step in chain.STEPS
+    if step.name.split("-")[0] not in ("probe", "share", "stress", "evaluate")
+]
+
+
+def of_fold(step: Step, fold: int) -> Step:
+    """The same run of another fold."""
+    command = step.command.replace("--fold 0", f"--fold {fold}")
+    return Step(command, tuple(path.replace("/0", f"/{fold}") for path in step.outputs))
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of DVC in which every run had its turn, for two folds."""
+    folder = tmp_path_factory.mktemp("chain") / "project"
+    folder.mkdir()
+    chain.toy(folder)
+    before = Path.cwd()
+    os.chdir(folder)
+    change(TWO_FOLDS)
+    os.chdir(before)
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+    for step in MADE:
+        for fold in (0, 1) if "--fold 0" in step.command else (0,):
+            status, told = chain.run(folder, of_fold(step, fold))
+            assert status == 0, told
+    return folder
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_matrix_ahead_has_the_bytes_of_its_turns(
+    reference: Path, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(chain.copy(reference, tmp_path / "project"))
+    add(cluster)
+    add(cluster)
+    set_runtime(engine="ray", ahead=True, address=cluster.address)
+    steps = [of_fold(chain.step_of(STAGES[name]), fold) for fold in (0, 1)]
+    expected = [chain.contents(reference, step) for step in steps]
+    assert expected[0] != expected[1]
+    for step in steps:
+        chain.remove(Path(), step)
+    told = [turn(step, name.format(fold)) for fold, step in enumerate(steps)]
+    assert told[0][0].startswith("ahead: 2 runs side by side")
+    assert [lines[-1] for lines in told] == [
+        f"{step.command}: was made ahead, is published" for step in steps
+    ]
+    assert len(told[1]) == 1
+    assert [chain.contents(Path(), step) for step in steps] == expected
+
+
+def turn(step: Step, name: str) -> list[str]:
+    """What a stage says that DVC runs under a name."""
+    stage, *arguments = step.command.split()
+    done = subprocess.run(
+        [sys.executable, "-m", f"stages.{stage}", *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "DVC_STAGE": name},
+        capture_output=True, text=True, check=False, timeout=2 * PATIENCE_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stderr.splitlines()
