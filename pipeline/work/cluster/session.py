@@ -55,12 +55,16 @@ def joined(runtime: Runtime) -> Iterator[Any]:
         try:
             with as_before():
                 ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **how)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            where = runtime.address or "this machine"
+        except Exception as error:  # noqa: BLE001 - of a slow start it raises no narrower one
+            told = " ".join(str(error).split())[:200]
+            if not runtime.address:
+                raise PipelineError(
+                    f"runtime.engine: Ray did not start on this machine ({told}), wait until it is "
+                    "less busy and run it again, or set it to processes"
+                ) from None
             raise PipelineError(
-                f"params.yaml: runtime.address, Ray at {where} takes no driver "
-                f"({' '.join(str(error).split())[:200]}), run `ray start --address` on this "
-                "machine, of the version that the cluster has"
+                f"params.yaml: runtime.address, Ray at {runtime.address} takes no driver ({told}), "
+                "run `ray start --address` on this machine, of the version that the cluster has"
             ) from None
         yield ray
 

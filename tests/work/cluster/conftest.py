@@ -32,6 +32,15 @@ def cluster(head: Any) -> Iterator[Any]:
         head.remove_node(node, allow_graceful=False)
 
 
+@pytest.fixture(scope="module")
+def places(head: Any) -> Iterator[str]:
+    """The address of a cluster of two nodes of one CPU, which stay for a module's tests."""
+    nodes = [add(head), add(head)]
+    yield head.address
+    for node in nodes:
+        head.remove_node(node, allow_graceful=False)
+
+
 def add(cluster: Any, **environment: str) -> Any:
     with session.as_before():
         return cluster.add_node(num_cpus=1, object_store_memory=STORE, env_vars=environment)

@@ -5,14 +5,12 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.params import set_runtime
 from tests.patience import PATIENCE_S, wait_until
 from tests.work.cluster import folds
-from tests.work.cluster.conftest import add
 
 
 def test_a_matrix_is_made_in_its_first_turn(project: Path) -> None:
@@ -42,11 +40,9 @@ def test_a_matrix_is_made_in_its_first_turn(project: Path) -> None:
 
 
 @pytest.fixture
-def nodes(project: Path, cluster: Any) -> None:
+def nodes(project: Path, places: str) -> None:
     """Three folds, and a cluster of two places."""
-    add(cluster)
-    add(cluster)
-    folds.lay_out(address=cluster.address)
+    folds.lay_out(address=places)
 
 
 @pytest.mark.cluster
@@ -115,30 +111,27 @@ def test_a_damaged_result_is_made_anew() -> None:
 @pytest.mark.parametrize("where", ["here", "a cluster"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_signal_ends_all_that_was_begun(
-    project: Path, cluster: Any, number: signal.Signals, where: str
+    project: Path, places: str, number: signal.Signals, where: str
 ) -> None:
     """And leaves nothing; what was done waits, the rest is made in the next run."""
-    folds.lay_out(address=cluster.address if where == "a cluster" else "")
-    if where == "a cluster":
-        add(cluster)
-        add(cluster)
+    folds.lay_out(address=places if where == "a cluster" else "")
     folds.tell(1, "wait")
-    folds.tell(2, "wait")
     rays = set(Path("/tmp").glob("ser-ray-*"))  # noqa: S108
     process = folds.begun(0)
-    wait_until(lambda: len(folds.computed()) == 3 or process.poll() is not None)
+    wait_until(lambda: folds.waiting() == [0, 2] or process.poll() is not None)
     process.send_signal(number)
     _, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode in (128 + number, -number), told
     wait_until(lambda: not below(project))
     if number != signal.SIGKILL:  # then the program that hands on is told by the system
         wait_until(lambda: set(Path("/tmp").glob("ser-ray-*")) == rays)  # noqa: S108
-    assert (folds.texts(), folds.waiting()) == ({}, [0])
+    assert (folds.texts(), folds.waiting()) == ({}, [0, 2])
     Path("go").touch()
     assert folds.turn(0) == "multitask --fold 0: was made ahead, is published\n"
     folds.turn(1)
     folds.turn(2)
-    assert folds.texts()[2] == "wait of seed 1"
+    assert folds.texts()[1] == "wait of seed 1"
+    assert sorted(folds.computed()) == [0, 1, 1, 2]
     assert not list(Path("artifacts/.staging").glob("*"))
     assert not list(Path(".scratch").glob("*/artifacts/multitask/*~"))
 

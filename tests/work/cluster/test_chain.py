@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,6 @@ from tests.faults.chain import Step
 from tests.params import set_runtime
 from tests.patience import PATIENCE_S
 from tests.torchrun import change
-from tests.work.cluster.conftest import add
 
 pytestmark = pytest.mark.cluster
 TWO_FOLDS = """
@@ -69,12 +67,10 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_matrix_ahead_has_the_bytes_of_its_turns(
-    reference: Path, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    reference: Path, places: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(chain.copy(reference, tmp_path / "project"))
-    add(cluster)
-    add(cluster)
-    set_runtime(engine="ray", ahead=True, address=cluster.address)
+    set_runtime(engine="ray", ahead=True, address=places)
     steps = [of_fold(chain.step_of(STAGES[name]), fold) for fold in (0, 1)]
     expected = [chain.contents(reference, step) for step in steps]
     assert expected[0] != expected[1]
