@@ -16,7 +16,7 @@ _MORE = ("downstream", "pipeline", "all_pipelines", "glob")
 
 
 def runs(name: str, words: Sequence[str], computer: str) -> list[Run]:
-    """The run that is called ``name`` first, then others of its matrix that DVC would run after it.
+    """The run that is called ``name``, then those of its matrix that DVC would run after it.
 
     Nothing where that is not the command of ``words``, or was asked for alone (``dvc repro -s``).
     """
@@ -28,17 +28,14 @@ def runs(name: str, words: Sequence[str], computer: str) -> list[Run]:
     with Repo() as repo:
         matrix = name.partition("@")[0]
         stages = {one.addressing: one for one in repo.index.stages}
+        names = [other for other in stages if other.partition("@")[0] == matrix]
+        if name not in names or shlex.split(stages[name].cmd)[2:] != list(words):
+            return []
         reached = _reached(repo, asked) or set(stages)
-        others = [
-            one
-            for other, one in stages.items()
-            if other.partition("@")[0] == matrix and other in reached - {name}
-        ]
+        after = [stages[one] for one in names[names.index(name) + 1 :] if one in reached]
         force = bool(asked and (asked.force or asked.force_downstream))
-        due = [one for one in others if not one.frozen and (force or _has_changed(one))]
-        own = [stages[name]] if name in stages else []
-        found = [_run(one, computer) for one in [*own, *due]]
-    return found if own and found[0].words == tuple(words) else []
+        due = [one for one in after if not one.frozen and (force or _has_changed(one))]
+        return [_run(one, computer) for one in (stages[name], *due)]
 
 
 def _run(stage: Any, computer: str) -> Run:
