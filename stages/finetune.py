@@ -16,6 +16,7 @@ from pipeline.ground.params import load
 from pipeline.ground.stage import run, runtime
 from pipeline.methods import preprocessing
 from pipeline.methods.finetuning import FinetuneParams, Job, Start, Trained, loss_of
+from pipeline.splits.targets import kind
 from pipeline.splits.task import digest, scale
 from pipeline.work.seeds import derive
 
@@ -45,7 +46,7 @@ def main(
     means, deviations = scale(job.task, job.found)
     design = Design(
         method=method,
-        target=job.task.target,
+        target=kind(job.task.target),
         classes=job.task.names,
         means=means,
         deviations=deviations,

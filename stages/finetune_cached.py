@@ -18,6 +18,7 @@ from pipeline.ground.stage import run
 from pipeline.methods import preprocessing
 from pipeline.methods.features import Features
 from pipeline.methods.finetuning import Cached, Job, LinearParams, Methods, loss_of
+from pipeline.splits.targets import kind
 from pipeline.splits.task import digest, scale
 from pipeline.work.seeds import derive
 
@@ -48,9 +49,9 @@ def _linear(params: LinearParams, job: Job, corpora: Any) -> None:
     # Functionals are one frame a clip, and have no deviation.
     deviation = params.pooling == "mean-std" and header.hop_samples > 0
     vectors = linear.vectors(corpora, params.layer, job.found, deviation)
-    weights = job.class_weights(params)
+    weights, told = job.class_weights(params), kind(job.task.target)
     by_class = None if weights is None else dict(enumerate(weights.tolist()))
-    model = linear.fit(params.kind, job.task.target, job.found, vectors, params.c, by_class)
+    model = linear.fit(params.kind, told, job.found, vectors, params.c, by_class)
     scored = [row for row, example in enumerate(job.found) if example.role != "train"]
     with files.publish(job.target) as out:
         out.mkdir()
@@ -74,7 +75,7 @@ def _head(method: Literal["frozen", "lora-classifier"], job: Job, corpora: Any) 
     averages, deviations = scale(job.task, job.found)
     design = emotion_head.Design(
         method=method,
-        target=job.task.target,
+        target=kind(job.task.target),
         classes=job.task.names,
         means=averages,
         deviations=deviations,

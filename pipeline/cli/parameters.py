@@ -62,7 +62,8 @@ def _designs(name: str, config: dict[str, Any], task: str) -> Any:
 
     params, shape = load("finetune", FinetuneParams), encoders.skeleton(config).config
     methods, wanted = params.methods, targets.of(task)
-    values = len(wanted.names) if wanted.target == "dimensions" else 0
+    told = targets.kind(wanted.target)
+    values = len(wanted.names) if told == "dimensions" else 0
     about = {
         "full": (params.model, params.loss, None),
         "lora-qkv": (params.model, params.loss, methods.lora_qkv),
@@ -77,7 +78,7 @@ def _designs(name: str, config: dict[str, Any], task: str) -> Any:
         design = Design.model_validate(
             {
                 "method": method,
-                "target": wanted.target,
+                "target": told,
                 "classes": wanted.names,
                 "means": [0.0] * values,
                 "deviations": [1.0] * values,

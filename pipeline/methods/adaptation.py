@@ -17,8 +17,9 @@ from pipeline.ground.progress import say
 from pipeline.methods import calibration
 from pipeline.methods.finetuning import Job, Target
 from pipeline.metrics import agreement, recalls
-from pipeline.splits.targets import UNDECIDED
+from pipeline.splits.targets import kind
 from pipeline.splits.task import Example, of_role
+from pipeline.splits.valued import UNDECIDED, Valued
 from pipeline.training import loop, losses, predictions
 from pipeline.training.fit import Fit
 
@@ -29,11 +30,11 @@ def run(job: Job, fit: Fit, model: Any, save: Callable[[Path], None]) -> None:
     Raises:
         PipelineError: As `Fit.run`.
     """
-    outputs = "dimensions" if job.task.target == "dimensions" else "classes"
+    outputs = "dimensions" if isinstance(job.task, Valued) else "classes"
     say(f"a new, untrained head for {len(job.task.names)} {outputs}")
     train, dev = of_role(job.found, "train"), of_role(job.found, "dev")
     history = loop.train(
-        fit, model, train, dev, lambda: score(fit, model, dev, job.task.target), job.target
+        fit, model, train, dev, lambda: score(fit, model, dev, kind(job.task.target)), job.target
     )
     if not fit.processes.main:
         return
@@ -72,11 +73,12 @@ def _own_score(
 ) -> dict[str, float]:
     if target == "dimensions":
         pairs = zip(np.array([e.values for e in dev]).T, scored.astype(np.float64).T, strict=True)
-        found = [agreement.concordance(truth, guess) for truth, guess in pairs]
+        known = [(truth[~np.isnan(truth)], guess[~np.isnan(truth)]) for truth, guess in pairs]
+        found = [agreement.concordance(*pair) for pair in known]
         return {"dev_ccc": float(np.nan_to_num(found).mean())}
     labels = np.array([example.label for example in dev])
-    known = labels != UNDECIDED
-    if not known.any():
+    decided = labels != UNDECIDED
+    if not decided.any():
         return {}
-    counts = recalls.confusion(labels[known], scored.argmax(-1)[known], scored.shape[1])
+    counts = recalls.confusion(labels[decided], scored.argmax(-1)[decided], scored.shape[1])
     return {"dev_uar": float(recalls.uar(counts))}

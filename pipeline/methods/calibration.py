@@ -15,7 +15,8 @@ from scipy.optimize import minimize_scalar
 from pipeline.ground import files
 from pipeline.ground.params import Section, parse
 from pipeline.metrics.arrays import Floats, Ints
-from pipeline.splits.targets import Dimensions, Task
+from pipeline.splits.targets import Task
+from pipeline.splits.valued import Valued
 
 FILE = "calibration.json"
 # Beyond them answers are certain, or chance.
@@ -93,7 +94,7 @@ def write(folder: Path, task: Task) -> None:
 
     Undecided votes have no right answer; dimensions have no confidence, and nothing is written.
     """
-    if isinstance(task, Dimensions):
+    if isinstance(task, Valued):
         return
     rows = [r for r in files.read_csv(folder / "predictions.csv") if r["role"] == "dev"]
     known, classes = [row for row in rows if row["label"]], task.classes

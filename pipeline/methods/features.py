@@ -17,7 +17,7 @@ from pipeline.encoders.layers import Layer
 from pipeline.ground import files
 from pipeline.ground.params import parse
 from pipeline.methods.finetuning import SCHEMA, Classes, Target
-from pipeline.splits.targets import Task
+from pipeline.splits.targets import Task, kind
 
 FILE = "features.json"
 
@@ -55,7 +55,7 @@ class Features:
             deviation,
             cast(Precision, header.precision),
             "float16" if header.dtype == "float16" else "float32",
-            task.target,
+            kind(task.target),
             list(task.names),
         )
 

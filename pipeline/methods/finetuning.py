@@ -19,6 +19,7 @@ from pipeline.ground.provenance import Provenance
 from pipeline.splits import folds, imbalance, targets
 from pipeline.splits.targets import Emotion, Task
 from pipeline.splits.task import Example, examples
+from pipeline.splits.valued import Valued
 from pipeline.training.settings import Optimization, Sampled, Training
 
 Start = Literal["pretrained", "retrained"]
@@ -29,7 +30,7 @@ Count = Annotated[int, Field(ge=1, le=65_536)]
 # In what a classifier says of itself: it may be a stranger's, and is shown on terminals.
 Class = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Classes = Annotated[list[Class], Field(min_length=1, max_length=1000)]
-Target = Literal["emotion", "votes", "dimensions"]
+Target = targets.Kind
 # Of what a classifier's folder says of itself. 1 said nothing of tasks, and not its version.
 SCHEMA = Literal[2]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -226,7 +227,7 @@ class Job:
         asked = {
             f"{key}.loss.class_weight none": loss.class_weight != "none",
             f"{key}.training.sampling shuffled": training.sampling != "shuffled",
-            f"{key}.loss.gamma 0.0": loss.gamma > 0 and self.task.target == "dimensions",
+            f"{key}.loss.gamma 0.0": loss.gamma > 0 and isinstance(self.task, Valued),
         }
         wrong = [remedy for remedy, is_asked in asked.items() if is_asked]
         if wrong and self.task.target != "emotion":

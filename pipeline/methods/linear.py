@@ -5,6 +5,7 @@ Of dimensions it is ridge regression, of votes logistic regression on the shares
 The baseline that any encoder has to beat: no gradient passes the encoder, and it fits in a second.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -73,13 +74,19 @@ def fit(
     The score is UAR, of votes the cross-entropy, of dimensions the mean concordance. Of equals the
     first. Statistics for standardisation come from train alone. Without dev examples the first
     strength is taken. ``weights`` are scikit-learn's ``class_weight``; of votes each clip weighs
-    the same.
+    the same. A clip of which a value is unknown teaches nothing.
 
     Raises:
-        PipelineError: An SVM is to learn votes.
+        PipelineError: An SVM is to learn votes, or no training clip has all values.
     """
     roles = np.array([example.role for example in found])
-    train, dev = roles == "train", roles == "dev"
+    whole = np.array([not any(map(math.isnan, example.values)) for example in found])
+    train, dev = whole & (roles == "train"), whole & (roles == "dev")
+    if not train.any():
+        raise PipelineError(
+            "params.yaml: methods.cached has linear, for which no training clip has all values of "
+            "its task, remove it there, or one of the corpora"
+        )
     learn, rate = _ways(kind, target, found, weights)
 
     def fitted(strength: float) -> Pipeline:

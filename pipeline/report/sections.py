@@ -33,7 +33,8 @@ from pipeline.report.page import Section, Table, interval, page
 from pipeline.scoring import trained_on
 from pipeline.scoring.evaluation import Classifier, Run
 from pipeline.scoring.scores import Scores
-from pipeline.splits.targets import Dimensions, Emotion
+from pipeline.splits.targets import Emotion
+from pipeline.splits.valued import Valued
 
 ENVIRONMENT = "environment.html"
 
@@ -71,7 +72,7 @@ def protocol(run: Run, _plots: Path) -> Section:
 
 def task(name: str, run: Run, folder: Path) -> Section | None:
     """The section of a task, by its target."""
-    if isinstance(run.tasks[name], Dimensions):
+    if isinstance(run.tasks[name], Valued):
         return dimensions_section.section(name, run, folder)
     return classes(name, run, folder)
 

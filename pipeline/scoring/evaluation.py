@@ -24,7 +24,8 @@ from pipeline.scoring.crossed import Matrix
 from pipeline.scoring.scores import Bootstrap, Predictions, Scores
 from pipeline.splits import folds, train_share
 from pipeline.splits.folds import Fold
-from pipeline.splits.targets import Dimensions, Emotion, Task, Votes
+from pipeline.splits.targets import Emotion, Task, Votes, kind
+from pipeline.splits.valued import Valued
 from pipeline.units import tally
 
 CLASSIFIERS = manifest.ARTIFACTS / "classifiers"
@@ -139,7 +140,7 @@ def score_classifiers(
         paths = {fold: folder / "predictions.csv" for fold, folder in folders.items()}
         tested = read(paths, task.target, task.names, name)
         _require_tests(paths, tested, tests)
-        sure = None if isinstance(task, Dimensions) else calibrated.confidence(tested, folders)
+        sure = None if isinstance(task, Valued) else calibrated.confidence(tested, folders)
         total = scored(paths, tested, task, bootstrap) | (sure.scores if sure else {})
         curves = {k: scores.read_history(f / "history.csv") for k, f in folders.items()}
         curves = {fold: curve for fold, curve in curves.items() if curve}
@@ -151,7 +152,7 @@ def read(
     paths: Mapping[int, Path], target: str, names: Sequence[str], task: str, role: str = "test"
 ) -> Predictions:
     """The predictions of one system of a task, by fold; of votes, on the consensus."""
-    if target == "dimensions":
+    if kind(target) == "dimensions":
         return ratings.read_dimensions(paths, names, role)
     if target == "votes":
         return ratings.read_votes(paths, names, role)[0]
@@ -175,7 +176,7 @@ def _measured(
     paths: Mapping[int, Path], tested: Predictions, task: Task, bootstrap: Bootstrap
 ) -> Callable[[npt.NDArray[np.bool_]], Scores]:
     """A function that scores some of the rows."""
-    if isinstance(task, Dimensions):
+    if isinstance(task, Valued):
         return lambda rows: ratings.dimensions(tested.of(rows), task.names, bootstrap)
     if isinstance(task, Votes):
         shares = ratings.read_votes(paths, task.names)[1]

@@ -15,9 +15,9 @@ from pipeline.ground.errors import PipelineError
 from pipeline.scoring import active
 from pipeline.scoring.active import System
 from pipeline.splits import folds, train_share
+from pipeline.splits.targets import FIELDS, kind
 
 WORKSPACE = "workspace"
-NAMES = {"emotion": "classes", "votes": "classes", "dimensions": "dimensions"}
 REPEATED = ("seed", "runtime")  # in what repetitions may differ
 
 
@@ -57,12 +57,12 @@ class Experiment:
     def names(self, system: System) -> list[str]:
         """The outputs of a system's task: classes, or dimensions."""
         task = self.tasks[system[0]]
-        names: list[str] = task[NAMES[task["target"]]]
+        names: list[str] = task[FIELDS[task["target"]]]
         return names
 
     def target(self, system: System) -> str:
-        """What a system's task predicts."""
-        return str(self.tasks[system[0]]["target"])
+        """What a system's task predicts; shares are told as dimensions are."""
+        return kind(str(self.tasks[system[0]]["target"]))
 
     def metrics(self) -> dict[str, Any] | None:
         """What results/metrics.json held; None before `evaluate` has run."""

@@ -9,7 +9,7 @@ from pipeline.metrics import agreement, correlation, distributions, resampling
 from pipeline.metrics.arrays import Floats, Ints
 from pipeline.scoring import scores
 from pipeline.scoring.scores import Bootstrap, Predictions, Scores
-from pipeline.splits.targets import UNDECIDED
+from pipeline.splits.valued import UNDECIDED
 
 # By name: the score of one dimension, and of its resamples.
 One = Callable[[Floats, Floats], float]
@@ -18,6 +18,7 @@ MEASURES: Mapping[str, tuple[One, Resampled]] = {
     "ccc": (agreement.concordance, agreement.concordance_resamples),
     "pearson": (agreement.pearson, agreement.pearson_resamples),
     "rho": (correlation.spearman, correlation.spearman_resamples),
+    "r2": (correlation.r_squared, correlation.r_squared_resamples),
     "mae": (agreement.mae, agreement.mae_resamples),
 }
 
@@ -26,6 +27,8 @@ def read_dimensions(
     paths: Mapping[int, Path], names: Sequence[str], role: str = "test"
 ) -> Predictions:
     """The predictions of one system, by fold: ``truth`` and ``guess`` are (utterances, names).
+
+    What is masked, or unknown in part, is left out: nothing tells how good it is.
 
     Raises:
         PipelineError: A file is missing or damaged, or lacks a dimension.
@@ -36,7 +39,8 @@ def read_dimensions(
         true, predicted = kinds
         rows = scores.rows_of(path, [*scores.UNNAMED[:4], *true, *predicted], role)
         truth, guess = (scores.numbers(path, rows, columns) for columns in (true, predicted))
-        parts.append(scores.of_rows(path, fold, rows, truth, guess))
+        known = np.isfinite(truth).all(1)
+        parts.append(scores.of_rows(path, fold, rows, truth, guess).of(np.asarray(known)))
     return scores.joined(parts)
 
 
@@ -60,12 +64,15 @@ def read_votes(
 
 
 def dimensions(tested: Predictions, names: Sequence[str], bootstrap: Bootstrap) -> Scores:
-    """Concordance, Pearson's r, Spearman's rho and mean absolute error: means, and by dimension.
+    """Concordance, Pearson's r, Spearman's rho, R² and mean absolute error: means, and each.
 
-    They pool the folds' test utterances; ``ccc_mean`` and ``ccc_sd`` alone are over folds. An
-    undefined correlation (of a constant) counts as 0.
+    They pool the folds' test utterances; ``ccc_mean`` and ``ccc_sd`` alone are over folds. What is
+    undefined (a correlation of a constant) counts as 0; of fewer than two utterances nothing is.
     """
     count, who = tested.speakers()
+    sizes = {"utterances": len(tested.truth), "speakers": count}
+    if len(tested.truth) < 2:
+        return {**sizes, "folds": len(np.unique(tested.fold)), "of": {name: {} for name in names}}
     weights = bootstrap.weights(count)
     found: Scores = {}
     each: dict[str, Scores] = {name: {} for name in names}
@@ -85,9 +92,8 @@ def dimensions(tested: Predictions, names: Sequence[str], bootstrap: Bootstrap) 
         "ccc_mean": float(np.mean(by_fold)),
         "ccc_sd": float(np.std(by_fold, ddof=1)) if len(by_fold) > 1 else float("nan"),
     }
-    sizes = {"utterances": len(tested.truth), "speakers": count, "folds": len(by_fold)}
     own = {name: scores.rounded(one) for name, one in each.items()}
-    return {**scores.rounded(found), **sizes, "of": own}
+    return {**scores.rounded(found), **sizes, "folds": len(by_fold), "of": own}
 
 
 def by_speaker(tested: Predictions) -> dict[str, tuple[int, float]]:

@@ -1,6 +1,7 @@
 """Which labels of the corpora a task covers: a label that no class covers takes no part.
 
-Of votes the labels are the emotions that were voted for, of dimensions their names.
+Of votes the labels are the emotions that were voted for, of dimensions their names, of shares the
+emotions that have one.
 
 `plan` looks before anything is computed, `split` once the clips are known. Both say what is left
 out, and stop over classes and merges that no corpus can fill.
@@ -15,10 +16,16 @@ from pipeline.corpora.manifest import Clip
 from pipeline.ground.errors import PipelineError
 from pipeline.splits.folds import Fold
 from pipeline.splits.targets import Task, folded
+from pipeline.splits.valued import Valued
 
 # Utterances by corpus and emotion.
 Labels = Mapping[tuple[str, str], int]
-_WHAT = {"emotion": "the class", "votes": "a vote for", "dimensions": "the dimension"}
+_WHAT = {
+    "emotion": "the class",
+    "votes": "a vote for",
+    "dimensions": "the dimension",
+    "shares": "a share of",
+}
 NEAR = 0.5  # anger and angry: 0.8, happiness and happy: 0.57, sad and bored: 0.25
 TOLD = 10
 
@@ -30,9 +37,9 @@ def labels(task: Task, clips: Iterable[Clip]) -> Labels:
 
 
 def left_out(task: Task, held: Labels) -> dict[str, dict[str, int]]:
-    """Utterances that no class covers, by emotion and corpus; dimensions may be left aside."""
+    """Utterances that no class covers, by emotion and corpus; values may be left aside."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    if task.target == "dimensions":
+    if isinstance(task, Valued):
         return {}
     for (corpus, emotion), count in sorted(held.items()):
         if task.index(emotion) is None:

@@ -7,37 +7,22 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, TypeAlias
+from typing import Annotated, Literal, TypeAlias, cast
 
 from pydantic import Field, model_validator
 
 from pipeline.corpora import ratings
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, Section, load
+from pipeline.splits.valued import UNDECIDED, Aim, Dimensions, Rated, Shares
 
-Values: TypeAlias = tuple[float, ...]
-Aim: TypeAlias = tuple[int, Values]
-UNDECIDED = -1  # the index of a class where there is none
-
-
-class Rated(Protocol):
-    """What is said of an utterance: a `Clip`, or the `Row` of a parser."""
-
-    @property
-    def emotion(self) -> str:
-        """Empty where there is none."""
-
-    @property
-    def votes(self) -> Mapping[str, float]:
-        """Raters who chose each emotion."""
-
-    @property
-    def votes2(self) -> Mapping[str, float]:
-        """Raters who named each emotion a second one."""
-
-    @property
-    def dimensions(self) -> Mapping[str, float]:
-        """Mean ratings."""
+# The key of a task that has the names of its outputs.
+FIELDS = {
+    "emotion": "classes",
+    "votes": "classes",
+    "dimensions": "dimensions",
+    "shares": "emotions",
+}
 
 
 def folded(name: str) -> str:
@@ -156,51 +141,14 @@ class Votes(Classes):
         return counts
 
 
-class Dimensions(Section):
-    """Mean ratings such as arousal and valence, in their corpus's own range."""
-
-    target: Literal["dimensions"]
-    dimensions: Annotated[list[str], Field(min_length=1)]
-    loss: Literal["ccc", "mse", "mae"]
-
-    @model_validator(mode="after")
-    def _are_distinct(self) -> "Dimensions":
-        if len(set(self.dimensions)) < len(self.dimensions) or not all(self.dimensions):
-            raise ValueError("of dimensions that differ, none of them empty")
-        return self
-
-    @property
-    def names(self) -> list[str]:
-        """Of the model's outputs."""
-        return self.dimensions
-
-    @property
-    def merge(self) -> dict[str, str]:
-        """Nothing is merged."""
-        return {}
-
-    def index(self, name: str) -> int | None:
-        """Which output a dimension is; None where it is none."""
-        return self.dimensions.index(name) if name in self.dimensions else None
-
-    def held(self, rated: Rated) -> list[str]:
-        """As of `Emotion`."""
-        return list(rated.dimensions)
-
-    def aim(self, rated: Rated) -> Aim | None:
-        """The ratings; None where one is missing."""
-        found = [rated.dimensions.get(name) for name in self.dimensions]
-        known = tuple(value for value in found if value is not None)
-        return (UNDECIDED, known) if len(known) == len(found) else None
-
-    def why_not(self, rated: Rated) -> str:
-        """As of `Emotion`."""
-        missing = [name for name in self.dimensions if name not in rated.dimensions]
-        return f"without {missing[0]}"
-
-
-Task: TypeAlias = Emotion | Votes | Dimensions
+Task: TypeAlias = Emotion | Votes | Dimensions | Shares
 _TAGGED = Annotated[Task, Field(discriminator="target")]
+Kind: TypeAlias = Literal["emotion", "votes", "dimensions"]
+
+
+def kind(target: str) -> Kind:
+    """How a target is told: shares are values, as dimensions are."""
+    return "dimensions" if target == "shares" else cast(Kind, target)
 
 
 def of(name: str, path: Path = PARAMS_FILE) -> Task:

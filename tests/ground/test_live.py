@@ -12,8 +12,9 @@ import pytest
 
 from pipeline.ground import files, live
 from pipeline.ground.live import COLUMNS, Curve
-from pipeline.splits.targets import Dimensions, Emotion
+from pipeline.splits.targets import Emotion
 from pipeline.splits.task import of_role
+from pipeline.splits.valued import Dimensions
 from pipeline.training import loop, predictions
 from tests.patience import wait_until
 from tests.speech import small_encoder, tone_clips

@@ -7,7 +7,8 @@ import pytest
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.provenance import Provenance
 from pipeline.methods.finetuning import Imbalance, Job
-from pipeline.splits.targets import Dimensions, Emotion, Task, Votes
+from pipeline.splits.targets import Emotion, Task, Votes
+from pipeline.splits.valued import Dimensions
 from pipeline.training.settings import Sampled
 
 TASKS: dict[str, Task] = {

@@ -1,5 +1,6 @@
 """The linear method: chosen on dev, standardised on train, saved whole."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,6 +105,19 @@ def test_one_dimension_is_one_column(project: Path) -> None:
     linear.save(model, project / "model.safetensors")
     for got in (linear.logits(model, inputs), linear.load(project / "model.safetensors")(inputs)):
         np.testing.assert_allclose(got, inputs[:, :1], atol=1e-3)
+
+
+def test_a_clip_of_which_a_value_is_unknown_teaches_nothing(project: Path) -> None:
+    found, inputs = data(project)
+    rated = [replace(e, values=(float(x[0]), 1.0)) for e, x in zip(found, inputs, strict=True)]
+    some = [replace(e, values=(9.0, math.nan)) if n % 3 else e for n, e in enumerate(rated)]
+    whole = [n for n in range(len(rated)) if not n % 3]
+    model = linear.fit("logistic", "dimensions", some, inputs, [1.0])
+    alone = linear.fit("logistic", "dimensions", [rated[n] for n in whole], inputs[whole], [1.0])
+    np.testing.assert_array_equal(linear.logits(model, inputs), linear.logits(alone, inputs))
+    none = [replace(e, values=(math.nan, 1.0)) for e in rated]
+    with pytest.raises(PipelineError, match="no training clip has all values"):
+        linear.fit("logistic", "dimensions", none, inputs, [1.0])
 
 
 def test_votes_minimise_the_cross_entropy_with_their_shares(project: Path) -> None:

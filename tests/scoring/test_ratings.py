@@ -10,7 +10,7 @@ from scipy.stats import pearsonr, spearmanr
 from pipeline.ground import files
 from pipeline.scoring import comparison, ratings
 from pipeline.scoring.scores import Bootstrap, Predictions
-from pipeline.splits.targets import UNDECIDED
+from pipeline.splits.valued import UNDECIDED
 
 NAMES = ["arousal", "valence"]
 
@@ -45,6 +45,8 @@ def test_dimensions_are_pooled_and_each_has_its_own_scores() -> None:
     pairs = list(zip(tested.truth.T, tested.guess.T, strict=True))
     assert found["pearson"] == pytest.approx(np.mean([pearsonr(*p)[0] for p in pairs]), abs=1e-4)
     assert found["rho"] == pytest.approx(np.mean([spearmanr(*p)[0] for p in pairs]), abs=1e-4)
+    squares = [1 - ((x - y) ** 2).sum() / ((x - x.mean()) ** 2).sum() for x, y in pairs]
+    assert found["r2"] == pytest.approx(np.mean(squares), abs=1e-4)
     assert found["mae"] == pytest.approx(np.abs(tested.truth - tested.guess).mean(), abs=1e-4)
     by_fold = [
         np.mean([concordance(tested.truth[rows, k], tested.guess[rows, k]) for k in (0, 1)])
@@ -69,6 +71,22 @@ def test_the_interval_draws_speakers() -> None:
     )
     few = ratings.dimensions(study(1.0, speakers=4), NAMES, Bootstrap(300, 1))
     assert "ccc_low" not in few and "ccc" in few
+
+
+def test_masked_utterances_are_not_scored(tmp_path: Path) -> None:
+    header = ["utterance", "corpus", "speaker", "role"]
+    header += [f"{kind}_{name}" for name in NAMES for kind in ("true", "predicted")]
+    known = [[f"toy/{n}", "toy", "", "test", n / 8, 0.5 + n / 9, 1 - n / 8, 0.2] for n in range(4)]
+    masked = [["toy/x", "toy", "", "test", "", 0.1, "", 0.1], ["toy/y", *known[0][1:6], "", 0.1]]
+    path = tmp_path / "predictions.csv"
+    files.write_csv(path, header, [*known, *masked])
+    tested = ratings.read_dimensions({0: path}, NAMES)
+    assert tested.utterance.tolist() == [row[0] for row in known]
+    assert ratings.dimensions(tested, NAMES, Bootstrap(300, 1))["of"]["arousal"]["rho"] == 1
+    files.write_csv(path, header, masked)
+    nothing = ratings.read_dimensions({0: path}, NAMES)
+    found = ratings.dimensions(nothing, NAMES, Bootstrap(300, 1))
+    assert found["utterances"] == 0 and "rho" not in found
 
 
 def test_a_constant_prediction_counts_as_nothing() -> None:

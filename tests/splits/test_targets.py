@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from pipeline.ground import params
 from pipeline.ground.errors import PipelineError
 from pipeline.splits import scope, targets
-from pipeline.splits.targets import UNDECIDED, Dimensions, Emotion, Votes
+from pipeline.splits.targets import Emotion, Votes
 from pipeline.splits.task import examples, of_role, scale
+from pipeline.splits.valued import UNDECIDED, Dimensions
 from tests.splits.test_partition import corpus
 
 VOTES = Votes(
@@ -147,7 +148,7 @@ def test_a_target_is_known_by_its_name(project: Path) -> None:
             "task.heard.votes must be 'primary' or 'both'",
         ),
         ("undecided: keep", "undecided: yes", "task.heard.undecided must be 'keep' or 'drop'"),
-        ("    - valence\n", "    - arousal\n", "task.affect must be of dimensions that differ"),
+        ("    - valence\n", "    - arousal\n", "task.affect must be of names that differ"),
     ):
         assert old in text
         path.write_text(text.replace(old, new, 1), "utf-8")

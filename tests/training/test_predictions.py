@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.splits.targets import Emotion
+from pipeline.splits.task import Example
+from pipeline.splits.valued import UNDECIDED, Shares
 from pipeline.training import predictions
+from tests.ratings import clip_of
 from tests.speech import tone_clips
 
 
@@ -50,3 +53,51 @@ def test_the_history_is_empty_where_a_model_has_stopped(tmp_path: Path) -> None:
         "1,0.5,0.25,0.125,",
         "2,,,0.333333,",
     ]
+
+
+def share_of(name: str, role: str, *shares: float, segment: str = "") -> Example:
+    clip = clip_of(name, "hume", segment)
+    return Example(clip, role, UNDECIDED, None, shares)
+
+
+def test_an_unknown_share_is_an_empty_cell(tmp_path: Path) -> None:
+    found = [
+        share_of("7", "test", 0.5, 0.1, segment="#1"),
+        share_of("2", "dev", 0.0, np.nan),
+        share_of("7", "test", 0.5, 0.1, segment="#2"),
+    ]
+    predicted = np.array([[0.25, 0.5], [0.125, 0.75], [0.5, 0.25]], np.float32)
+    task = Shares(target="shares", emotions=["anger", "interest"], loss="mse")
+    predictions.write(tmp_path, task, found, predicted)
+    first, second = csv.DictReader((tmp_path / "predictions.csv").open())
+    assert list(first) == [
+        *("utterance", "corpus", "speaker", "role"),
+        *("true_anger", "predicted_anger", "true_interest", "predicted_interest"),
+    ]
+    assert list(first.values()) == ["hume/2", "hume", "hume/s2", "dev", "0", "0.125", "", "0.75"]
+    assert list(second.values())[3:] == ["test", "0.5", "0.375", "0.1", "0.375"]
+    assert not (tmp_path / "submission.csv").exists()
+
+
+def test_masked_utterances_make_a_submission_in_the_challenge_s_form(tmp_path: Path) -> None:
+    masked = (np.nan,) * 9
+    found = [
+        share_of("1", "test", *np.linspace(0, 1, 9)),
+        share_of("2", "test", *masked),
+        share_of("3", "test", *masked),
+    ]
+    emotions = (
+        "anger boredom calmness concentration determination excitement interest sadness tiredness"
+    )
+    predicted = (np.arange(27).reshape(3, 9) / 32).astype(np.float32)
+    task = Shares(target="shares", emotions=emotions.split(), loss="mse")
+    predictions.write(tmp_path, task, found, predicted)
+    lines = (tmp_path / "submission.csv").read_text("utf-8").splitlines()
+    assert lines[0] == (
+        "filename,Anger,Boredom,Calmness,Concentration,Determination,Excitement,Interest,"
+        "Sadness,Tiredness"
+    )
+    assert lines[1].split(",") == ["2.wav", *(f"{n / 32:g}" for n in range(9, 18))]
+    assert [line.split(",")[0] for line in lines[2:]] == ["3.wav"]
+    rows = list(csv.DictReader((tmp_path / "predictions.csv").open()))
+    assert [bool(row["true_sadness"]) for row in rows] == [True, False, False]

@@ -32,7 +32,7 @@ def _of_fold(path: Path, target: str, names: Sequence[str]) -> float:
         if target == "dimensions":
             pairs = [
                 np.array([[float(row[f"{kind}_{name}"]) for kind in ("true", "predicted")]
-                          for row in rows]).T
+                          for row in rows if row[f"true_{name}"]]).T
                 for name in names
             ]  # fmt: skip
             return float(np.nan_to_num([agreement.concordance(*pair) for pair in pairs]).mean())

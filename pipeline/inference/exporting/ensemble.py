@@ -18,7 +18,7 @@ from pipeline.scoring.active import System
 from pipeline.scoring.believe import fused
 from pipeline.scoring.believe.fused import Fused
 from pipeline.splits import targets
-from pipeline.splits.targets import Task
+from pipeline.splits.targets import Task, kind
 
 METHOD = "ensemble"
 
@@ -75,7 +75,9 @@ def judge_of(chosen: Chosen) -> Judge:
     """The ensemble at work, from the folders of the project."""
     members = [judge.load(folder, "cpu") for folder in chosen.folders]
     scales = [told.temperatures.get(chosen.fold, 1.0) for told in chosen.fused.tested]
-    return judge.average(members, scales, chosen.weights, chosen.task.target, chosen.task.names)
+    return judge.average(
+        members, scales, chosen.weights, kind(chosen.task.target), chosen.task.names
+    )
 
 
 def write(chosen: Chosen, out: Path, pin: bool) -> None:
@@ -112,7 +114,7 @@ def write(chosen: Chosen, out: Path, pin: bool) -> None:
         format=1,
         name=chosen.name,
         method=METHOD,
-        target=chosen.task.target,
+        target=kind(chosen.task.target),
         classes=chosen.task.names,
         encoder=_encoders(told),
         corpora=card.learnt(data) if data else None,

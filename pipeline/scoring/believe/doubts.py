@@ -13,7 +13,8 @@ from pipeline.metrics.arrays import Floats, Ints
 from pipeline.scoring.active import System
 from pipeline.scoring.believe import members
 from pipeline.scoring.believe.members import Told
-from pipeline.splits.targets import Dimensions, Task
+from pipeline.splits.targets import Task
+from pipeline.splits.valued import Valued
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def find(systems: Mapping[System, Sequence[int]], tasks: Mapping[str, Task]) -> 
     found = {}
     for name, task in tasks.items():
         own = {system: used for system, used in systems.items() if system[0] == name}
-        if isinstance(task, Dimensions) or not own:
+        if isinstance(task, Valued) or not own:
             continue
         told = [members.read(system, used, task, "test") for system, used in own.items()]
         found[name] = _of([one for one in told if one], task.names)

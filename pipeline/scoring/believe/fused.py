@@ -18,7 +18,8 @@ from pipeline.scoring.believe import members
 from pipeline.scoring.believe.members import Told
 from pipeline.scoring.evaluation import Classifier
 from pipeline.scoring.scores import Bootstrap, Predictions, Scores
-from pipeline.splits.targets import Dimensions, Task
+from pipeline.splits.targets import Task
+from pipeline.splits.valued import Valued
 
 Weights = dict[int, list[float]]  # of the members, by fold
 
@@ -100,7 +101,7 @@ def _scored(
     total = evaluation.scored(paths, tested, task, bootstrap)
     total |= _against_best(fused, tested, len(task.names), bootstrap)
     sure = None
-    if not isinstance(task, Dimensions):
+    if not isinstance(task, Valued):
         as_trained = fused.said(fused.tested, is_calibrated=False)
         is_calibrated = all(one.is_calibrated for one in fused.tested)
         sure = calibrated.of_average(as_trained, tested, is_calibrated)

@@ -17,7 +17,8 @@ from pipeline.scoring import evaluation, ratings
 from pipeline.scoring.active import System
 from pipeline.scoring.evaluation import CLASSIFIERS
 from pipeline.scoring.scores import Predictions
-from pipeline.splits.targets import Dimensions, Task, Votes
+from pipeline.splits.targets import Task, Votes
+from pipeline.splits.valued import Valued
 
 FILE = "predictions.csv"
 
@@ -103,7 +104,7 @@ def told(
     """
     paths = {fold: folder / FILE for fold, folder in folders.items()}
     said = evaluation.read(paths, task.target, task.names, system[0], role)
-    if isinstance(task, Dimensions):
+    if isinstance(task, Valued):
         return Told(system, said, said.truth, {})
     if isinstance(task, Votes):
         return Told(system, said, ratings.read_votes(paths, task.names, role)[1], temperatures)

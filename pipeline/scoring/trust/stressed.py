@@ -16,7 +16,8 @@ from pipeline.scoring.active import Ensemble, System
 from pipeline.scoring.scores import Bootstrap, Predictions, Scores
 from pipeline.scoring.trust import averaged, nested
 from pipeline.scoring.trust.averaged import STRESS
-from pipeline.splits.targets import Dimensions, Task
+from pipeline.splits.targets import Task
+from pipeline.splits.valued import Valued
 
 COUNTED = "conditions.json"
 
@@ -74,7 +75,7 @@ def _scored(
 
 def measure_of(task: Task) -> str:
     """What is scored: UAR, or of dimensions the mean of their CCC."""
-    return "ccc" if isinstance(task, Dimensions) else "uar"
+    return "ccc" if isinstance(task, Valued) else "uar"
 
 
 def of_condition(
@@ -86,7 +87,7 @@ def of_condition(
     dimensions have none. Utterances whose votes are undecided count there alone.
     """
     measure, told = measure_of(task), {}
-    if isinstance(task, Dimensions):
+    if isinstance(task, Valued):
         own = ratings.dimensions(heard, task.names, bootstrap)
         ccc = comparison.compare_dimensions([clean], [heard], bootstrap)
         gap, interval = ccc.ccc_b - ccc.ccc_a, ccc.interval

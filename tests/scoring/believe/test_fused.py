@@ -19,7 +19,8 @@ from pipeline.scoring import comparison, evaluation
 from pipeline.scoring.active import Ensemble, System
 from pipeline.scoring.believe import fused, members
 from pipeline.scoring.scores import Bootstrap
-from pipeline.splits.targets import Dimensions, Task, Votes
+from pipeline.splits.targets import Task, Votes
+from pipeline.splits.valued import Dimensions
 from tests.results import TASK, Study, plant, plant_classifier, plant_ratings
 
 STUDY, DRAWN = Study(), Bootstrap(200, 1)

@@ -20,7 +20,8 @@ from pipeline.scoring.active import Ensemble
 from pipeline.scoring.evaluation import Run
 from pipeline.scoring.scores import Bootstrap, Scores
 from pipeline.scoring.trust import stressed
-from pipeline.splits.targets import Dimensions, Emotion, Task, Votes
+from pipeline.splits.targets import Emotion, Task, Votes
+from pipeline.splits.valued import Dimensions
 from tests.recordings import clip
 from tests.report.pictures import kept
 
