@@ -1,5 +1,5 @@
-"""How long `evaluate` takes on 12,000 utterances of 4 corpora, 5 folds, 4 methods and one share
-regressor: ``python -m benchmarks.evaluate``.
+"""How long `evaluate` takes on 12,000 utterances of 4 corpora, 5 folds, 4 methods and one
+regressor of shares: ``python -m benchmarks.evaluate``.
 
 Predictions are planted in a temporary folder; the stage runs as DVC runs it, in a process of its
 own.
@@ -43,7 +43,7 @@ def plant_all(root: Path) -> int:
         "retrained": ["full"],
     }
     params["probe"]["features"] = ["fbank"]
-    params["share"] |= {"features": ["fbank"], "heads": ["cnn-lstm-attention"], "fold": 0}
+    params["networks"] |= {"features": ["fbank"], "methods": ["cnn-lstm-attention"]}
     with (root / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(params, file)
     return len(study.clips())

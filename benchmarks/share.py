@@ -43,12 +43,13 @@ from pipeline.embeddings.batches import of_epoch
 from pipeline.embeddings.frames import Frames, Scale
 from pipeline.embeddings.reader import Embedding, Embeddings, Header
 from pipeline.embeddings.writer import write
-from pipeline.methods.networks.cnn_lstm import Design
 from pipeline.methods.networks.regression import Batch, ScaledFrames, untrained
-from pipeline.splits.shares import Rated, Sample
+from pipeline.methods.networks.regressor import Design
+from pipeline.splits.task import Example
+from pipeline.splits.valued import UNDECIDED
 from pipeline.training import loop
 from pipeline.training.fit import Fit
-from stages.share import TrainingParams
+from stages.networks import TrainingParams
 
 SLOTS = 398
 FRAMES_PER_S = 50
@@ -73,6 +74,11 @@ class Setting:
         by = self.divide
         return Design(
             head="cnn-lstm-attention",
+            classes=EMOTIONS,
+            means=[0.0] * 9,
+            deviations=[1.0] * 9,
+            joint=False,
+            loss="mse",
             width=width // by,
             conv=[n // by for n in conv],
             lstm_width=lstm // by,
@@ -136,7 +142,7 @@ class Timed(ScaledFrames):
     watch: Watch
 
     def batches(
-        self, groups: Iterable[Sequence[Sample]], device: torch.device, epoch: int
+        self, groups: Iterable[Sequence[Example]], device: torch.device, epoch: int
     ) -> Iterator[Batch]:
         """As `ScaledFrames.batches`."""
         self.watch.start()
@@ -181,7 +187,10 @@ def ours(setting: Setting) -> Result:
         frames = Frames([embeddings], "last")
         lengths = [embeddings.length(clip) for clip in embeddings.clips]
         rows = zip(lengths, setting.shares().tolist(), strict=True)
-        samples = [Sample(clip_of(n, f), "train", tuple(s)) for n, (f, s) in enumerate(rows)]
+        samples = [
+            Example(clip_of(n, f), "train", UNDECIDED, None, tuple(s))
+            for n, (f, s) in enumerate(rows)
+        ]
         plan = sorted(
             of_epoch(lengths, BATCH, 1, 1), key=lambda rows: max(lengths[r] for r in rows)
         )
@@ -190,7 +199,7 @@ def ours(setting: Setting) -> Result:
         watch = Watch(setting.device)
         source = Timed(frames, Scale.of(frames, [], measured=False), watch)
         device, whole_s = torch.device(setting.device), BATCH * SLOTS / FRAMES_PER_S
-        model = untrained(setting.design, Rated(EMOTIONS, few), joint=False, seed=1).to(device)
+        model = untrained(setting.design, few, seed=1).to(device)
         fit = Fit(training, 1, device, whole_s, setting.folder, source)
         loop.train(fit, model, few, [])
     padded = sum(len(rows) * max(lengths[row] for row in rows) for rows in plan)

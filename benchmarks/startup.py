@@ -29,7 +29,7 @@ folds: [0, 1, 2, 3, 4]
 adapted: [0, 1, 2, 3, 4]
 methods: {cached: [linear], pretrained: [full, lora-qkv], retrained: [full]}
 """
-POOLED = "clips unlabelled classifiers cross share units probes stress plan"
+POOLED = "clips unlabelled classifiers cross units probes stress plan"
 RUNS = 5
 
 

@@ -1,4 +1,4 @@
-"""Score every classifier and share regressor, draw the pictures, write the report.
+"""Score every classifier, draw the pictures, write the report.
 
 The last stage. What it reads is named by ``params.yaml`` alone, so that nothing that is no longer
 active leaks in.
@@ -48,9 +48,7 @@ def main() -> None:
     corpora, adapted = load("corpora", list[str]), load("adapted", list[int])
     bootstrap = Bootstrap(load("evaluate", EvaluateParams).bootstrap, load("seed", int))
     params = active.checked()
-    systems, regressors = active.classifiers(params), active.regressors(params)
-    ensembles = active.ensembles(params)
-    share_fold = load("share.fold", int)
+    systems, ensembles = active.classifiers(params), active.ensembles(params)
     results = [manifest.ARTIFACTS / f / n for f, ns in active.results(params).items() for n in ns]
     read = [*manifest.folders(corpora), folds.FOLDS, *results]
     determined = Provenance.of(RESULTS, SETTINGS, read)
@@ -69,21 +67,19 @@ def main() -> None:
     )
     matrices = crossed.score(active.crossed(params), corpora, bootstrap)
     trust = trusted.score(params, tasks, classifiers, clips, bootstrap)
-    shares = evaluation.score_shares(regressors, share_fold, bootstrap)
     used = {fold for trained in systems.values() for fold in trained}
-    used |= {share_fold} if regressors else set()
     about = evaluation.protocol(clips, sorted(used), made, load("split.by", str), bootstrap)
     about |= evaluation.thinned(load("split.train_share", float), clips, sorted(used), made)
     trained = {c.task: tasks[c.task] for c in classifiers}
     if out := scope.left_out_of(trained, clips):
         about["left_out"] = out
-    known = trained_on.met_by(_folders(systems, regressors, params), ensembles)
+    known = trained_on.met_by(_folders(systems, params), ensembles)
     about |= {trained_on.KEY: known} if known else {}
     settings = {key: load(key, object) for key in SETTINGS}
     audits = evaluation.audits(corpora)
     units = evaluation.units(adapted)
     evaluated = evaluation.Run(
-        tasks, clips, about, classifiers, shares, units, audits, settings, shared, matrices, trust
+        tasks, clips, about, classifiers, units, audits, settings, shared, matrices, trust
     )
     doubted = doubts.find(systems, tasks)
     leading = leaders.find(classifiers, bootstrap)
@@ -107,7 +103,7 @@ def _publish(run: "Run", leading: Sequence["Leader"], doubted: Mapping[str, "Dou
         evaluation.write_tables(tables, run.classifiers)
         crossed.write_tables(tables, run.crossed)
         trusted.write_tables(tables, run.trust)
-        share_section.write(tables, run.shares, run.protocol)
+        share_section.write(tables, run)
         corpora_table.write(tables, run.clips, run.counted)
         doubts_section.write(tables, doubted, run.clips)
     with files.publish(RESULTS / doubts_section.LISTEN) as listen:
@@ -127,7 +123,6 @@ def _publish(run: "Run", leading: Sequence["Leader"], doubted: Mapping[str, "Dou
 
 def _folders(
     systems: Mapping[active.System, Sequence[int]],
-    regressors: Sequence[active.Regressor],
     params: Mapping[str, Any],
 ) -> dict[str, Path]:
     """Where one of each system lies; what its encoder met before is the same in every task."""
@@ -135,8 +130,6 @@ def _folders(
         f"{start} {method}": manifest.ARTIFACTS / f"classifiers/{task}/{start}/{method}/{used[0]}"
         for (task, start, method), used in systems.items()
     }
-    for name, head in regressors:
-        found[f"{name} {head}"] = manifest.ARTIFACTS / "share" / name / head
     for task, name in active.probes(params):
         found[f"{name} probe"] = manifest.ARTIFACTS / "probes" / task / name
     return found

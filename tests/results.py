@@ -13,9 +13,11 @@ from pipeline.demo.listeners import PERCEPTS
 from pipeline.ground import files
 from pipeline.splits import folds
 from pipeline.splits.targets import Emotion
+from pipeline.splits.valued import Shares
 from tests import recordings
 
 SHARES = tuple(PERCEPTS)
+SHARE = Shares(target="shares", emotions=list(SHARES), loss="mse")
 TASK = Emotion(target="emotion", classes=list(EMOTIONS), merge={})
 LAYERS = ("-1", "last")
 
@@ -178,17 +180,21 @@ def plant_share(root: Path, study: Study, system: str, masked: bool = False) -> 
     truth = rng.integers(0, 21, (len(study.clips()), len(SHARES))) / 20
     guess = truth + rng.normal(0, np.linspace(0.1, 1.5, len(SHARES)), truth.shape)
     guess[:, -1] = 0.5
-    rows: list[Sequence[object]] = []
-    for clip, t, g in zip(study.clips(), truth, guess, strict=True):
-        role = "test" if study.fold(clip) == 0 else "dev"
-        shown = ["" if masked and role == "test" else f"{x:.9g}" for x in t]
-        pairs = [
-            value for pair in zip(shown, (f"{x:.9g}" for x in g), strict=True) for value in pair
-        ]
-        rows.append([clip.utterance, clip.corpus, clip.speaker, role, *pairs])
     columns = [f"{kind}_{emotion}" for emotion in SHARES for kind in ("true", "predicted")]
     header = ["utterance", "corpus", "speaker", "role", *columns]
-    _write(root / "artifacts/share" / system / "predictions.csv", header, rows)
+    for fold in range(study.folds):
+        rows: list[Sequence[object]] = []
+        for clip, t, g in zip(study.clips(), truth, guess, strict=True):
+            role = "test" if study.fold(clip) == fold else "dev"
+            shown = ["" if masked and role == "test" else f"{x:.9g}" for x in t]
+            told = (f"{x:.9g}" for x in g)
+            pairs = [value for pair in zip(shown, told, strict=True) for value in pair]
+            rows.append([clip.utterance, clip.corpus, clip.speaker, role, *pairs])
+        folder = root / "artifacts/classifiers/share" / system / str(fold)
+        _write(folder / "predictions.csv", header, rows)
+        curve: list[Sequence[object]] = [[1, 0.1, 0.2, 0.3, 0.4], [2, 0.05, 0.15, "", ""]]
+        ends = [f"{r}_loss_{name}" for name in ("anger", "calmness") for r in ("train", "dev")]
+        _write(folder / "history.csv", ["epoch", *ends], curve)
 
 
 def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

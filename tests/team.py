@@ -26,7 +26,7 @@ synthesize: {speakers: 4, takes: 1}
 split: {by: speaker, count: 2}
 extract: {frames: [last], means: [last]}
 finetune: {methods: {linear: {pooling: mean}}}
-share: {features: [], heads: []}
+networks: {features: []}
 probe: {features: []}
 evaluate: {bootstrap: 100}
 """

@@ -28,22 +28,22 @@ from stages import (
     finetune,
     finetune_cached,
     multitask,
+    networks,
     probe,
     retrain,
-    share,
 )
 from tests.speech import small_encoder, tone_clips
 
 OVERLAY = """
 corpora: [tones]
 pretrained: tiny
-task: {emotion: {classes: [angry, sad], merge: {}}}
+task: {emotion: {classes: [angry, sad], merge: {}}, share: {emotions: [Anger, Joy]}}
 multitask: {epochs: 2}
 cluster: {scales: [4, 8], sample: 400}
 retrain: {epochs: 1}
 finetune: {model: {layer: last}, training: {epochs: 2}}
 folds: [0]
-share: {model: {conv: [4]}, training: {epochs: 2}}
+networks: {model: {conv: [4]}, training: {epochs: 2}}
 crnn: {training: {epochs: 2}}
 """
 
@@ -79,7 +79,7 @@ def run_stages() -> None:
     finetune_cached.main("emotion", "tiny", "linear", 0)
     finetune_cached.main("emotion", "tiny", "frozen", 0)
     probe.main("emotion", "tiny")
-    share.main("tiny", "cnn-lstm")
+    networks.main("share", "tiny", "cnn-lstm", 0)
     crnn.main("emotion", "tiny", 0)
 
 

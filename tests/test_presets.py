@@ -39,7 +39,10 @@ STAGES = {
         "preprocess@tess",
     },
     "emodb": {"finetune-cached@emotion-mfcc-linear-4", "finetune-adapted@emotion-full-4"},
-    "acted-shares": {"share@fbank-cnn-lstm", "share@fbank-cnn-lstm-attention"},
+    "acted-shares": {
+        "networks@share-fbank-cnn-lstm-0",
+        "networks@share-fbank-cnn-lstm-attention-0",
+    },
     "ravdess": {
         "finetune-cached@emotion-compare-linear-5",
         "finetune-adapted@emotion-full-5",
@@ -49,7 +52,7 @@ STAGES = {
     "crema-d-votes": {"finetune-cached@heard-hubert-base-frozen-4", "finetune@heard-full-0"},
     "msp-podcast": {"finetune-cached@heard-wavlm-large-linear-0", "finetune@emotion-full-0"},
     "msp-podcast-dimensions": {"finetune@affect-full-0", "extract@wavlm-large-msp-podcast"},
-    "emotion-share": {"share@fbank-cnn-lstm", "extract@wav2vec2-large-emotion-share"},
+    "emotion-share": {"networks@share-fbank-cnn-lstm-0", "extract@wav2vec2-large-emotion-share"},
 }
 
 

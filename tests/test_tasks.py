@@ -19,10 +19,11 @@ from pipeline.ground.code import ROOT
 from pipeline.ground.errors import PipelineError
 from pipeline.scoring import lists
 from pipeline.splits import folds
-from stages import crnn, encoder, extract, finetune, finetune_cached, multitask, probe
+from stages import crnn, encoder, extract, finetune, finetune_cached, multitask, networks, probe
 from tests.speech import small_encoder, tone_clips
 
-NAMES = {"emotion": "emotion", "votes": "heard", "dimensions": "affect"}
+NAMES = {"emotion": "emotion", "votes": "heard", "dimensions": "affect", "shares": "share"}
+OUTPUTS = {"dimensions": ["arousal", "valence"], "shares": ["anger", "joy"]}
 OVERLAY = """
 corpora: [tones]
 folds: [0]
@@ -33,6 +34,7 @@ task:
   emotion: {classes: [angry, sad]}
   heard: {classes: [angry, sad]}
   affect: {dimensions: [arousal, valence]}
+  share: {emotions: [anger, joy]}
 multitask: {epochs: 1, lstm_width: 4}
 finetune:
   model: {layer: last, projection: 4}
@@ -42,6 +44,13 @@ finetune:
     lora-classifier: {training: {epochs: 1}}
     linear: {c: [1.0]}
 crnn: {features: [fbank], model: {channels: [4], gru_width: 4}, training: {epochs: 1}}
+networks:
+  features: [fbank]
+  model:
+    conv: [4]
+    lstm_width: 4
+    feed_forward: {cnn-lstm: [4], cnn-lstm-attention: [4]}
+  training: {epochs: 1}
 probe: {c: [1.0], features: [fbank]}
 """
 STAGES: dict[str, Callable[[str], Any]] = {
@@ -51,16 +60,19 @@ STAGES: dict[str, Callable[[str], Any]] = {
     "full": lambda task: finetune.main(task, "pretrained", "full", 0),
     "lora-qkv": lambda task: finetune.main(task, "pretrained", "lora-qkv", 0),
     "crnn": lambda task: crnn.main(task, "fbank", 0),
+    "cnn-lstm": lambda task: networks.main(task, "fbank", "cnn-lstm", 0),
+    "cnn-lstm-attention": lambda task: networks.main(task, "fbank", "cnn-lstm-attention", 0),
     "multitask": lambda _: multitask.main(0),
     "probe": lambda task: probe.main(task, "fbank"),
 }
 STARTS = {"full": "pretrained", "lora-qkv": "pretrained"}
+NETWORKS = ("cnn-lstm", "cnn-lstm-attention")
 
 
 def table() -> dict[tuple[str, str], str]:
     """The cells of the table by method and target."""
     text = (ROOT / "docs/tasks.md").read_text("utf-8")
-    rows = re.findall(r"(?m)^\| `([\w-]+)` \| (.*) \| (.*) \| (.*) \|$", text)
+    rows = re.findall(r"(?m)^\| `([\w-]+)` \| (.*) \| (.*) \| (.*) \| (.*) \|$", text)
     return {(m, t): cell for m, *cells in rows for t, cell in zip(NAMES, cells, strict=True)}
 
 
@@ -74,7 +86,7 @@ REFUSED = {cell: text.removeprefix("no: ") for cell, text in table().items() if 
 
 def test_the_table_has_every_method() -> None:
     assert {method for method, _ in table()} == set(STAGES)
-    assert len(CELLS) == 35 and len(REFUSED) == 3
+    assert len(CELLS) == 63 and len(REFUSED) == 9
 
 
 def configure(overlay: str) -> None:
@@ -98,9 +110,9 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "arousal": 2.0 + 2 * example.label + rng.normal(0, 0.1),
                 "valence": 3 + rng.normal(),
             }
-            made.append(
-                replace(example, clip=replace(example.clip, votes=voted, dimensions=values))
-            )
+            told = {"anger": 0.2 + 0.5 * example.label, "joy": float(rng.uniform(0, 1))}
+            rated = {"votes": voted, "dimensions": values, "shares": told}
+            made.append(replace(example, clip=replace(example.clip, **rated)))
         manifest.write(manifest.CLIPS / "tones" / "manifest.csv", [e.clip for e in made])
         folds.write(folds.FOLDS, [{e.clip.clip: e.role for e in made}])
         small_encoder(Path("artifacts/encoders/tiny"))
@@ -119,8 +131,8 @@ def here(rated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(("method", "target", "loss"), CELLS)
 def test_a_cell_is_learnt(here: Path, method: str, target: str, loss: str) -> None:
     name = NAMES[target]
-    if target == "dimensions" and loss != "ridge":
-        configure(f"task: {{affect: {{loss: {loss}}}}}")
+    if target in OUTPUTS and loss != "ridge":
+        configure(f"task: {{{name}: {{loss: {loss}}}}}")
     elif method == "frozen" and target == "emotion":
         configure(f"finetune: {{methods: {{frozen: {{loss: {{name: {loss}}}}}}}}}")
     elif target == "emotion" and loss in ("ce", "am-softmax"):
@@ -133,11 +145,11 @@ def test_a_cell_is_learnt(here: Path, method: str, target: str, loss: str) -> No
         return
     folder = Path("artifacts/classifiers") / name / STARTS.get(method, "fbank") / method / "0"
     rows = list(csv.DictReader((folder / "predictions.csv").open()))
-    names = ["arousal", "valence"] if target == "dimensions" else ["angry", "sad"]
-    columns = [f"predicted_{n}" if target == "dimensions" else n for n in names]
+    names = [f"predicted_{name}" for name in OUTPUTS.get(target, [])]
+    columns = names or ["angry", "sad"]
     assert len(rows) == 12
     assert np.isfinite([[float(row[column]) for column in columns] for row in rows]).all()
-    if target == "dimensions" and method != "linear":
+    if target in OUTPUTS and method not in ("linear", *NETWORKS):
         live = Path("results/live") / f"{'-'.join(folder.parts[1:])}.csv"
         shown, told = (
             [row["dev_ccc"] for row in files.read_csv(path)]
@@ -149,22 +161,27 @@ def test_a_cell_is_learnt(here: Path, method: str, target: str, loss: str) -> No
         assert np.corrcoef(np.array(pairs).T)[0, 1] > 0.9
 
 
+@pytest.mark.parametrize(
+    ("task", "method"),
+    [("affect", "linear"), ("affect", "cnn-lstm"), *(("share", m) for m in NETWORKS)],
+)
 def test_predict_tells_values_in_the_range_of_the_ratings(
-    here: Path, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str], task: str, method: str
 ) -> None:
-    STAGES["linear"]("affect")
-    folder = Path("artifacts/classifiers/affect/fbank/linear/0")
+    STAGES[method](task)
+    names = OUTPUTS["shares" if task == "share" else "dimensions"]
+    folder = Path("artifacts/classifiers") / task / "fbank" / method / "0"
     row = next(iter(csv.DictReader((folder / "predictions.csv").open())))
     file = manifest.CLIPS / "tones" / f"{row['utterance'].split('/')[1]}.flac"
     capsys.readouterr()
     predict.main([file], str(folder), as_json=True)
     found = json.loads(capsys.readouterr().out)
-    expected = {name: float(row[f"predicted_{name}"]) for name in ("arousal", "valence")}
+    expected = {name: float(row[f"predicted_{name}"]) for name in names}
     assert found["values"] == pytest.approx(expected, abs=1e-4)
     assert "emotion" not in found and found["clips"][0]["values"] == found["values"]
     predict.main([file], str(folder))
     head, told = capsys.readouterr().out.splitlines()
-    assert head.split("\t") == ["file", "start_s", "end_s", "arousal", "valence"]
+    assert head.split("\t") == ["file", "start_s", "end_s", *names]
     assert [float(value) for value in told.split("\t")[3:]] == pytest.approx(
         [*expected.values()], abs=1e-3
     )
@@ -174,7 +191,8 @@ def test_predict_tells_values_in_the_range_of_the_ratings(
 def test_a_cell_that_is_none_says_why(here: Path, method: str, target: str) -> None:
     before = Path("params.yaml").read_text("utf-8")
     try:
-        configure(f"{{corpora: [demo], {method}: {{tasks: [{NAMES[target]}]}}}}")
+        section = "networks" if method in NETWORKS else method
+        configure(f"{{corpora: [demo], {section}: {{tasks: [{NAMES[target]}]}}}}")
         with pytest.raises(PipelineError) as error:
             lists.check()
         with pytest.raises(PipelineError, match="whose target is"):
@@ -183,5 +201,5 @@ def test_a_cell_that_is_none_says_why(here: Path, method: str, target: str) -> N
         Path("params.yaml").write_text(before, "utf-8")
         params.read.cache_clear()
     said = str(error.value)
-    assert said.startswith(f"params.yaml: {method}.tasks has {NAMES[target]!r}, whose target is")
+    assert said.startswith(f"params.yaml: {section}.tasks has {NAMES[target]!r}, whose target is")
     assert REFUSED[method, target] in said

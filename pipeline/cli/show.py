@@ -8,7 +8,7 @@ import typer
 from pipeline.ground.errors import PipelineError
 
 RESULTS = Path("results")
-# The first that a task's scores have is that by which its systems are compared.
+# Shown of a task's scores, in the order that they have: systems are compared by the first.
 COLUMNS = ("uar", "ccc", "rho", "war", "f1_macro", "eer", "js", "pearson", "mae")
 
 
@@ -83,13 +83,13 @@ def _stressed(found: dict[str, Any]) -> list[str]:
 def _tasks(metrics: dict[str, Any]) -> list[str]:
     from pipeline.scoring import active
 
-    return [*(name for name in metrics if name not in active.BESIDE), "share"]
+    return [name for name in metrics if name not in active.BESIDE]
 
 
 def _columns(systems: dict[str, Any]) -> list[str]:
     """The scores that a task's systems have."""
-    scores = {name for methods in systems.values() for one in methods.values() for name in one}
-    return [name for name in COLUMNS if name in scores]
+    every = [name for methods in systems.values() for one in methods.values() for name in one]
+    return [name for name in dict.fromkeys(every) if name in COLUMNS]
 
 
 def _table(task: str, columns: list[str], systems: dict[str, Any], protocol: dict[str, Any]) -> Any:
@@ -129,7 +129,7 @@ def _show_experiments(console: Any) -> None:
     measured = [one.metrics() or {} for group in found for one in group]
     for task in dict.fromkeys(task for metrics in measured for task in _tasks(metrics)):
         known = [column for metrics in measured for column in _columns(metrics.get(task, {}))]
-        column = min(known, key=COLUMNS.index, default="")
+        column = next(iter(known), "")
         table = _new(task, "group", "seeds", f"{column} mean", "sd")
         for number, group in enumerate(found, 1):
             for system, scores in _scores(group, task, column).items():

@@ -5,6 +5,7 @@ Between the embeddings that `extract` wrote and the networks that train on them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -51,6 +52,23 @@ class Scale:
     def __call__(self, frames: Tensor) -> Tensor:
         """Standardise frames (..., width)."""
         return (frames - self.mean) / self.deviation
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By the names under which a network's weights hold it."""
+        return {"scale/mean": self.mean, "scale/deviation": self.deviation}
+
+    @classmethod
+    def taken(cls, tensors: dict[str, Tensor], width: int, place: Path) -> "Scale":
+        """Take what `tensors` gave out of a network's, which were read from ``place``.
+
+        Raises:
+            PipelineError: It is missing, or of another width.
+        """
+        none = torch.empty(0)
+        found = cls(tensors.pop("scale/mean", none), tensors.pop("scale/deviation", none))
+        if {found.mean.shape, found.deviation.shape} != {(width,)}:
+            raise PipelineError(f"{place}: expected a scale of width {width}, run `dvc repro`")
+        return found
 
     @classmethod
     def of(cls, frames: Frames, train: Sequence[Item], measured: bool) -> "Scale":

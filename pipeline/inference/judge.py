@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -283,16 +284,21 @@ def on_embeddings(folder: Path, features: Features) -> tuple[list[Layer], OfEmbe
     """
     from pipeline.methods import emotion_head
     from pipeline.methods.emotion_head import DESIGN, Design
-    from pipeline.methods.networks import crnn
+    from pipeline.methods.networks import crnn, regression
 
-    if (folder / crnn.DESIGN).is_file():
-        network, scale = crnn.load(folder)
-        return features.layers, _of_frames(features, lambda x, n: network(scale(x[0]), n))
+    for kind in (crnn, regression):
+        if (folder / kind.DESIGN).is_file():
+            network, scale = kind.load(folder)
+            return features.layers, _of_frames(features, partial(_scaled, network, scale))
     if (folder / DESIGN).is_file() and not Design.read(folder).reads_means:
         return features.layers, _of_frames(features, emotion_head.load(folder))
     on_vectors = _head(folder) if (folder / DESIGN).is_file() else _linear(folder)
     frames = features.layers if features.deviation else []
     return frames, lambda found: on_vectors(_vectors(features, frames, found))
+
+
+def _scaled(network: Any, scale: Any, frames: Sequence[Any], lengths: Any) -> Any:
+    return network(scale(frames[0]), lengths)
 
 
 def _live(folder: Path, device: str, told: Passport | None) -> Judge:

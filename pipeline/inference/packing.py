@@ -106,8 +106,10 @@ def seal(out: Path) -> None:
 
 
 def _network(folder: Path) -> str:
-    from pipeline.methods.networks import crnn
+    from pipeline.methods.networks import crnn, regression
 
+    if (folder / regression.DESIGN).is_file():
+        return str(files.read_json(folder / regression.DESIGN)["head"])
     return "crnn" if (folder / crnn.DESIGN).is_file() else "linear"
 
 
@@ -137,7 +139,7 @@ def _whole(folder: Path, out: Path) -> Design:
 
 def _parts(folder: Path, out: Path, origin: Origin, by_pin: bool) -> None:
     from pipeline.methods import emotion_head, lora
-    from pipeline.methods.networks import crnn
+    from pipeline.methods.networks import crnn, regression
 
     assert origin.features  # noqa: S101 - is_whole is True without
     told = vars(origin.features) | {"encoder": passport.ENCODER}
@@ -148,7 +150,7 @@ def _parts(folder: Path, out: Path, origin: Origin, by_pin: bool) -> None:
         plain = {"method": "frozen", "lora": None, "encoder": passport.ENCODER}
         head.design = head.design.model_copy(update=plain)
         emotion_head.save(head, out)
-    for name in (crnn.DESIGN, crnn.WEIGHTS):
+    for name in (crnn.DESIGN, regression.DESIGN, crnn.WEIGHTS):
         if (folder / name).is_file():
             shutil.copyfile(folder / name, out / name)
     if not by_pin:

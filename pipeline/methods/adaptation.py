@@ -1,10 +1,12 @@
 """From a model to a published classifier: train, choose on dev, predict dev and test.
 
-What `finetune`, `finetune_cached` and `crnn` have in common, whatever their batches are made of. A
-model has ``logits`` and ``loss`` of a batch.
+What `finetune`, `finetune_cached`, `crnn` and `networks` have in common, whatever their batches are
+made of. A model has ``logits`` and ``loss`` of a batch; each of several (`Together`) has a loss of
+its own, and is chosen by it.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,11 @@ from pipeline.ground.progress import say
 from pipeline.methods import calibration
 from pipeline.methods.finetuning import Job, Target
 from pipeline.metrics import agreement, recalls
-from pipeline.splits.targets import kind
+from pipeline.splits.targets import FIELDS, kind
 from pipeline.splits.task import Example, of_role
-from pipeline.splits.valued import UNDECIDED, Valued
+from pipeline.splits.valued import UNDECIDED
 from pipeline.training import loop, losses, predictions
-from pipeline.training.fit import Fit
+from pipeline.training.fit import Fit, Together
 
 
 def run(job: Job, fit: Fit, model: Any, save: Callable[[Path], None]) -> None:
@@ -30,12 +32,15 @@ def run(job: Job, fit: Fit, model: Any, save: Callable[[Path], None]) -> None:
     Raises:
         PipelineError: As `Fit.run`.
     """
-    outputs = "dimensions" if isinstance(job.task, Valued) else "classes"
-    say(f"a new, untrained head for {len(job.task.names)} {outputs}")
+    say(f"a new, untrained head for {len(job.task.names)} {FIELDS[job.task.target]}")
     train, dev = of_role(job.found, "train"), of_role(job.found, "dev")
-    history = loop.train(
-        fit, model, train, dev, lambda: score(fit, model, dev, kind(job.task.target)), job.target
-    )
+    columns = predictions.history_of(job.task)
+    if isinstance(model, Together):
+        ends = [f"{role}_loss_{name}" for name in model.named for role in ("train", "dev")]
+        columns, measure = ("epoch", *ends), None
+    else:
+        measure = partial(score, fit, model, dev, kind(job.task.target))
+    history = loop.train(fit, model, train, dev, measure, job.target)
     if not fit.processes.main:
         return
     scored = logits(fit, model, job.scored)
@@ -44,7 +49,7 @@ def run(job: Job, fit: Fit, model: Any, save: Callable[[Path], None]) -> None:
         save(out)
         predictions.write(out, job.task, job.scored, scored)
         calibration.write(out, job.task)
-        predictions.write_history(out, history, predictions.history_of(job.task))
+        predictions.write_history(out, history, columns)
     fit.discard()
 
 

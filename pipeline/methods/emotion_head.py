@@ -44,7 +44,7 @@ class Design(Section):
     target dimensions, these, with their ``means`` and ``deviations`` over the training clips.
     """
 
-    version: SCHEMA = 2
+    version: SCHEMA = 3
     method: Literal["full", "lora-qkv", "frozen", "lora-classifier"]
     target: Target
     classes: Classes

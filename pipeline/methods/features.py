@@ -37,7 +37,7 @@ class Features:
     dtype: Literal["float16", "float32"]
     target: Target
     classes: Classes
-    version: SCHEMA = 2
+    version: SCHEMA = 3
 
     @classmethod
     def of(

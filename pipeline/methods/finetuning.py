@@ -26,13 +26,15 @@ Start = Literal["pretrained", "retrained"]
 Trained = Literal["full", "lora-qkv"]
 Cached = Literal["linear", "frozen", "lora-classifier"]
 Crossed = Literal["linear", "frozen"]
+Network = Literal["cnn-lstm", "cnn-lstm-attention"]
 Count = Annotated[int, Field(ge=1, le=65_536)]
 # In what a classifier says of itself: it may be a stranger's, and is shown on terminals.
 Class = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Classes = Annotated[list[Class], Field(min_length=1, max_length=1000)]
 Target = targets.Kind
-# Of what a classifier's folder says of itself. 1 said nothing of tasks, and not its version.
-SCHEMA = Literal[2]
+# Of what a classifier's folder says of itself. 1 said nothing of tasks, and not its version; 2 knew
+# no regressors of cached frames, which had a stage, a task and folders of their own (`share`).
+SCHEMA = Literal[3]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 

@@ -1,4 +1,4 @@
-"""How large the small networks on cached frames are: `share`'s, `crnn`'s, and heads on encoders.
+"""How large the small networks on cached frames are: regressors, `crnn`'s, and heads on encoders.
 
 Each has its parameters, and its operations in a second of audio, where a training step counts three
 passes.
@@ -12,8 +12,6 @@ from typing import Any
 from pipeline.audio.formats import SAMPLE_RATE_HZ
 from pipeline.needs.shapes import Shape
 
-SHARES = 9  # emotions that the paper's corpus has shares of
-
 
 @dataclass(frozen=True)
 class Size:
@@ -23,8 +21,8 @@ class Size:
     train_flops: float = 0.0
 
 
-def share(settings: Mapping[str, Any], head: str, shape: Shape) -> Size:
-    """All regressors of one head on frames of a front end or encoder."""
+def regressors(settings: Mapping[str, Any], head: str, shape: Shape, values: int) -> Size:
+    """Those of `networks` with one head, of so many values, on frames of a front end or encoder."""
     told = settings["model"]
     widths, lstm = [shape.width, *told["conv"]], told["lstm_width"]
     a_second = SAMPLE_RATE_HZ / shape.hop if shape.hop else 1.0
@@ -32,7 +30,7 @@ def share(settings: Mapping[str, Any], head: str, shape: Shape) -> Size:
     above = 4 * lstm * (widths[-1] + lstm) + 8 * lstm * lstm
     outer = sum(one * other for one, other in pairwise([lstm, *told["feed_forward"][head]]))
     each = a_second * (sum(inner) + above / 2)  # the LSTM has half the frames
-    apart = SHARES if settings["training"]["regressors"] == "separate" else 1
+    apart = values if settings["training"]["regressors"] == "separate" else 1
     return Size(apart * (sum(inner) + above + outer), apart * 6 * each)
 
 

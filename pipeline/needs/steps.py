@@ -6,10 +6,11 @@ nothing is read that a stage makes but manifests. Stages run one after another, 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pipeline.gmp.recipe import Recipe
 from pipeline.ground.params import PARAMS_FILE, load, read
+from pipeline.methods.finetuning import Network
 from pipeline.needs import networks, rates, shapes
 from pipeline.needs.rates import STAGE_S, Kind
 from pipeline.needs.shapes import Shape
@@ -169,6 +170,11 @@ def _classifiers(params: Any, speech: Speech, kind: Kind) -> Iterator[Step]:
             size = networks.crnn(params["crnn"]["model"], shape, outputs)
             kept, work = size.parameters, params["crnn"]["training"]["epochs"] * size.train_flops
             slow = rates.seconds("network", work * train.seconds, kind)
+        elif method in get_args(Network):
+            told_of = params["networks"]
+            size = networks.regressors(told_of, method, shape, outputs)
+            kept, work = size.parameters, told_of["training"]["epochs"] * size.train_flops
+            slow = rates.seconds("network", work * train.seconds, kind)
         elif method == "linear":
             wide = shape.width * (2 if told["methods"]["linear"]["pooling"] == "mean-std" else 1)
             kept = wide * (outputs + 2)
@@ -195,13 +201,8 @@ def _adapters(told: Any, shape: Shape) -> float:
 
 
 def _on_frames(params: Any, speech: Speech, kind: Kind) -> Iterator[Step]:
-    """Share, corpora against corpora, probes, and the scores of all."""
+    """Corpora against corpora, probes, and the scores of all."""
     train = speech.part(_trained(params))
-    for features, head in active.regressors(params):
-        size = networks.share(params["share"], head, shapes.of(features))
-        work = params["share"]["training"]["epochs"] * train.seconds * size.train_flops
-        kept, slow = FLOAT * size.parameters, rates.seconds("network", work, kind)
-        yield Step(f"share {features} {head}", 1, kept, STATES * kept, slow)
     pairs = len(params["corpora"]) * (len(params["corpora"]) - 1 + params["cross"]["folds"])
     for features, method in active.crossed(params):
         wide = 2 * shapes.of(features).width

@@ -96,25 +96,28 @@ def colours(count: int) -> list[Any]:
 def learning(path: Path, title: str, curves: Curves) -> None:
     """Draw the losses and the dev score over epochs: a colour for each fold, dots for each epoch.
 
-    The score is UAR, of dimensions the concordance.
+    The score is UAR, of dimensions the concordance; models that train together have none.
     """
-    score = "dev_ccc" if any("dev_ccc" in curve for curve in curves.values()) else "dev_uar"
+    every = {column for curve in curves.values() for column in curve}
+    score = next((name for name in ("dev_ccc", "dev_uar") if name in every), None)
     with matplotlib.style.context(STYLE):
         figure = Figure((7.2, 2.9), layout="constrained")
-        losses, scores = figure.subplots(1, 2)
+        panels = figure.subplots(1, 2 if score else 1, squeeze=False)[0]
+        losses, scores = panels[0], panels[-1]
         for (fold, curve), colour in zip(curves.items(), colours(len(curves)), strict=True):
             for axes, column, line in (
                 (losses, "train_loss", ".-"),
                 (losses, "dev_loss", ".--"),
-                (scores, score, ".--"),
+                *([(scores, score, ".--")] if score else []),
             ):
                 label = f"fold {fold}, {column.split('_')[0]}"
                 axes.plot(curve["epoch"], curve[column], line, color=colour, label=label)
         losses.set(xlabel="epoch", ylabel="loss")
-        low = min(0, *(np.nanmin(c[score], initial=0) for c in curves.values()), 0)
-        label = f"{score.removeprefix('dev_').upper()} on dev"
-        scores.set(xlabel="epoch", ylabel=label, ylim=(low, 1))
-        for axes in (losses, scores):
+        if score:
+            low = min(0, *(np.nanmin(c[score], initial=0) for c in curves.values()), 0)
+            label = f"{score.removeprefix('dev_').upper()} on dev"
+            scores.set(xlabel="epoch", ylabel=label, ylim=(low, 1))
+        for axes in panels:
             axes.xaxis.get_major_locator().set_params(integer=True)
             columns = 1 + len(curves) // MOST_IN_COLUMN
             axes.legend(frameon=False, fontsize=7, handlelength=3.5, ncols=columns)
@@ -130,12 +133,6 @@ def learnt(own: Sequence[Classifier], folder: Path) -> list[Path]:
             drawn.append(folder / f"learning-{c.name}.png")
             learning(drawn[-1], f"{c.start} {c.method}: learning", c.curves)
     return drawn
-
-
-def share(path: Path, title: str, truth: Floats, guess: Floats, rhos: Mapping[str, float]) -> None:
-    """Draw predicted against true shares (utterances, emotions), a panel for each emotion."""
-    titles = [f"{emotion}, ρ {rho:.2f}" for emotion, rho in rhos.items()]
-    scatter(path, title, (truth, guess), titles, limits=(0.0, 1.0))
 
 
 def scatter(

@@ -26,7 +26,6 @@ from pipeline.report import (
     plots,
     probe_section,
     protocols_section,
-    share_section,
     units_section,
 )
 from pipeline.report.page import Section, Table, interval, page
@@ -267,7 +266,6 @@ SECTIONS: Sequence[Make] = (
     calibration_section.section,
     protocols_section.section,
     cross_section.section,
-    share_section.section,
     probe_section.layers,
     probe_section.places,
     units_section.section,

@@ -1,12 +1,11 @@
-"""The report's section on emotion share, in the form of the paper's tables 1 and 2 and figure 3.
+"""The part of a report that shares alone have: the paper's tables 1 and 2 and its figure 3.
 
-From the scores of every features and head to tables (also as CSV) and pictures. The paper is
+From the scores of every features and method to tables (also as CSV) and a picture. The paper is
 "Effect of Attention and Self-Supervised Speech Embeddings on Non-Semantic Speech Tasks", ACM MM
 2023; its table 2 measures each mean rho against the challenge's baseline, and so does ours.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.style
@@ -15,10 +14,11 @@ from matplotlib.figure import Figure
 
 from pipeline.ground import files
 from pipeline.report import plots
-from pipeline.report.page import Section, Table, interval
-from pipeline.scoring.evaluation import Regressor, Run
+from pipeline.report.page import Table, interval
+from pipeline.scoring.evaluation import Classifier, Run
 from pipeline.scoring.scores import Scores
-from pipeline.scoring.trained_on import KEY, remarks
+from pipeline.scoring.trained_on import marked
+from pipeline.splits.valued import Shares
 
 ARCHITECTURES = {"cnn-lstm": "architecture 1", "cnn-lstm-attention": "architecture 2"}
 # Schuller et al. 2023, on the challenge's devel part, as table 1 of the paper quotes it.
@@ -47,62 +47,39 @@ NOTES = (
 )
 
 
-def section(run: Run, folder: Path) -> Section | None:
-    """Every share regressor: rho of each emotion, mean rho, predicted against true shares."""
-    if not run.shares:
-        return None
-    drawn = []
-    scored = [r for r in run.shares if "rho" in r.scores]
-    if scored:
-        drawn.append(folder / "share-architectures.png")
-        _draw(drawn[0], scored)
-    for r in scored:
-        drawn.append(folder / f"share-{r.features}-{r.head}.png")
-        title = f"{r.features} {r.head}: emotion shares on test"
-        plots.share(drawn[-1], title, r.tested.truth, r.tested.guess, r.scores["rho_of"])
-    shown = list(tables(run.shares, run.protocol).values())
-    return Section("Emotion share", [*NOTES, *remarks(run.protocol)], shown, drawn)
-
-
-def tables(shares: Sequence[Regressor], protocol: Scores) -> Mapping[str, Table]:
-    """The tables by the name of their CSV file; none where there is no regressor."""
-    if not shares:
-        return {}
-    found = {"share-emotions": _emotions(shares), "share-baseline": _against_baseline(shares)}
-    met = {name.partition(" ")[0] for name in protocol.get(KEY, {})}
+def tables(name: str, own: Sequence[Classifier], protocol: Scores) -> Mapping[str, Table]:
+    """The tables of a task's systems, by the name of their CSV file."""
     return {
-        name: replace(table, rows=[_starred(row, met) for row in table.rows])
-        for name, table in found.items()
+        f"{name}-emotions": _emotions(own, protocol),
+        f"{name}-baseline": _against_baseline(own, protocol),
     }
 
 
-def _starred(row: Sequence[object], met: Collection[object]) -> Sequence[object]:
-    """A row, which begins with its features, marked where they met a corpus before."""
-    return [f"{row[0]} *", *row[1:]] if row[0] in met else row
-
-
-def write(folder: Path, shares: Sequence[Regressor], protocol: Scores) -> None:
+def write(folder: Path, run: Run) -> None:
     """One CSV file for each table, in an existing folder; an unknown value is empty."""
-    for name, table in tables(shares, protocol).items():
-        files.write_csv(folder / f"{name}.csv", table.header, table.rows)
+    for task, told in run.tasks.items():
+        own = [c for c in run.classifiers if c.task == task]
+        if own and isinstance(told, Shares):
+            for name, table in tables(task, own, run.protocol).items():
+                files.write_csv(folder / f"{name}.csv", table.header, table.rows)
 
 
-def _emotions(shares: Sequence[Regressor]) -> Table:
+def _emotions(own: Sequence[Classifier], protocol: Scores) -> Table:
     """Table 1: rho of each emotion by features and architecture, then the baseline's."""
-    emotions = shares[0].emotions
+    emotions = own[0].classes
     rows = [
         [
-            r.features,
-            r.head,
-            r.scores.get("rho"),
-            interval(r.scores, "rho"),
-            *(r.scores.get("rho_of", {}).get(emotion) for emotion in emotions),
-            r.scores.get("r2"),
-            interval(r.scores, "r2"),
-            r.scores["utterances"],
-            r.scores["speakers"],
+            _marked(c, protocol),
+            c.method,
+            c.scores.get("rho"),
+            interval(c.scores, "rho"),
+            *(c.scores["of"][emotion].get("rho") for emotion in emotions),
+            c.scores.get("r2"),
+            interval(c.scores, "r2"),
+            c.scores["utterances"],
+            c.scores["speakers"],
         ]
-        for r in shares
+        for c in own
     ]
     if set(emotions) == set(BASELINE):
         published = [BASELINE[emotion] for emotion in emotions]
@@ -113,17 +90,23 @@ def _emotions(shares: Sequence[Regressor]) -> Table:
     return Table([*header, "R² 95\u00a0%", "utterances", "speakers"], rows, caption)
 
 
-def _against_baseline(shares: Sequence[Regressor]) -> Table:
+def _against_baseline(own: Sequence[Classifier], protocol: Scores) -> Table:
     """Table 2: mean rho against the published baseline's."""
     rows = []
-    for features in dict.fromkeys(r.features for r in shares):
-        found = {r.head: r.scores for r in shares if r.features == features and "rho" in r.scores}
-        means = {head: scores["rho"] for head, scores in found.items()}
-        if len(found) > 1:
-            means[BEST] = _best(list(found.values()))
-        rows += [[features, head, rho, BASELINE_MEAN, percent(rho)] for head, rho in means.items()]
+    scored = [c for c in own if "rho" in c.scores]
+    for features in dict.fromkeys(c.start for c in scored):
+        found = [c for c in scored if c.start == features]
+        means = {c.method: c.scores["rho"] for c in found}
+        both = [c.scores for c in found if c.method in ARCHITECTURES]
+        means |= {BEST: _best(both)} if len(both) > 1 else {}
+        shown = _marked(found[0], protocol)
+        rows += [[shown, head, rho, BASELINE_MEAN, percent(rho)] for head, rho in means.items()]
     header = ["features", "architecture", "mean ρ (a)", "baseline (b)", "100 (a - b) / b"]
     return Table(header, rows, "Mean ρ against the published baseline (the paper's table 2)")
+
+
+def _marked(c: Classifier, protocol: Scores) -> str:
+    return marked(c.start, protocol, (c.start, c.method))
 
 
 def percent(rho: float) -> float:
@@ -132,23 +115,23 @@ def percent(rho: float) -> float:
 
 
 def _best(found: Sequence[Scores]) -> float:
-    rhos = [list(scores["rho_of"].values()) for scores in found]
+    rhos = [[one["rho"] for one in scores["of"].values()] for scores in found]
     return round(float(np.max(rhos, 0).mean()), 4)
 
 
-def _draw(path: Path, shares: Sequence[Regressor]) -> None:
+def draw(path: Path, own: Sequence[Classifier]) -> None:
     """Figure 3: mean rho, a group of bars for each features, a bar for each architecture."""
-    features = list(dict.fromkeys(r.features for r in shares))
-    heads = list(dict.fromkeys(r.head for r in shares))
+    features = list(dict.fromkeys(c.start for c in own))
+    heads = list(dict.fromkeys(c.method for c in own))
     width = 0.8 / len(heads)
     with matplotlib.style.context(plots.STYLE):
         figure = Figure((7.2, 3.2), layout="constrained")
         axes = figure.add_subplot()
         for number, head in enumerate(heads):
-            named = {r.features: r.scores for r in shares if r.head == head}
+            named = {c.start: c.scores for c in own if c.method == head}
             at = [features.index(name) + (number - (len(heads) - 1) / 2) * width for name in named]
             colour = (plots.INK, plots.SECOND)[number % 2]
-            label = f"{ARCHITECTURES[head]}: {head}"
+            label = f"{ARCHITECTURES[head]}: {head}" if head in ARCHITECTURES else head
             rhos = [scores["rho"] for scores in named.values()]
             bars = axes.bar(at, rhos, 0.92 * width, color=colour, label=label)
             axes.bar_label(
@@ -170,7 +153,7 @@ def _draw(path: Path, shares: Sequence[Regressor]) -> None:
         )
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_xticks(range(len(features)), features)
-        bounded = any("rho_low" in r.scores for r in shares)
+        bounded = any("rho_low" in c.scores for c in own)
         label = "mean ρ on test" + ", 95 % over speakers" * bounded
         axes.set(ylabel=label, xlim=(-0.6, len(features) - 0.4))
         figure.suptitle("emotion share: features and architecture")

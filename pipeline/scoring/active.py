@@ -13,15 +13,15 @@ from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import PARAMS_FILE, Section, load, read
 
 System: TypeAlias = tuple[str, str, str]  # task, start and method
-Regressor: TypeAlias = tuple[str, str]  # features and head of share
 
 FUSED = "ensemble"  # stands in the place of a start
 # What results/metrics.json holds beside a key for each task: no task has such a name.
-BESIDE = ("protocol", "share", "cross", "speaker_shared", "units", "stress", "fairness")
+BESIDE = ("protocol", "cross", "speaker_shared", "units", "stress", "fairness")
 
 STARTS = ("cached", "pretrained", "retrained")
 _METHODS = [f"{key}.{start}" for key in ("methods", "tasks") for start in STARTS]
-_OF_STAGES = ("crnn.tasks", "crnn.features", "share.features", "share.heads")
+_NONE: dict[str, list[str]] = {"tasks": [], "features": [], "methods": []}
+_OF_STAGES = ("crnn.tasks", "crnn.features", *(f"networks.{key}" for key in _NONE))
 _CROSS = ("cross.features", "cross.methods")
 _NAMES = (
     "features",
@@ -67,9 +67,11 @@ def checked() -> dict[str, Any]:
 def classifiers(params: Mapping[str, Any]) -> dict[System, list[int]]:
     """The folds of each task, start and method; empty where a list is."""
     methods, tasks, crnn = params["methods"], params["tasks"], params["crnn"]
+    networks = params.get("networks", _NONE)  # which older versions did not have
     folds, adapted = params["folds"], params["adapted"]
     found = dict.fromkeys(product(tasks["cached"], params["features"], methods["cached"]), folds)
     found |= dict.fromkeys(product(crnn["tasks"], crnn["features"], ["crnn"]), folds)
+    found |= dict.fromkeys(product(*(networks[key] for key in _NONE)), folds)
     for start, used in (("pretrained", folds), ("retrained", adapted)):
         found |= dict.fromkeys(product(tasks[start], [start], methods[start]), used)
     return {system: list(used) for system, used in found.items() if used}
@@ -90,7 +92,6 @@ def results(params: Mapping[str, Any]) -> dict[str, list[str]]:
     systems = classifiers(params).items()
     return {
         "classifiers": ["/".join([*one, str(fold)]) for one, folds in systems for fold in folds],
-        "share": [f"{features}/{head}" for features, head in regressors(params)],
         "cross": [f"{features}/{method}" for features, method in crossed(params)],
         "stress": ["/".join(system) for system in stressed(params)],
         "probes": [f"{task}/{features}" for task, features in probes(params)],
@@ -127,11 +128,6 @@ def stressed(params: Mapping[str, Any]) -> dict[System, list[int]]:
         if names.count(name) > 1:
             raise PipelineError(f"params.yaml: stress.classifiers has {name!r} twice, remove one")
     return dict(known[name] for name in names)
-
-
-def regressors(params: Mapping[str, Any]) -> list[Regressor]:
-    """Each features and head of share."""
-    return list(product(params["share"]["features"], params["share"]["heads"]))
 
 
 def probes(params: Mapping[str, Any]) -> list[tuple[str, str]]:

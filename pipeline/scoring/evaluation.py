@@ -17,7 +17,7 @@ from pipeline.corpora.manifest import Clip
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from pipeline.metrics.arrays import Floats
-from pipeline.scoring import active, calibrated, crossed, ratings, scores
+from pipeline.scoring import calibrated, crossed, ratings, scores
 from pipeline.scoring.active import System
 from pipeline.scoring.calibrated import CALIBRATED, Confidence
 from pipeline.scoring.crossed import Matrix
@@ -29,7 +29,6 @@ from pipeline.splits.valued import Valued
 from pipeline.units import tally
 
 CLASSIFIERS = manifest.ARTIFACTS / "classifiers"
-SHARE = manifest.ARTIFACTS / "share"
 UNITS = manifest.ARTIFACTS / "units"
 
 GAIN = ("gain", "gain_p")  # of an ensemble, over its best member
@@ -38,7 +37,7 @@ COLUMNS = {
     "emotion": ("uar", "war", "f1_macro", "eer", CALIBRATED, *GAIN),
     "votes": ("uar", "war", "f1_macro", "js", CALIBRATED, *GAIN),
     "dimensions": ("ccc", "pearson", "mae", *GAIN),
-    "share": ("rho",),
+    "shares": ("rho", "ccc", "pearson", "mae", *GAIN),
 }
 PAIRS = {
     "uar_95": ("uar_low", "uar_high"),
@@ -78,17 +77,6 @@ class Classifier:
 
 
 @dataclass(frozen=True)
-class Regressor:
-    """A share regressor: its features and head, its test predictions and scores."""
-
-    features: str
-    head: str
-    emotions: list[str]
-    tested: Predictions
-    scores: Scores
-
-
-@dataclass(frozen=True)
 class Run:
     """What one `evaluate` has read and scored: what the report's sections are made from.
 
@@ -102,7 +90,6 @@ class Run:
     clips: Sequence[Clip]
     protocol: Scores
     classifiers: Sequence[Classifier]
-    shares: Sequence[Regressor]
     units: Mapping[int, Any]
     audits: Mapping[str, Any]
     settings: Mapping[str, Any]
@@ -204,19 +191,6 @@ def _require_tests(
             )
 
 
-def score_shares(
-    systems: Sequence[active.Regressor], fold: int, bootstrap: Bootstrap
-) -> list[Regressor]:
-    """Read and score the share regressors of each (features, head)."""
-    found = []
-    for features, head in systems:
-        path = SHARE / features / head / "predictions.csv"
-        emotions, tested = scores.read_share(path, fold)
-        scored = scores.share(tested, emotions, bootstrap)
-        found.append(Regressor(features, head, emotions, tested, scored))
-    return found
-
-
 def protocol(
     clips: Sequence[Clip], used: Sequence[int], made: Sequence[Fold], by: str, bootstrap: Bootstrap
 ) -> Scores:
@@ -245,11 +219,9 @@ def thinned(
 
 def as_json(run: Run) -> Scores:
     """All scores, nested by task, start (features) and method (head)."""
-    nested: Scores = {"protocol": run.protocol, **{name: {} for name in run.tasks}, "share": {}}
+    nested: Scores = {"protocol": run.protocol, **{name: {} for name in run.tasks}}
     for c in run.classifiers:
         nested[c.task].setdefault(c.start, {})[c.method] = c.scores
-    for r in run.shares:
-        nested["share"].setdefault(r.features, {})[r.head] = r.scores
     for c in run.shared:
         beside = nested.setdefault("speaker_shared", {}).setdefault(c.task, {})
         beside.setdefault(c.start, {})[c.method] = c.scores
@@ -278,9 +250,8 @@ def headline(everything: Scores, tasks: Mapping[str, Task]) -> Scores:
         kept["protocol"]["train_share"] = about["train_share"]
     if "trained_on" in about:
         kept["protocol"]["trained_on"] = about["trained_on"]
-    for task in (*tasks, "share"):
-        systems = everything[task]
-        columns = COLUMNS[tasks[task].target if task in tasks else task]
+    for task, told in tasks.items():
+        systems, columns = everything[task], COLUMNS[told.target]
         kept[task] = {
             start: {method: _headline(found, columns) for method, found in methods.items()}
             for start, methods in systems.items()

@@ -52,7 +52,6 @@ def check(path: Path = PARAMS_FILE) -> list[str]:
     folds, adapted = load("folds", Folds, path), load("adapted", Folds, path)
     methods = load("methods", Methods, path)
     tasks, known = load("tasks", Tasks, path), _tasks(path)
-    heads = load("share.model.feed_forward", dict[str, object], path)
     _require("corpora", corpora, "corpus", load("corpus", dict[str, object], path))
     _require("encoders", encoders, "encoder", load("encoder", dict[str, object], path))
     made = _pretrained(encoders, folds, path)
@@ -80,10 +79,13 @@ def check(path: Path = PARAMS_FILE) -> list[str]:
     _require("cross.features", load("cross.features", Names, path), "features", features)
     crossed = load("cross.methods", list[Crossed], path)
     _require("cross.methods", crossed, "finetune.methods", crossed)
-    _require("share.features", load("share.features", Names, path), "features", features)
+    _require("networks.tasks", load("networks.tasks", Names, path), "task", known)
+    _require("networks.features", load("networks.features", Names, path), "features", features)
+    heads = load("networks.model.feed_forward", dict[str, object], path)
+    chosen = load("networks.methods", Names, path)
+    _require("networks.methods", chosen, "networks.model.feed_forward", heads)
     _require("probe.features", load("probe.features", Names, path), "features", features)
     active.stressed(read(path.absolute()))
-    _require("share.heads", load("share.heads", Names, path), "share.model.feed_forward", heads)
     _require_fusible(load("evaluate.ensembles", dict[str, Ensemble], path), path)
     return corpora
 

@@ -1,9 +1,9 @@
 """From predictions to scores: read what training left, pool the folds, measure with intervals.
 
-Stands between the ``predictions.csv`` of classifiers and share regressors and what `evaluate`
-publishes. Only the role ``test`` is ever scored; dev is read where something is chosen. Intervals
-come from a bootstrap over speakers, since utterances of one speaker are no independent witnesses;
-below five speakers there is none.
+Stands between the ``predictions.csv`` of classifiers and what `evaluate` publishes. Only the role
+``test`` is ever scored; dev is read where something is chosen. Intervals come from a bootstrap over
+speakers, since utterances of one speaker are no independent witnesses; below five speakers there is
+none.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pipeline.corpora.manifest import Clip
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
-from pipeline.metrics import arrays, correlation, eer, recalls, resampling
+from pipeline.metrics import arrays, eer, recalls, resampling
 from pipeline.metrics.arrays import Floats
 
 Scores: TypeAlias = dict[str, Any]
@@ -32,8 +32,7 @@ class Predictions:
     """The test utterances of one system over its folds, one array each.
 
     ``speaker`` is the corpus where it is unknown. ``truth`` holds class indices (utterances,) and
-    ``guess`` logits (utterances, classes); of shares both are (utterances, emotions), and masked
-    truth is NaN.
+    ``guess`` logits (utterances, classes); of values both are (utterances, names).
     """
 
     utterance: npt.NDArray[np.str_]
@@ -88,19 +87,6 @@ def read_classifier(
     return joined(parts)
 
 
-def read_share(path: Path, fold: int) -> tuple[list[str], Predictions]:
-    """The emotions of one share regressor, and its test predictions.
-
-    Raises:
-        PipelineError: The file is missing or damaged.
-    """
-    rows = rows_of(path, UNNAMED[:4])
-    emotions = [n.removeprefix("true_") for n in rows[0] if n.startswith("true_")] if rows else []
-    truth = numbers(path, rows, [f"true_{emotion}" for emotion in emotions])
-    guess = numbers(path, rows, [f"predicted_{emotion}" for emotion in emotions])
-    return emotions, of_rows(path, fold, rows, truth, guess)
-
-
 def joined(parts: Sequence[Predictions]) -> Predictions:
     """The utterances of all parts."""
     return Predictions(
@@ -109,10 +95,17 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
 
 
 def read_history(path: Path) -> dict[str, Floats]:
-    """A learning curve, (epochs,) for each column; empty where nothing was trained by epochs."""
-    columns = _rows(path, ["epoch"])
-    names = list(columns[0]) if columns else []
-    return dict(zip(names, numbers(path, columns, names).T, strict=True))
+    """A learning curve, (epochs,) for each column; empty where nothing was trained by epochs.
+
+    The losses of models that trained together are their mean, over those that still train.
+    """
+    rows = _rows(path, ["epoch"])
+    names = list(rows[0]) if rows else []
+    found = dict(zip(names, numbers(path, rows, names).T, strict=True))
+    for loss in ("train_loss", "dev_loss"):
+        own = [column for name, column in found.items() if name.startswith(f"{loss}_")]
+        found |= {loss: np.nanmean(own, 0)} if own else {}
+    return found
 
 
 def classification(tested: Predictions, classes: Sequence[str], bootstrap: Bootstrap) -> Scores:
@@ -147,31 +140,6 @@ def classification(tested: Predictions, classes: Sequence[str], bootstrap: Boots
 def uar(told: Predictions, classes: int) -> float:
     """Unweighted average recall, of all folds together; NaN where there is no utterance."""
     return float(recalls.uar(recalls.confusion(told.truth, told.guess.argmax(1), classes)))
-
-
-def share(tested: Predictions, emotions: Sequence[str], bootstrap: Bootstrap) -> Scores:
-    """Spearman's rho and R squared, each emotion's and their mean, where the truth is known.
-
-    Where it is undefined (rho of a constant prediction, either of a constant truth) it counts as 0.
-    """
-    known = tested.of(~np.isnan(tested.truth).any(1))
-    count, who = known.speakers()
-    scores: Scores = {"utterances": len(known.truth), "speakers": count}
-    if len(known.truth) < 2:
-        return scores
-    pairs = list(zip(known.truth.T, known.guess.T, strict=True))
-    rhos = np.nan_to_num([correlation.spearman(*pair) for pair in pairs])
-    squares = np.nan_to_num([correlation.r_squared(*pair) for pair in pairs])
-    found = {"rho": float(rhos.mean()), "r2": float(squares.mean())}
-    weights = bootstrap.weights(count)
-    if weights is not None:
-        drawn = [correlation.spearman_resamples(*pair, who, weights) for pair in pairs]
-        found["rho_low"], found["rho_high"] = resampling.interval(np.nan_to_num(drawn).mean(0))
-        drawn = [correlation.r_squared_resamples(*pair, who, weights) for pair in pairs]
-        found["r2_low"], found["r2_high"] = resampling.interval(np.nan_to_num(drawn).mean(0))
-    rho_of = rounded(dict(zip(emotions, rhos.tolist(), strict=True)))
-    r2_of = rounded(dict(zip(emotions, squares.tolist(), strict=True)))
-    return {**rounded(found), **scores, "rho_of": rho_of, "r2_of": r2_of}
 
 
 def by_corpus(tested: Predictions) -> dict[str, npt.NDArray[np.bool_]]:

@@ -164,6 +164,7 @@ def of(name: str, path: Path = PARAMS_FILE) -> Task:
 # Of stages that don't learn every target: which they learn, and why no others (docs/tasks.md).
 FITTING = {
     "crnn.tasks": (("emotion", "votes"), "its network tells classes apart"),
+    "networks.tasks": (("dimensions", "shares"), "its networks tell values, and no classes"),
     "probe.tasks": (("emotion",), "a probe measures recalls of classes"),
 }
 

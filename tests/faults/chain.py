@@ -30,7 +30,7 @@ pretrained: untrained
 features: [fbank]
 folds: [0]
 adapted: [0]
-task: {emotion: {classes: [happy, sad], merge: {}}}
+task: {emotion: {classes: [happy, sad], merge: {}}, share: {emotions: [grief, joy]}}
 tasks: {cached: [emotion]}
 methods: {cached: [linear], pretrained: [lora-qkv], retrained: [full]}
 runtime: {workers: 1, device: cpu}
@@ -51,7 +51,8 @@ crnn:
   features: [fbank]
   model: {channels: [4, 4], gru_width: 4}
   training: {epochs: 2}
-share:
+networks:
+  features: [fbank]
   model:
     conv: [4, 4]
     lstm_width: 4
@@ -77,7 +78,7 @@ class Step:
 
 FOLDS = "artifacts/folds.csv"
 CLASSIFIERS = "artifacts/classifiers/emotion"
-SHARE = "artifacts/share/fbank/cnn-lstm-attention"
+SHARE = "artifacts/classifiers/share/fbank/cnn-lstm-attention/0"
 RESULTS = ("tables", "plots", "scores.json", "report.html", "metrics.json")
 STEPS = [
     Step("plan", ("artifacts/plan/corpora.json", "artifacts/plan/results.json")),
@@ -104,7 +105,7 @@ STEPS = [
     ),
     Step("crnn --task emotion --features fbank --fold 0", (f"{CLASSIFIERS}/fbank/crnn/0",)),
     Step("probe --task emotion --features fbank", ("artifacts/probes/emotion/fbank",)),
-    Step("share --features fbank --head cnn-lstm-attention", (SHARE,)),
+    Step("networks --task share --features fbank --method cnn-lstm-attention --fold 0", (SHARE,)),
     Step("stress --classifier emotion/fbank/linear", ("artifacts/stress/emotion/fbank/linear",)),
     Step("evaluate", tuple(f"results/{name}" for name in RESULTS)),
 ]

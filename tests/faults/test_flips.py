@@ -21,7 +21,7 @@ from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 from pipeline.methods import classifier, features, linear
 from pipeline.methods.networks import crnn, regression
-from pipeline.scoring import scores
+from pipeline.scoring import ratings, scores
 from pipeline.splits import folds
 from pipeline.units import codebooks
 from tests.faults import chain
@@ -80,8 +80,8 @@ def used(path: Path) -> Any:
 
 
 def regressors(path: Path) -> Any:
-    found, scale = regression.read(path.parent)
-    return [{name: one.state_dict() for name, one in found.items()}, scale.mean, scale.deviation]
+    found, scale = regression.load(path.parent)
+    return [found.state_dict(), scale.mean, scale.deviation]
 
 
 def classified(path: Path) -> Any:
@@ -89,8 +89,7 @@ def classified(path: Path) -> Any:
 
 
 def shared(path: Path) -> Any:
-    emotions, found = scores.read_share(path, 0)
-    return [emotions, vars(found)]
+    return vars(ratings.read_dimensions({0: path}, ["grief", "joy"]))
 
 
 # Each artefact, what reads it, and a stage that does so where one does.
@@ -121,7 +120,7 @@ ARTEFACTS: dict[str, tuple[Reader, str]] = {
     "artifacts/units/0/report.json": (files.read_json, "evaluate"),
     "artifacts/probes/emotion/fbank/layers.csv": (files.read_csv, "evaluate"),
     "artifacts/probes/emotion/fbank/places.csv": (files.read_csv, "evaluate"),
-    f"{chain.SHARE}/config.json": (regressors, ""),
+    f"{chain.SHARE}/networks.json": (regressors, ""),
     f"{LORA}/predictions.csv": (classified, "evaluate"),
     f"{LORA}/history.csv": (scores.read_history, "evaluate"),
     f"{chain.SHARE}/model.safetensors": (regressors, ""),

@@ -62,7 +62,7 @@ def unseal(project: Path) -> None:
         ("artifacts/folds.csv", "multitask"),
         ("artifacts/encoders/untrained/model.safetensors", "multitask"),
         ("artifacts/encoders/untrained/config.json", "retrain"),
-        ("artifacts/embeddings/fbank/demo.h5", "share"),
+        ("artifacts/embeddings/fbank/demo.h5", "networks"),
         ("artifacts/units/0/units.h5", "retrain"),
         (f"{chain.CLASSIFIERS}/retrained/full/0/predictions.csv", "evaluate"),
         ("params.yaml", "cluster"),
@@ -121,7 +121,9 @@ def test_hdf5_that_points_elsewhere_is_refused(copied: Path, kind: str) -> None:
             layout = h5py.VirtualLayout((16, 12), np.float32)
             layout[:] = h5py.VirtualSource(str(secret), "x", (16, 12))
             file.create_virtual_dataset("mean_last", layout)
-    assert "artifacts/embeddings/fbank/demo.h5: damaged (mean_last is " in refused(copied, "share")
+    assert "artifacts/embeddings/fbank/demo.h5: damaged (mean_last is " in refused(
+        copied, "networks"
+    )
 
 
 def test_an_archive_in_a_corpus_is_never_opened(copied: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_failed_write_of_hdf5_does_not_crash_the_process(copied: Path) -> None
     assert (done.returncode, done.stderr) == (1, f"extract: {done.stderr.split()[1]} {FULL}\n")
 
 
-@pytest.mark.parametrize("command", ["preprocess", "split", "cluster", "retrain", "share"])
+@pytest.mark.parametrize("command", ["preprocess", "split", "cluster", "retrain", "networks"])
 def test_a_folder_without_write_permission_is_one_line(copied: Path, command: str) -> None:
     step = chain.step_of(command)
     expected = chain.contents(copied, step)

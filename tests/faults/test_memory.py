@@ -32,7 +32,8 @@ features: [fbank]
 runtime: {workers: 1, device: cpu}
 frames: {layer: last}
 cluster: {scales: [2, 4], sample: 400, iterations: 2}
-share:
+task: {share: {emotions: [grief, joy]}}
+networks:
   model: {conv: [2, 2], lstm_width: 2, feed_forward: {cnn-lstm: [2, 2]}}
   training: {epochs: 1, batch: 4, standardize: true}
 """
@@ -106,7 +107,7 @@ def for_cluster(count: int) -> None:
     frames_of(Path("artifacts/frames/0.h5"), kept, "multitask/0")
 
 
-def for_share(count: int) -> None:
+def for_networks(count: int) -> None:
     frames_of(reader.path_of("fbank", "demo"), manifest_of(count), "fbank")
 
 
@@ -115,9 +116,9 @@ def for_share(count: int) -> None:
     [
         (for_extract, "stages.extract --encoder fbank --corpus demo"),
         (for_cluster, "stages.cluster --fold 0"),
-        (for_share, "stages.share --features fbank --head cnn-lstm"),
+        (for_networks, "stages.networks --task share --features fbank --method cnn-lstm --fold 0"),
     ],
-    ids=["extract", "cluster", "share"],
+    ids=["extract", "cluster", "networks"],
 )
 def test_memory_does_not_grow_with_the_corpus(
     project: Path, prepare: Callable[[int], None], command: str
@@ -128,5 +129,5 @@ def test_memory_does_not_grow_with_the_corpus(
     for clips in (SMALL, 4 * SMALL):
         prepare(clips)
         peaks.append(peak_kb(command))
-    # Held in float32, what was added is 80 MB (extract), 126 MB (cluster) and 144 MB (share).
+    # Held in float32, what was added is 80 MB (extract), 126 MB (cluster) and 144 MB (networks).
     assert peaks[1] <= 1.2 * peaks[0], peaks

@@ -198,7 +198,9 @@ def test_a_branch_is_no_revision(monkeypatch: pytest.MonkeyPatch, revision: str)
     assert any("encoder.hubert-base.revision must match" in line for line in lines), lines
 
 
-@pytest.mark.parametrize("key", ["methods", "methods.cached", "features", "crnn", "share.heads"])
+@pytest.mark.parametrize(
+    "key", ["methods", "methods.cached", "features", "crnn", "networks.methods"]
+)
 def test_evaluate_names_a_list_that_is_none(copied: Path, key: str) -> None:
     above, _, name = key.rpartition(".")
     yaml = YAML()

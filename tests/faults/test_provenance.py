@@ -21,7 +21,7 @@ from tests.faults import chain
 from tests.faults.chain import Step, step_of
 from tests.graph import STAGES, params_of
 
-CACHED = ("finetune_cached", "crnn", "probe", "share")
+CACHED = ("finetune_cached", "crnn", "probe", "networks")
 LAST = (
     "finetune --task emotion --start pretrained",
     "finetune --task emotion --start retrained",
@@ -80,7 +80,7 @@ SWAPPED = [
     ("stress: {conditions: [telephone]}", "stress", ("evaluate",), "conditions"),
     ("crnn: {augmentation: {speed: 0.1}}", "crnn", ("evaluate",), "speed"),
     ("probe: {points: 20}", "probe", ("evaluate",), "points"),
-    ("share: {training: {batch: 3}}", "share", ("evaluate",), "batch"),
+    ("networks: {training: {batch: 3}}", "networks", ("evaluate",), "batch"),
 ]
 
 
@@ -149,6 +149,7 @@ FOLD_1 = {
     "artifacts/classifiers/emotion/retrained/full/0": "evaluate",
     "artifacts/classifiers/emotion/fbank/linear/0": "evaluate",
     "artifacts/classifiers/emotion/fbank/crnn/0": "evaluate",
+    "artifacts/classifiers/share/fbank/cnn-lstm-attention/0": "evaluate",
 }
 
 
@@ -212,7 +213,7 @@ READ = {
     "encoder --name untrained": "multitask",
     "encoder --name fbank": "extract --encoder",
     "split": "cluster",
-    "extract --encoder": "share",
+    "extract --encoder": "networks",
     "multitask": "extract --fold",
     "extract --fold": "cluster",
     "cluster": "evaluate",
@@ -222,7 +223,7 @@ READ = {
     "crnn": "evaluate",
     "probe": "evaluate",
     "stress": "evaluate",
-    "share": "evaluate",
+    "networks": "evaluate",
 }
 
 
@@ -327,7 +328,10 @@ def entry(step: Step) -> str:
 # nothing is drawn from.
 # `split` only checks that each fold can train what is listed.
 CHECKED = ["task", "tasks", "features", "folds", "adapted", "methods"]
-CHECKED += [f"{stage}.{key}" for stage in ("crnn", "probe") for key in ("tasks", "features")]
+CHECKED += [
+    f"{stage}.{key}" for stage in ("crnn", "networks", "probe") for key in ("tasks", "features")
+]
+CHECKED += ["networks.methods"]
 UNUSED = {
     "preprocess": {"preprocess", "seed"},
     "split": {"seed", "pretrain.corpora", *CHECKED},

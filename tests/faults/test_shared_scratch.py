@@ -15,7 +15,7 @@ COMMANDS = [
     "retrain",
     "finetune --task emotion --start pre",
     "crnn",
-    "share",
+    "networks",
 ]
 
 

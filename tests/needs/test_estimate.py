@@ -91,7 +91,7 @@ KNOWN = {
     "retrain": "retrain",
     "finetune": "classifiers",
     "finetune-adapted": "classifiers",
-    "share": "share",
+    "networks": "classifiers",
 }
 
 
@@ -135,7 +135,7 @@ features: [fbank, tiny, learned]
 methods: {cached: [linear, frozen, lora-classifier], pretrained: [full], retrained: [lora-qkv]}
 crnn: {features: [fbank]}
 cross: {features: [fbank], methods: [linear, frozen]}
-share: {heads: [cnn-lstm, cnn-lstm-attention]}
+networks: {features: [fbank], methods: [cnn-lstm, cnn-lstm-attention]}
 stress: {classifiers: [emotion/fbank/linear, emotion/retrained/lora-qkv]}
 pretrain: {encoders: [learned], corpora: [emodb], folds: [0, 1], start: tiny}
 """

@@ -8,10 +8,13 @@ from pipeline.cli.parameters import SHAPES
 from pipeline.encoders import encoder
 from pipeline.ground.code import ROOT
 from pipeline.ground.params import read
-from pipeline.methods.networks.cnn_lstm import Design, Head, Regressor
+from pipeline.methods.finetuning import Network
 from pipeline.methods.networks.crnn import Crnn
 from pipeline.methods.networks.crnn import Design as CrnnDesign
+from pipeline.methods.networks.regressor import Design, Regressor
 from pipeline.needs import networks, shapes
+
+SHARES = 9
 
 
 def counted(settings: dict[str, object]) -> int:
@@ -53,21 +56,32 @@ def test_layers_and_frames_of_each_kind(project: Path) -> None:
 
 @pytest.mark.parametrize("head", ["cnn-lstm", "cnn-lstm-attention"])
 @pytest.mark.parametrize("regressors", ["separate", "joint"])
-def test_a_share_network_is_as_large_as_the_real_one(
-    project: Path, head: Head, regressors: str
+def test_regressors_are_as_large_as_the_real_ones(
+    project: Path, head: Network, regressors: str
 ) -> None:
-    told = read(Path("params.yaml").absolute())["share"]
-    model = {**told["model"], "feed_forward": told["model"]["feed_forward"][head]}
-    outputs = networks.SHARES if regressors == "joint" else 1
-    real = Regressor(Design(head=head, width=40, **model), [f"e{n}" for n in range(outputs)])
-    count = sum(p.numel() for p in real.parameters()) * networks.SHARES // outputs
+    told = read(Path("params.yaml").absolute())["networks"]
+    outputs = SHARES if regressors == "joint" else 1
+    real = Regressor(
+        Design(
+            head=head,
+            classes=[f"e{n}" for n in range(outputs)],
+            means=[0.0] * outputs,
+            deviations=[1.0] * outputs,
+            joint=True,
+            loss="mse",
+            width=40,
+            **{**told["model"], "feed_forward": told["model"]["feed_forward"][head]},
+        ),
+        range(outputs),
+    )
+    count = sum(p.numel() for p in real.parameters()) * SHARES // outputs
     settings = {"model": told["model"], "training": {"regressors": regressors}}
-    found = networks.share(settings, head, shapes.of("fbank"))
+    found = networks.regressors(settings, head, shapes.of("fbank"), SHARES)
     assert found.parameters == pytest.approx(count, rel=0.1)
     # Each weight of a convolution meets every frame, of the LSTM every second one.
     conv = sum(p.numel() for p in real.head.trunk.conv.parameters() if p.dim() > 1)
     lstm = sum(p.numel() for n, p in real.head.trunk.named_parameters() if "weight_" in n)
-    each = 6 * 100 * (conv + lstm / 2) * networks.SHARES / outputs
+    each = 6 * 100 * (conv + lstm / 2) * SHARES / outputs
     assert found.train_flops == pytest.approx(each, rel=0.01)
 
 

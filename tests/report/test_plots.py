@@ -145,7 +145,7 @@ def test_warnings_of_the_audit_name_no_one_in_the_report(
         "counts": {"speaker": dict.fromkeys([*NAMES, "03"], 6)},
         "warnings": warnings,
     }
-    run = Run({"emotion": MERGED}, found, {}, [], [], {}, {"toy": audit}, {})  # type: ignore[arg-type]
+    run = Run({"emotion": MERGED}, found, {}, [], {}, {"toy": audit}, {})  # type: ignore[arg-type]
     assert list(sections.corpora(run, tmp_path).notes) == [
         "toy: speaker 3: 5 utterances kept, 6 published",
         "toy: the same audio: speaker 2/01, speaker 3_02, Boat, speaker 4-1",

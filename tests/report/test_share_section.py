@@ -1,18 +1,20 @@
 """The report on emotion share has the paper's tables and figure, from the scores."""
 
+import contextlib
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline.report import plots, share_section
-from pipeline.scoring import scores
-from pipeline.scoring.evaluation import Regressor, Run
+from pipeline.report import dimensions_section, share_section
+from pipeline.scoring import evaluation, scores
+from pipeline.scoring.evaluation import Classifier, Run
 from pipeline.scoring.scores import Bootstrap
 from tests.report.pictures import kept, luminance, words
-from tests.results import SHARES, TASK, Study, plant_share
+from tests.results import SHARE, SHARES, TASK, Study, plant_share
 
 # Table 1 of the paper, HuBERT large: architecture 1, architecture 2.
 HUBERT_LARGE = {
@@ -21,13 +23,17 @@ HUBERT_LARGE = {
 }
 
 
-def regressor(features: str, head: str, rhos: tuple[float, ...]) -> Regressor:
+def regressor(features: str, head: str, rhos: tuple[float, ...]) -> Classifier:
     """One whose scores are given; its predictions are not looked at."""
     known = {"rho": round(float(np.mean(rhos)), 4), "utterances": 9925, "speakers": 1}
     names = np.zeros(0, np.str_)
     nothing = scores.Predictions(names, names, names, np.zeros(0, int), np.zeros(0), np.zeros(0))
-    rho_of = dict(zip(SHARES, rhos, strict=True))
-    return Regressor(features, head, list(SHARES), nothing, {**known, "rho_of": rho_of})
+    of = {name: {"rho": rho} for name, rho in zip(SHARES, rhos, strict=True)}
+    return Classifier("share", features, head, list(SHARES), nothing, {**known, "of": of}, {})
+
+
+def run_of(found: Sequence[Classifier]) -> Run:
+    return Run({"emotion": TASK, "share": SHARE}, [], {}, found, {}, {}, {})
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -38,7 +44,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_the_published_rhos_give_the_published_percentages(tmp_path: Path) -> None:
     """4.6 % for HuBERT large: the paper takes the better architecture of each emotion."""
     found = [regressor("hubert-large", head, rhos) for head, rhos in HUBERT_LARGE.items()]
-    share_section.write(tmp_path, found, {})
+    share_section.write(tmp_path, run_of(found))
     first = rows(tmp_path / "share-emotions.csv")
     assert [row["architecture"] for row in first] == [*HUBERT_LARGE, ""]
     for row, rhos in zip(first, HUBERT_LARGE.values(), strict=False):
@@ -54,29 +60,33 @@ def test_the_published_rhos_give_the_published_percentages(tmp_path: Path) -> No
     assert {row["baseline (b)"] for row in second} == {"0.5"}
 
 
-def planted(root: Path, systems: list[tuple[str, str]], masked: bool = False) -> Run:
-    found = []
-    for features, head in systems:
-        plant_share(root, Study(speakers=12), f"{features}/{head}", masked)
-        path = root / "artifacts/share" / features / head / "predictions.csv"
-        emotions, tested = scores.read_share(path, 0)
-        scored = scores.share(tested, emotions, Bootstrap(100, 1))
-        found.append(Regressor(features, head, emotions, tested, scored))
-    return Run({"emotion": TASK}, [], {}, [], found, {}, {}, {})
+def planted(root: Path, heads: list[str], masked: bool = False) -> Run:
+    for head in heads:
+        plant_share(root, Study(speakers=12), f"fbank/{head}", masked)
+    systems = {("share", "fbank", head): [0] for head in heads}
+    tests = {0: {clip.utterance for clip in Study(speakers=12).clips()}}
+    with contextlib.chdir(root):
+        return run_of(
+            evaluation.score_classifiers(systems, {"share": SHARE}, Bootstrap(100, 1), tests)
+        )
 
 
 def test_the_section_has_a_figure_of_all_and_a_scatter_of_each(tmp_path: Path) -> None:
-    run = planted(tmp_path, [("fbank", "cnn-lstm"), ("fbank", "cnn-lstm-attention")])
-    section = share_section.section(run, tmp_path)
+    run = planted(tmp_path, ["cnn-lstm", "cnn-lstm-attention"])
+    section = dimensions_section.section("share", run, tmp_path)
     assert section is not None
     names = [path.name for path in section.pictures]
     assert names == [
         "share-architectures.png",
         "share-fbank-cnn-lstm.png",
         "share-fbank-cnn-lstm-attention.png",
+        "learning-share-fbank-cnn-lstm.png",
+        "learning-share-fbank-cnn-lstm-attention.png",
     ]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in section.pictures)
-    emotions, baseline = section.tables
+    emotions, baseline, means, each, _ = section.tables
+    assert [row[1] for row in each.rows[: len(SHARES)]] == list(SHARES)
+    assert len(means.rows) == 2
     assert list(emotions.header)[4:13] == list(SHARES)
     mean, low_high = (emotions.rows[0][emotions.header.index(n)] for n in ("mean ρ", "ρ 95\u00a0%"))
     low, high = map(float, str(low_high).split(" to "))
@@ -85,18 +95,17 @@ def test_the_section_has_a_figure_of_all_and_a_scatter_of_each(tmp_path: Path) -
 
 
 def test_masked_truth_gives_rows_without_scores(tmp_path: Path) -> None:
-    section = share_section.section(planted(tmp_path, [("fbank", "cnn-lstm")], True), tmp_path)
+    run = planted(tmp_path, ["cnn-lstm"], True)
+    section = dimensions_section.section("share", run, tmp_path)
     assert section is not None
-    assert section.pictures == []
+    assert [path.name for path in section.pictures] == ["learning-share-fbank-cnn-lstm.png"]
     assert [section.tables[0].rows[0][n] for n in (2, *range(4, 13))] == [None] * 10
     assert section.tables[1].rows == []
 
 
 def test_without_regressors_there_is_no_section(tmp_path: Path) -> None:
-    assert (
-        share_section.section(Run({"emotion": TASK}, [], {}, [], [], {}, {}, {}), tmp_path) is None
-    )
-    share_section.write(tmp_path, [], {})
+    assert dimensions_section.section("share", run_of([]), tmp_path) is None
+    share_section.write(tmp_path, run_of([]))
     assert not list(tmp_path.iterdir())
 
 
@@ -104,9 +113,8 @@ def test_the_baseline_is_seen_on_the_bars(tmp_path: Path, monkeypatch: pytest.Mo
     """Where its line crosses a bar, both dark and white pixels lie."""
     found = kept(monkeypatch)
     rhos = {"cnn-lstm": (0.9,) * 9, "cnn-lstm-attention": (0.8,) * 9}
-    monkeypatch.setattr(plots, "share", lambda *_: None)
     shares = [regressor("hubert", head, values) for head, values in rhos.items()]
-    share_section.section(Run({"emotion": TASK}, [], {}, [], shares, {}, {}, {}), tmp_path)
+    share_section.draw(tmp_path / "share-architectures.png", shares)
     figure = found["share-architectures.png"]
     shown = luminance(figure)
     (axes,) = figure.axes

@@ -33,7 +33,7 @@ def change(overlay: str) -> None:
 
 def activate(numbers: list[int]) -> None:
     systems = "methods: {cached: [], pretrained: [full], retrained: []}"
-    off = "adapted: []\nshare: {features: [], heads: []}\nprobe: {features: []}"
+    off = "adapted: []\nnetworks: {features: []}\nprobe: {features: []}"
     change(f"{systems}\nfolds: {numbers}\n{off}")
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import balanced_accuracy_score, r2_score
 
 from pipeline.corpora.manifest import EMOTIONS
 from pipeline.ground.errors import PipelineError
-from pipeline.scoring import scores
+from pipeline.scoring import ratings, scores
 from pipeline.scoring.scores import Bootstrap
 from tests.results import SHARES, Study, plant_classifier, plant_share
 
@@ -92,27 +92,24 @@ def test_corpora_are_scored_apart(tmp_path: Path) -> None:
 
 def test_rho_is_the_mean_over_emotions_and_a_constant_counts_as_zero(tmp_path: Path) -> None:
     plant_share(tmp_path, Study(speakers=12, utterances=240), "fbank/head")
-    path = tmp_path / "artifacts/share/fbank/head/predictions.csv"
-    emotions, tested = scores.read_share(path, fold=0)
-    assert emotions == list(SHARES)
-    found = scores.share(tested, emotions, BOOTSTRAP)
+    path = tmp_path / "artifacts/classifiers/share/fbank/head/0/predictions.csv"
+    tested = ratings.read_dimensions({0: path}, SHARES)
+    found = ratings.dimensions(tested, SHARES, BOOTSTRAP)
     columns = zip(tested.truth.T[:-1], tested.guess.T[:-1], strict=True)
     each = [spearmanr(t, g).statistic for t, g in columns]
     assert found["rho"] == round(sum(each) / len(SHARES), 4)
-    assert found["rho_of"][SHARES[-1]] == 0
+    assert found["of"][SHARES[-1]]["rho"] == 0
     assert found["rho_low"] < found["rho"] < found["rho_high"]
     assert found["r2"] == round(r2_score(tested.truth, tested.guess), 4)
     assert found["r2_low"] < found["r2"] < found["r2_high"]
     assert (found["utterances"], found["speakers"]) == (120, 6)
 
 
-def test_masked_shares_are_not_scored(tmp_path: Path) -> None:
-    plant_share(tmp_path, Study(), "fbank/head", masked=True)
-    emotions, tested = scores.read_share(
-        tmp_path / "artifacts/share/fbank/head/predictions.csv", fold=0
-    )
-    found = scores.share(tested, emotions, BOOTSTRAP)
-    assert found == {"utterances": 0, "speakers": 0}
+def test_the_curve_of_models_that_trained_together_is_their_mean(tmp_path: Path) -> None:
+    plant_share(tmp_path, Study(), "fbank/head")
+    curve = scores.read_history(tmp_path / "artifacts/classifiers/share/fbank/head/0/history.csv")
+    np.testing.assert_allclose(curve["train_loss"], [0.2, 0.05])
+    np.testing.assert_allclose(curve["dev_loss"], [0.3, 0.15])
 
 
 def test_speaker_independence_is_seen_in_the_folds() -> None:

@@ -44,7 +44,7 @@ def scored(project: Path, names: list[str]) -> None:
     artifacts = Path("artifacts")
     for folder in (
         "classifiers/emotion/fbank/linear/0",
-        "share/fbank/cnn-lstm-attention",
+        "classifiers/share/fbank/cnn-lstm-attention/0",
         "probes/emotion/fbank",
     ):
         made = Provenance.of(artifacts / folder, ["encoder.fbank", "corpus.demo"], [])

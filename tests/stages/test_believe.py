@@ -37,7 +37,7 @@ def base(found: Any) -> None:
     methods = {"cached": ["linear"], "pretrained": ["full"], "retrained": []}
     found |= {"corpora": ["demo"], "features": ["fbank"], "methods": methods, "adapted": []}
     found["tasks"]["cached"] = ["emotion"]
-    found["probe"]["features"], found["share"]["features"] = [], []
+    found["probe"]["features"], found["networks"]["features"] = [], []
 
 
 def ensemble(members: list[str], weights: str = "equal", name: str = "both") -> None:

@@ -143,7 +143,7 @@ adapted: []
 methods: {cached: [], pretrained: [], retrained: []}
 tasks: {cached: [], pretrained: [], retrained: []}
 cross: {features: [fbank], methods: [linear]}
-share: {features: [], heads: []}
+networks: {features: []}
 probe: {tasks: [], features: []}
 crnn: {tasks: [], features: []}
 """

@@ -84,7 +84,7 @@ ACTIVE = (
     "classifiers/emotion/fbank/linear/0/predictions.csv",
     "classifiers/emotion/pretrained/full/1/predictions.csv",
     "classifiers/emotion/retrained/full/0/model.safetensors",
-    "share/fbank/cnn-lstm-attention/predictions.csv",
+    "classifiers/share/fbank/cnn-lstm-attention/1/predictions.csv",
     "multitask/7/model.safetensors",
     "probes/emotion/tiny/layers.csv",
     "units/1/units.h5",
@@ -98,7 +98,7 @@ STALE = (
     "classifiers/emotion/fbank/linear/2/predictions.csv",
     "classifiers/emotion/retrained/lora-qkv/0/predictions.csv",
     "classifiers/emotion/pretrained/stray.csv",
-    "share/tiny/cnn-lstm/predictions.csv",
+    "classifiers/share/fbank/cnn-lstm/0/predictions.csv",
 )
 
 
@@ -148,16 +148,14 @@ def test_empty_lists_leave_empty_folders(project: Path) -> None:
 
 def test_a_folder_without_anything_active_is_not_empty_for_dvc(project: Path) -> None:
     """Which warns of each empty dep in every run; what is active then lies there alone."""
-    on = "  heads:\n  - cnn-lstm-attention\n"
-    edit(on, "  heads: []\n")
     plan.main()
-    (held,) = Path("artifacts/share").iterdir()
+    (held,) = Path("artifacts/cross").iterdir()
     plan.main()
-    assert list(Path("artifacts/share").iterdir()) == [held]
-    edit("  heads: []\n", on)
-    touch("share/fbank/cnn-lstm-attention/predictions.csv")
+    assert list(Path("artifacts/cross").iterdir()) == [held]
+    edit("another\n  features: []\n", "another\n  features:\n  - fbank\n")
+    touch("cross/fbank/linear/pairs.json")
     plan.main()
-    assert [path.name for path in Path("artifacts/share").iterdir()] == ["fbank"]
+    assert [path.name for path in Path("artifacts/cross").iterdir()] == ["fbank"]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +172,11 @@ def test_a_folder_without_anything_active_is_not_empty_for_dvc(project: Path) ->
         ("folds:\n- 0\n", "folds:\n- 0\n- 0\n", "folds has 0 twice, remove one"),
         ("  - full\n", "  - full\n  - full\n", "methods.pretrained has 'full' twice, remove one"),
         ("  - linear\n", "  - full\n", "methods.cached.0 must be 'linear', 'frozen' or "),
-        ("  - cnn-lstm-attention\n", "  - lstm\n", "share.heads has 'lstm', which share.model"),
+        (
+            "  - cnn-lstm-attention\n",
+            "  - lstm\n",
+            "networks.methods has 'lstm', which networks.model",
+        ),
     ],
 )
 def test_a_name_that_nothing_defines_is_one_line(

@@ -155,9 +155,11 @@ def test_other_stages_of_the_encoder(ready: Path, overlay: str, command: str, ou
 @pytest.mark.cluster
 def test_regressors_of_cached_frames(project: Path) -> None:
     write_project(*rated_corpus(41))
-    torchrun.change("{runtime: {device: cpu}, share: {training: {epochs: 2}}}")
-    command = ("stages.share", "--features", "fbank", "--head", "cnn-lstm-attention")
-    require_two_train_as_one(command, Path("artifacts/share/fbank/cnn-lstm-attention"))
+    task = "task: {share: {emotions: [anger, calmness, interest]}}"
+    torchrun.change(f"{{runtime: {{device: cpu}}, networks: {{training: {{epochs: 2}}}}, {task}}}")
+    command = "stages.networks --task share --features fbank --method cnn-lstm-attention --fold 0"
+    out = Path("artifacts/classifiers/share/fbank/cnn-lstm-attention/0")
+    require_two_train_as_one(command.split(), out)
 
 
 def require_two_train_as_one(command: Sequence[str], out: Path) -> None:

@@ -7,13 +7,14 @@ not been: the trial that was under way runs again.
 
 import subprocess
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pipeline.cli.ahead import dev
 from pipeline.cli.ahead.space import Space
 from pipeline.ground import ending, locks
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.progress import say
+from pipeline.methods.finetuning import Network
 from pipeline.scoring.active import System
 from pipeline.scoring.experiments import Experiment
 from pipeline.work.seeds import derive
@@ -119,6 +120,8 @@ def stage(system: System, fold: int) -> str:
     task, start, method = system
     if method == "crnn":
         return f"crnn@{task}-{start}-{fold}"
+    if method in get_args(Network):
+        return f"networks@{task}-{start}-{method}-{fold}"
     if start == "pretrained":
         return f"finetune@{task}-{method}-{fold}"
     if start == "retrained":

@@ -115,6 +115,6 @@ def overlay(name: str, found: Classes, divided: Mapping[str, Any], count: int) -
         "tasks": {"cached": ["emotion"], "pretrained": off, "retrained": off},
         "task": {"emotion": {"classes": list(found.names), "merge": dict(found.merge)}},
         "split": dict(divided),
-        "share": {"features": off, "heads": off},
+        "networks": {"features": off},
         "probe": {"features": ["fbank"]},
     }

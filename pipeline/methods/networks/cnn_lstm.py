@@ -1,8 +1,9 @@
-"""Convolutions, an LSTM and, in architecture 2, attention: from cached frames to emotion shares.
+"""Convolutions, an LSTM and, in architecture 2, attention: from cached frames to a vector a clip.
 
 The two networks of "Effect of Attention and Self-Supervised Speech Embeddings on Non-Semantic
 Speech Tasks", ACM MM 2023, section 2.4; the widths of its text's symbols and the layer norms of
-architecture 2 are those of its published code. `pipeline.methods.networks.regression` trains them.
+architecture 2 are those of its published code. `pipeline.methods.networks.regressor` makes values
+of them.
 
 A clip's result is the same alone and in any batch: padding is zeroed after every convolution, as
 the convolution pads a clip alone, and the LSTM runs forwards in time, so that what follows a
@@ -20,26 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool1d
 
-from pipeline.ground.params import Section
 from pipeline.training.heads import mean_over_time, valid
 
-Head = Literal["cnn-lstm", "cnn-lstm-attention"]
-
-
-class Design(Section):
-    """What fixes a regressor's architecture.
-
-    ``width`` is that of the frames, ``conv`` the widths of the convolutions, ``feed_forward`` those
-    between the head and the output.
-    """
-
-    head: Head
-    width: int
-    conv: list[int]
-    lstm_width: int
-    feed_forward: list[int]
-    attention_scale: Literal["sqrt", "width"]
-    output: Literal["sigmoid", "relu"]
+Scaling = Literal["sqrt", "width"]  # of the attention's scores
 
 
 class Trunk(nn.Module):
@@ -100,9 +84,7 @@ class CnnLstmAttention(nn.Module):
     Vaswani et al. 2017, or by the width, as printed in equation 2b (where `conclusion` is softmax).
     """
 
-    def __init__(
-        self, width: int, conv: Sequence[int], lstm_width: int, scale: Literal["sqrt", "width"]
-    ) -> None:
+    def __init__(self, width: int, conv: Sequence[int], lstm_width: int, scale: Scaling) -> None:
         super().__init__()
         self.trunk = Trunk(width, conv, lstm_width, normalize=True)
         self.query = nn.Linear(2 * lstm_width, lstm_width)
@@ -116,35 +98,3 @@ class CnnLstmAttention(nn.Module):
         weights = scores.masked_fill(padding, -torch.inf).softmax(1)
         attended: Tensor = (weights[:, None] @ states).squeeze(1)
         return attended
-
-
-class Regressor(nn.Module):
-    """Frames to the shares of ``emotions``: a head, then the feed-forward network.
-
-    The output is a sigmoid by default, since a share is a fraction; the published code's ReLU has
-    no gradient wherever it gives 0.
-    """
-
-    def __init__(self, design: Design, emotions: Sequence[str]) -> None:
-        super().__init__()
-        self.emotions = tuple(emotions)
-        attends = design.head == "cnn-lstm-attention"
-        shape = design.width, design.conv, design.lstm_width
-        self.head = CnnLstmAttention(*shape, design.attention_scale) if attends else CnnLstm(*shape)
-        layers: list[nn.Module] = []
-        for a, b in pairwise([design.lstm_width, *design.feed_forward]):
-            layers += [nn.Linear(a, b), nn.ReLU(), *([nn.LayerNorm(b)] if attends else [])]
-        self.feed_forward = nn.Sequential(*layers)
-        self.output = nn.Linear([design.lstm_width, *design.feed_forward][-1], len(self.emotions))
-        self.bounded = design.output == "sigmoid"
-
-    def start_at(self, shares: Tensor) -> None:
-        """Set the output's bias so that training starts from ``shares`` (emotions,)."""
-        start = shares.clamp(0.01, 0.99)
-        with torch.no_grad():
-            self.output.bias.copy_(start.logit() if self.bounded else start)
-
-    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Map (batch, frames, width) to shares (batch, emotions)."""
-        shares: Tensor = self.output(self.feed_forward(self.head(frames, lengths)))
-        return shares.sigmoid() if self.bounded else shares.relu()

@@ -20,7 +20,6 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from pipeline.embeddings.frames import Scale
 from pipeline.ground import files
-from pipeline.ground.errors import PipelineError
 from pipeline.ground.params import Section, parse
 from pipeline.methods.finetuning import Classes, Count, Fraction
 from pipeline.methods.networks.spectrograms import Batch
@@ -108,8 +107,7 @@ class Crnn(nn.Module):
 def save(model: Crnn, scale: Scale, folder: Path) -> None:
     """Write the network and what standardises its frames into an existing folder."""
     files.write_json(folder / DESIGN, model.design.model_dump(mode="json"))
-    own = {"scale/mean": scale.mean, "scale/deviation": scale.deviation}
-    checkpoint.write(folder / WEIGHTS, {**model.state_dict(), **own})
+    checkpoint.write(folder / WEIGHTS, {**model.state_dict(), **scale.tensors()})
 
 
 def load(folder: Path) -> tuple[Crnn, Scale]:
@@ -121,10 +119,8 @@ def load(folder: Path) -> tuple[Crnn, Scale]:
     design, place = parse(folder / DESIGN, Design), folder / WEIGHTS
     with torch.device("meta"):
         model = Crnn(design)
-    tensors, none = checkpoint.read(place), torch.empty(0)
-    scale = Scale(tensors.pop("scale/mean", none), tensors.pop("scale/deviation", none))
-    if {scale.mean.shape, scale.deviation.shape} != {(design.bands,)}:
-        raise PipelineError(f"{place}: expected a scale of {design.bands} bands, run `dvc repro`")
+    tensors = checkpoint.read(place)
+    scale = Scale.taken(tensors, design.bands, place)
     checkpoint.fill(model, tensors, place)
     return model.eval(), scale
 

@@ -7,18 +7,18 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
 
-from pipeline.methods.networks.cnn_lstm import (
-    CnnLstm,
-    CnnLstmAttention,
-    Design,
-    Head,
-    Regressor,
-    Trunk,
-)
+from pipeline.methods.finetuning import Network
+from pipeline.methods.networks.cnn_lstm import CnnLstm, CnnLstmAttention, Trunk
+from pipeline.methods.networks.regressor import Design, Regressor
 
-HEADS: tuple[Head, ...] = ("cnn-lstm", "cnn-lstm-attention")
+HEADS: tuple[Network, ...] = ("cnn-lstm", "cnn-lstm-attention")
 SMALL = Design(
     head="cnn-lstm",
+    classes=["anger", "interest"],
+    means=[0.0, 0.0],
+    deviations=[1.0, 1.0],
+    joint=True,
+    loss="mse",
     width=5,
     conv=[7, 6],
     lstm_width=8,
@@ -29,9 +29,9 @@ SMALL = Design(
 PUBLISHED = SMALL.model_copy(update={"width": 1024, "conv": [768, 384, 192], "lstm_width": 512})
 
 
-def regressor(head: Head, seed: int = 0) -> Regressor:
+def regressor(head: Network, seed: int = 0) -> Regressor:
     torch.manual_seed(seed)
-    model = Regressor(SMALL.model_copy(update={"head": head}), ["anger", "interest"])
+    model = Regressor(SMALL.model_copy(update={"head": head}), [0, 1])
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(2)  # untrained, its outputs hardly differ between clips
@@ -44,7 +44,7 @@ def clips(*lengths: int) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_a_clip_is_predicted_alike_alone_and_in_any_batch(head: Head) -> None:
+def test_a_clip_is_predicted_alike_alone_and_in_any_batch(head: Network) -> None:
     model, waves = regressor(head), clips(1, 2, 3, 9, 24)
     alone = torch.cat([model(w[None], torch.tensor([len(w)])) for w in waves])
     assert alone.std(0).min() > 1e-3  # the clips differ, so the comparison means something
@@ -58,7 +58,7 @@ def test_a_clip_is_predicted_alike_alone_and_in_any_batch(head: Head) -> None:
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_padding_gets_no_gradient_and_every_frame_does(head: Head) -> None:
+def test_padding_gets_no_gradient_and_every_frame_does(head: Network) -> None:
     batch = pad_sequence(clips(4, 6, 10), batch_first=True).requires_grad_()
     regressor(head)(batch, torch.tensor([4, 6, 10])).sum().backward()
     assert batch.grad is not None
@@ -114,10 +114,10 @@ def test_architecture_2_is_scaled_dot_product_attention(scale: str, divisor: flo
     ("head", "feed_forward"), [("cnn-lstm", [256, 64, 8]), ("cnn-lstm-attention", [256, 128, 64])]
 )
 def test_the_published_widths_give_the_published_parameters(
-    head: Head, feed_forward: list[int]
+    head: Network, feed_forward: list[int]
 ) -> None:
     design = PUBLISHED.model_copy(update={"head": head, "feed_forward": feed_forward})
-    shapes = {n: tuple(p.shape) for n, p in Regressor(design, ["anger"]).named_parameters()}
+    shapes = {n: tuple(p.shape) for n, p in Regressor(design, [0]).named_parameters()}
     trunk = {
         "conv.0.weight": (768, 1024, 3),
         "conv.1.weight": (384, 768, 3),
@@ -136,9 +136,21 @@ def test_the_published_widths_give_the_published_parameters(
 
 @pytest.mark.parametrize("output", ["sigmoid", "relu"])
 def test_training_starts_at_the_given_shares(output: str) -> None:
-    model = Regressor(SMALL.model_copy(update={"output": output}), ["anger", "interest"])
+    model = Regressor(SMALL.model_copy(update={"output": output}), [0, 1])
     model.start_at(torch.tensor([0.1, 0.6]))
     with torch.no_grad():
         model.output.weight.zero_()
     predicted = model(clips(9)[0][None], torch.tensor([9]))
     torch.testing.assert_close(predicted, torch.tensor([[0.1, 0.6]]))
+
+
+def test_a_linear_output_starts_at_the_means_in_the_range_of_the_ratings() -> None:
+    scale = {"means": [4.0, 300.0], "deviations": [1.5, 20.0], "output": "linear"}
+    model = Regressor(SMALL.model_copy(update=scale), [1])
+    model.start_at(torch.tensor([300.0]))
+    with torch.no_grad():
+        model.output.weight.zero_()
+        frames, lengths = clips(9)[0][None], torch.tensor([9])
+        assert model(frames, lengths).tolist() == [[300.0]]
+        model.output.bias.fill_(0.5)
+        assert model(frames, lengths).tolist() == [[310.0]]

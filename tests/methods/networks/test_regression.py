@@ -1,7 +1,7 @@
 """The regressors learn, stop on their own, and come out the same after a kill."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,24 @@ from pipeline.embeddings.frames import Frames, Scale
 from pipeline.encoders.frontends import Fbank
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
+from pipeline.methods import adaptation
 from pipeline.methods.networks import regression
-from pipeline.methods.networks.cnn_lstm import Design
 from pipeline.methods.networks.regression import ScaledFrames
-from pipeline.splits import shares
-from pipeline.splits.shares import Rated, Sample
-from pipeline.training import loop
-from pipeline.training.fit import Fit, Together
-from stages.share import TrainingParams
+from pipeline.methods.networks.regressor import Design, Regressors
+from pipeline.splits.task import Example, examples
+from pipeline.splits.valued import UNDECIDED, Shares
+from pipeline.training import loop, predictions
+from pipeline.training.fit import Fit
+from stages.networks import TrainingParams
 from tests.ratings import EMOTIONS, WIDTH, cached, clip_of, rated_corpus
 
 DESIGN = Design(
     head="cnn-lstm",
+    classes=list(EMOTIONS),
+    means=[0.0] * 3,
+    deviations=[1.0] * 3,
+    joint=False,
+    loss="mse",
     width=WIDTH,
     conv=[8],
     lstm_width=8,
@@ -47,6 +53,21 @@ TRAINING = TrainingParams(
 )
 
 
+def task_of(emotions: Sequence[str]) -> Shares:
+    return Shares(target="shares", emotions=list(emotions), loss="mse")
+
+
+@dataclass(frozen=True)
+class Rated:
+    """What takes part in a fold, and what it is rated for."""
+
+    emotions: list[str]
+    samples: list[Example]
+
+    def of_role(self, *roles: str) -> list[Example]:
+        return [sample for sample in self.samples if sample.role in roles]
+
+
 class KilledError(Exception):
     """Stands for a SIGKILL at a point of our choice."""
 
@@ -55,7 +76,7 @@ class KilledError(Exception):
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Frames, Rated]]:
     clips, roles, values = rated_corpus(150)
     with cached(tmp_path_factory.mktemp("frames") / "demo.h5", values) as frames:
-        yield frames, shares.rated(clips, roles)
+        yield frames, Rated(list(EMOTIONS), examples(task_of(EMOTIONS), clips, roles))
 
 
 @dataclass
@@ -65,7 +86,7 @@ class Trial:
     fit: Fit
     design: Design
     scale: Scale
-    model: Together
+    model: Regressors
     rated: Rated
 
     def run(self) -> list[dict[str, float]]:
@@ -74,15 +95,15 @@ class Trial:
         )
 
     def predict(self, *roles: str) -> np.ndarray:
-        return regression.predict(self.fit, self.model, self.rated.of_role(*roles))
+        return adaptation.logits(self.fit, self.model, self.rated.of_role(*roles))
 
     def saved(self, out: Path) -> dict[str, bytes]:
         history = self.run()
         out.mkdir()
-        regression.save(out, self.design, self.model.named, self.scale)
+        regression.save(self.model, self.scale, out)
         (out / "history.json").write_text(json.dumps(history))
         scored = self.rated.of_role("dev", "test")
-        shares.write(out, self.rated.emotions, scored, self.predict("dev", "test"))
+        predictions.write(out, task_of(self.rated.emotions), scored, self.predict("dev", "test"))
         return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
 
 
@@ -91,11 +112,14 @@ def trial(corpus: tuple[Frames, Rated], folder: Path, **changes: Any) -> Trial:
     design = DESIGN.model_copy(
         update={k: changes.pop(k) for k in {*changes} & {*Design.model_fields}}
     )
-    settings = TRAINING.model_copy(update=changes)
+    settings, count = TRAINING.model_copy(update=changes), len(rated.emotions)
+    told = {"classes": rated.emotions, "joint": settings.regressors == "joint"}
+    told |= {"means": [0.0] * count, "deviations": [1.0] * count}
+    design = design.model_copy(update=told)
     scale = Scale.of(frames, rated.of_role("train"), settings.standardize)
     folder.mkdir(exist_ok=True)
     fit = Fit(settings, 3, torch.device("cpu"), 1000.0, folder, ScaledFrames(frames, scale))
-    model = regression.untrained(design, rated, settings.regressors == "joint", 3)
+    model = regression.untrained(design, rated.of_role("train"), 3)
     return Trial(fit, design, scale, model, rated)
 
 
@@ -108,9 +132,9 @@ def test_an_easy_target_is_recovered_on_unseen_clips(
     ours = trial(corpus, tmp_path, head=head, regressors=regressors, epochs=20, batch=8)
     ours.run()
     test = ours.rated.of_role("test")
-    predicted, true = ours.predict("test"), np.array([s.shares for s in test])
+    predicted, true = ours.predict("test"), np.array([s.values for s in test])
     assert all(spearmanr(true[:, i], predicted[:, i]).statistic > 0.8 for i in range(3))
-    mean = np.mean([s.shares for s in ours.rated.of_role("train")], 0)
+    mean = np.mean([s.values for s in ours.rated.of_role("train")], 0)
     assert (((predicted - true) ** 2).mean(0) < 0.3 * ((mean - true) ** 2).mean(0)).all()
 
 
@@ -131,7 +155,7 @@ def acted(
             clip = replace(clip, clip=path.stem, duration_s=length_s)
             strength = 1.0 if intensity == 2 else 0.6
             acted = (strength * (emotion == 2), strength * (emotion == 5))
-            samples.append(Sample(clip, roles[actor], acted))
+            samples.append(Example(clip, roles[actor], UNDECIDED, None, acted))
             values[path.stem] = bank.frames(read_clip(path))
     with cached(tmp_path_factory.mktemp("frames") / "ravdess.h5", values) as frames:
         yield frames, Rated(["acted_calm", "acted_angry"], samples)
@@ -145,7 +169,7 @@ def test_real_speech_of_unseen_speakers_beats_the_mean(
     train, test = ours.rated.of_role("train"), ours.rated.of_role("test")
     ours.run()
     predicted = ours.predict("test")
-    true, mean = np.array([s.shares for s in test]), np.mean([s.shares for s in train], 0)
+    true, mean = np.array([s.values for s in test]), np.mean([s.values for s in train], 0)
     assert ((predicted - true) ** 2).mean() < 0.95 * ((mean - true) ** 2).mean()
     assert min(spearmanr(true[:, i], predicted[:, i]).statistic for i in range(2)) > 0.2
 
@@ -158,7 +182,7 @@ def test_separate_regressors_are_the_ones_that_train_alone(
     together = trial(corpus, tmp_path / "together")
     together.run()
     for column, emotion in enumerate(EMOTIONS):
-        only = [replace(s, shares=s.shares[column : column + 1]) for s in rated.samples]
+        only = [replace(s, values=s.values[column : column + 1]) for s in rated.samples]
         alone = trial((frames, Rated([emotion], only)), tmp_path / emotion)
         alone.run()
         np.testing.assert_array_equal(
@@ -172,7 +196,7 @@ def test_each_regressor_stops_on_its_own_dev_loss(
     """Anger's dev shares are turned around, so that what is learnt on train hurts on dev."""
     frames, rated = corpus
     turned = [
-        replace(s, shares=(1 - s.shares[0], *s.shares[1:])) if s.role == "dev" else s
+        replace(s, values=(1 - s.values[0], *s.values[1:])) if s.role == "dev" else s
         for s in rated.samples
     ]
     ours = trial((frames, replace(rated, samples=turned)), tmp_path, epochs=12, patience=2)
@@ -183,7 +207,7 @@ def test_each_regressor_stops_on_its_own_dev_loss(
     dev = ours.rated.of_role("dev")
     for emotion, losses in (("anger", anger), ("interest", interest)):
         column = EMOTIONS.index(emotion)
-        errors = ours.predict("dev")[:, column] - [s.shares[column] for s in dev]
+        errors = ours.predict("dev")[:, column] - [s.values[column] for s in dev]
         assert np.mean(errors**2) == pytest.approx(min(losses), rel=1e-4)
 
 
@@ -212,7 +236,12 @@ def test_a_killed_run_ends_in_the_same_bytes(
         trial(corpus, tmp_path / "b", regressors=regressors).saved(tmp_path / "dead")
     resumed = trial(corpus, tmp_path / "b", regressors=regressors).saved(tmp_path / "resumed")
     assert resumed == whole
-    assert sorted(whole) == ["config.json", "history.json", "model.safetensors", "predictions.csv"]
+    assert sorted(whole) == [
+        "history.json",
+        "model.safetensors",
+        "networks.json",
+        "predictions.csv",
+    ]
 
 
 def test_a_saved_model_predicts_what_was_published(
@@ -221,8 +250,7 @@ def test_a_saved_model_predicts_what_was_published(
     ours = trial(corpus, tmp_path / "scratch")
     ours.saved(tmp_path / "out")
     expected = ours.predict("test")
-    regressors, scale = regression.read(tmp_path / "out")
-    ours.model = Together(regressors)
+    ours.model, scale = regression.load(tmp_path / "out")
     ours.fit.source = ScaledFrames(corpus[0], scale)
     np.testing.assert_array_equal(ours.predict("test"), expected)
 
@@ -241,13 +269,13 @@ def test_an_unknown_share_weighs_nothing(corpus: tuple[Frames, Rated], tmp_path:
     """Clips without anger's share change nothing for anger, beside the batches they are in."""
     frames, rated = corpus
     half = [
-        replace(s, shares=(np.nan, *s.shares[1:])) if row % 2 else s
+        replace(s, values=(np.nan, *s.values[1:])) if row % 2 else s
         for row, s in enumerate(rated.samples)
     ]
     ours = trial((frames, Rated(rated.emotions, half)), tmp_path, epochs=1, learning_rate=1e-30)
     (row,) = ours.run()
-    known = [s.shares[0] for s in half if s.role == "train" and not np.isnan(s.shares[0])]
-    errors = ours.predict("train")[:, 0] - [s.shares[0] for s in ours.rated.of_role("train")]
+    known = [s.values[0] for s in half if s.role == "train" and not np.isnan(s.values[0])]
+    errors = ours.predict("train")[:, 0] - [s.values[0] for s in ours.rated.of_role("train")]
     assert row["train_loss_anger"] == pytest.approx(np.nanmean(errors**2), rel=1e-4)
     assert len(known) < len(errors)
 

@@ -55,7 +55,7 @@ def test_the_sentence_says_how_sure_it_is(skill: float, speakers: int, told: str
     order = np.arange(120)
     rows = [classifier("a", 0.2, order, speakers), classifier("bb", skill, order, speakers)]
     found = leaders.find(rows, DRAWN)
-    run = Run({}, [], {"speaker_independent": True}, rows, [], {}, {}, {})
+    run = Run({}, [], {"speaker_independent": True}, rows, {}, {}, {})
     sentence = result_section._sentence(found[0], run)
     assert told in sentence
     assert "guessing has 0.333" in sentence

@@ -224,11 +224,11 @@ def test_a_table_a_short_list_and_a_section_say_it(tmp_path: Path) -> None:
     assert short["fbank"]["linear"]["gender_uar_gap_p"] == gap_p
     assert len(short["tiny"]["linear"]["gender_ece_gap_p"]) == 1
     about: Scores = {"speaker_independent": True}
-    run = Run({}, [], about, [], [], {}, {}, {}, trust={"fairness": nested})
+    run = Run({}, [], about, [], {}, {}, {}, trust={"fairness": nested})
     section = fairness_section.section(run, tmp_path)
     assert section is not None
     gaps, groups = section.tables
     assert gaps.rows[0][-1] == "5 female, 5 male speakers"
     assert gaps.rows[1][3] == gaps.rows[1][6] == fairness_section.TOO_FEW
     assert len(groups.rows) == 4
-    assert fairness_section.section(Run({}, [], about, [], [], {}, {}, {}), tmp_path) is None
+    assert fairness_section.section(Run({}, [], about, [], {}, {}, {}), tmp_path) is None

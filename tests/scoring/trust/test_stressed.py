@@ -200,7 +200,7 @@ def test_few_columns_a_table_and_one_picture(
     assert float(rows[2]["uar"]) == own["noise-0"]["uar"]
     figures = kept(monkeypatch)
     about: Scores = {"speaker_independent": True}
-    run = Run({}, [], about, [], [], {}, {}, {"stress": {"voices": 5}}, trust={"stress": nested})
+    run = Run({}, [], about, [], {}, {}, {"stress": {"voices": 5}}, trust={"stress": nested})
     section = stress_section.section(run, project)
     assert section is not None
     assert [table.caption for table in section.tables] == [
@@ -217,7 +217,7 @@ def test_few_columns_a_table_and_one_picture(
     assert (first.get_xlabel(), second.get_xlabel()) == ("UAR on test", "CCC on test")
     dots = [line.get_xdata()[0] for line in first.lines if line.get_marker() == "o"]  # type: ignore[index]
     assert dots == [own[name]["uar"] for name in SKILLS]
-    assert stress_section.section(Run({}, [], about, [], [], {}, {}, {}), project) is None
+    assert stress_section.section(Run({}, [], about, [], {}, {}, {}), project) is None
 
 
 def clips() -> list[Clip]:
