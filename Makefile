@@ -22,7 +22,7 @@ demo: install
 # GMP-ATL's Tables 3 and 4 on the corpora of params.yaml: two losses, eight layers, with and without
 # pseudo-labels, all folds. Nine experiments; what they share is computed once.
 ABLATION := -S 'folds=[0,1]' -S 'adapted=[0,1]' -S 'methods.cached=[]' \
-  -S 'methods.pretrained=[full]' -S 'methods.retrained=[full]' -S 'share.features=[]'
+  -S 'methods.pretrained=[full]' -S 'methods.retrained=[full]' -S 'networks.features=[]'
 
 ablation: install
 	dvc exp run --queue $(ABLATION) -S finetune.loss.name=ce

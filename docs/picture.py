@@ -12,7 +12,7 @@ BOXES = {
     "split": ("by speaker", 1, 1),
     "encoder": ("HuBERT, WavLM, ...", 0, 2),
     "extract": ("cached embeddings", 2, 0),
-    "classify": ("linear, crnn, share", 4, 0),
+    "classify": ("linear, networks", 4, 0),
     "fine-tune": ("full, LoRA", 4, 1),
     "multitask": ("emotion + gender", 1, 2),
     "cluster": ("k-means: units", 2, 2),

@@ -105,6 +105,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Of its tasks only emotion is active: tests' corpora have no raters, if they do not say so.
     """
     text = (ROOT / "params.yaml").read_text("utf-8").replace("  - heard\n  - affect\n", "")
+    text = text.replace("  - share\n  features:\n  - fbank\n", "  - share\n  features: []\n")
     (tmp_path / "params.yaml").write_text(text, "utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SER_SCRATCH", str(tmp_path / ".scratch"))

@@ -249,7 +249,8 @@ WORDS = {
     "start": "what a classifier begins from: cached features by their name, the pretrained "
     "encoder, or the one retrained on units.",
     "method": "how it is adapted: linear (scikit-learn), frozen (a head on cached features), "
-    "lora-qkv and lora-classifier (adapters), full (all weights), crnn (a network from nothing).",
+    "lora-qkv and lora-classifier (adapters), full (all weights), crnn and cnn-lstm "
+    "(networks from nothing on cached frames, the latter with attention or without).",
     "units": "k-means' clusters of an encoder's frames: GMP-ATL's pseudo-labels.",
     "share": "the fraction of listeners who hear an emotion.",
     "UAR": "mean recall of the classes. WAR: accuracy. EER: equal error rate. CCC: concordance "

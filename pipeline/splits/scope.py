@@ -79,6 +79,11 @@ def require_filled(key: str, task: Task, held: Labels) -> None:
     Raises:
         PipelineError: One has none; every such class and merge is named, with the nearest label.
     """
+    if isinstance(task, Valued) and not held:
+        raise PipelineError(
+            f"params.yaml: {key} does not fit the corpora: no utterance has {task.target}, add a "
+            "corpus that has them, or take it out of tasks, or empty networks.features"
+        )
     names = [emotion for _, emotion in held]
     filled = {task.index(name) for name in names}
     empty = [name for index, name in enumerate(task.names) if index not in filled]

@@ -16,7 +16,8 @@ from pipeline.encoders import layout
 from pipeline.ground.errors import PipelineError
 from pipeline.inference import judge
 from pipeline.methods import emotion_head, lora
-from pipeline.methods.networks import crnn
+from pipeline.methods.networks import crnn, regression
+from pipeline.methods.networks.regressor import Design, Regressor, Regressors
 from tests.faults.test_fuzz import allow
 from tests.methods.test_classifier import saved, trained
 from tests.speech import small_encoder
@@ -197,6 +198,43 @@ def test_a_network_on_cached_frames(project: Path, little_memory: None) -> None:
         (folder / crnn.DESIGN).write_text(json.dumps(settings), "utf-8")
         try:
             crnn.load(folder)
+        except PipelineError as error:
+            assert "\n" not in str(error), settings
+        else:
+            assert {**settings, **free} == good
+
+
+def test_regressors_on_cached_frames(project: Path, little_memory: None) -> None:
+    design = Design(
+        head="cnn-lstm-attention",
+        classes=["a", "b"],
+        means=[1.0, 2.0],
+        deviations=[1.0, 2.0],
+        joint=False,
+        width=8,
+        conv=[4],
+        lstm_width=4,
+        feed_forward=[4],
+        attention_scale="sqrt",
+        output="linear",
+        loss="ccc",
+    )
+    folder, frames = Path("m"), torch.randn(2, 9, 8)
+    folder.mkdir()
+    made = Regressors({n: Regressor(design, own) for n, own in design.groups.items()})
+    regression.save(made, Scale(torch.zeros(8), torch.ones(8)), folder)
+    found, _ = regression.load(folder)
+    assert found.design == design
+    lengths = torch.tensor([9, 5])
+    assert torch.equal(found(frames, lengths), made(frames, lengths))
+    # What changes neither weight nor shape.
+    free = {"classes": [], "means": [], "deviations": [], "loss": "", "output": ""}
+    free |= {"attention_scale": "", "version": 3}
+    good = json.loads((folder / regression.DESIGN).read_text("utf-8")) | free
+    for settings in changes(folder / regression.DESIGN):
+        (folder / regression.DESIGN).write_text(json.dumps(settings), "utf-8")
+        try:
+            regression.load(folder)
         except PipelineError as error:
             assert "\n" not in str(error), settings
         else:

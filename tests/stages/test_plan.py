@@ -103,6 +103,7 @@ STALE = (
 
 
 def test_only_inactive_outputs_of_pooled_folders_go(project: Path) -> None:
+    edit("  - share\n  features: []\n", "  - share\n  features:\n  - fbank\n")
     kept, stale = [touch(name) for name in ACTIVE], [touch(name) for name in STALE]
     plan.main()
     assert all(path.is_file() for path in kept)
@@ -152,7 +153,8 @@ def test_a_folder_without_anything_active_is_not_empty_for_dvc(project: Path) ->
     (held,) = Path("artifacts/cross").iterdir()
     plan.main()
     assert list(Path("artifacts/cross").iterdir()) == [held]
-    edit("another\n  features: []\n", "another\n  features:\n  - fbank\n")
+    off = "in finetune.methods\n  features: []\n"
+    edit(off, off.replace("[]", "\n  - fbank"))
     touch("cross/fbank/linear/pairs.json")
     plan.main()
     assert [path.name for path in Path("artifacts/cross").iterdir()] == ["fbank"]
