@@ -23,8 +23,9 @@ from pipeline.methods import classifier, emotion_head
 from pipeline.methods import features as cached
 from pipeline.methods.emotion_head import DESIGN, EmotionHead
 from pipeline.methods.features import Features
-from pipeline.methods.networks import crnn
+from pipeline.methods.networks import crnn, regression
 from pipeline.methods.networks.crnn import Crnn
+from pipeline.methods.networks.regressor import Regressors
 from pipeline.training import checkpoint
 
 PLANES = ("mean", "scale", "weight", "bias")
@@ -97,6 +98,21 @@ class OfSpectrograms(nn.Module):
         weights = net.attention(states).softmax(1)
         logits: Tensor = net.output((weights * states).sum(1))
         return logits
+
+
+class OfRegressors(nn.Module):
+    """What `pipeline.methods.networks.regressor` computes of a clip."""
+
+    def __init__(self, regressors: Regressors, scale: Scale, stored: torch.dtype) -> None:
+        super().__init__()
+        self.regressors, self.stored = regressors, stored
+        self.mean, self.deviation = scale.mean, scale.deviation
+
+    def forward(self, layers: Sequence[Tensor]) -> Tensor:
+        """Map the frames (1, frames, width) of the one layer to (1, classes)."""
+        frames = (_as_stored(layers[0], self.stored) - self.mean) / self.deviation
+        values: Tensor = self.regressors(frames, torch.full((1,), frames.shape[1]))
+        return values
 
 
 class _Gru(nn.Module):
@@ -188,6 +204,8 @@ def _of_cached(folder: Path, features: Features) -> nn.Module:
     stored = getattr(torch, features.dtype)
     if (folder / crnn.DESIGN).is_file():
         return OfSpectrograms(*crnn.load(folder), stored)
+    if (folder / regression.DESIGN).is_file():
+        return OfRegressors(*regression.load(folder), stored)
     if (folder / DESIGN).is_file():
         return _of_head(emotion_head.load(folder), stored)
     tensors = checkpoint.read(folder / layout.WEIGHTS)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,11 +17,12 @@ from pipeline.ground import files
 from pipeline.methods import classifier, emotion_head
 from pipeline.methods.emotion_head import Design
 from pipeline.methods.features import Features
-from pipeline.methods.finetuning import LossParams, OwnLoss, Target
-from pipeline.methods.networks import crnn
+from pipeline.methods.finetuning import LossParams, Network, OwnLoss, Target
+from pipeline.methods.networks import crnn, regression, regressor
 from tests.methods.test_classifier import CE, LARGE, design_of
 from tests.speech import small_encoder, small_whisper
 
+Output = Literal["sigmoid", "linear"]
 ENCODERS = Path("artifacts/encoders")
 CLASSES = ["angry", "sad", "happy"]
 DIMENSIONS = ["arousal", "valence"]
@@ -93,6 +94,32 @@ def network(encoder: str) -> Path:
     made = _of_chance(crnn.Crnn(design))
     crnn.save(made, Scale(torch.full((width,), -6.0), torch.full((width,), 3.0)), folder)
     _features(folder, encoder, ["last"], "emotion", CLASSES)
+    return folder
+
+
+def regressors(encoder: str, method: Network, joint: bool, output: Output) -> Path:
+    """What `networks` leaves."""
+    width = encoder_of(encoder)[2]
+    design = regressor.Design(
+        head=method,
+        classes=CLASSES,
+        means=[0.2, 0.3, 0.5],
+        deviations=[0.1, 0.2, 0.3],
+        joint=joint,
+        width=width,
+        conv=[6, 4],
+        lstm_width=8,
+        feed_forward=[8, 4],
+        attention_scale="sqrt",
+        output=output,
+        loss="mse",
+    )
+    folder = Path("m")
+    folder.mkdir()
+    made = {name: regressor.Regressor(design, own) for name, own in design.groups.items()}
+    scale = Scale(torch.full((width,), -6.0), torch.full((width,), 3.0))
+    regression.save(_of_chance(regressor.Regressors(made)), scale, folder)
+    _features(folder, encoder, ["last"], "dimensions", CLASSES)
     return folder
 
 
@@ -184,6 +211,12 @@ EXPORTED: dict[str, Make] = {
     "linear, mfcc": lambda: linear("mfcc"),
     "crnn, fbank": lambda: network("fbank"),
     "crnn, mfcc": lambda: network("mfcc"),
+    "cnn-lstm, fbank": lambda: regressors("fbank", "cnn-lstm", False, "sigmoid"),
+    "cnn-lstm, joint, dimensions": lambda: regressors("hubert", "cnn-lstm", True, "linear"),
+    "cnn-lstm-attention": lambda: regressors("hubert", "cnn-lstm-attention", False, "sigmoid"),
+    "cnn-lstm-attention, joint, mfcc": lambda: regressors(
+        "mfcc", "cnn-lstm-attention", True, "linear"
+    ),
 }
 # What has no graph, and what is said.
 REFUSED: dict[str, tuple[Make, str]] = {
