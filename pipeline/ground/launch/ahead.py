@@ -94,34 +94,33 @@ def _handed_on(told: str, name: str, words: Sequence[str]) -> Run | None:
 def _published(run: Run) -> bool:
     """Publish the result that waits; False where another took it or it is damaged."""
     locks.hold(locks.scratch_lock(run.folder), str(run.folder))
-    if not run.result.exists():
-        return False
-    with locks.locked(LOCKS / digest(run.told), run.told):
-        runs.begin(run.told)
-        require_current_code(run.words[0].rpartition(".")[2])
-        try:
-            _copy(run.result, Path(run.out))
-        except PipelineError as error:
-            say(f"{run.told}: {error}: it is made anew")
+    try:
+        if not run.result.exists():
             return False
-        finally:
+        with locks.locked(LOCKS / digest(run.told), run.told):
+            runs.begin(run.told)
+            require_current_code(run.words[0].rpartition(".")[2])
+            if done := _copied(run):
+                runs.end(run.told)
             shutil.rmtree(run.folder)
-        runs.end(run.told)
-    say(f"{run.told}: was made ahead, is published")
-    return True
+            return done
+    finally:
+        locks.release(run.folder)
 
 
-def _copy(result: Path, target: Path) -> None:
-    """Publish a copy, whose checksums are written anew.
-
-    Raises:
-        PipelineError: A file is not what its checksum says.
-    """
-    sums = result / files.SUMS
-    for line in sums.read_text("utf-8").splitlines() if sums.exists() else ():
-        files.require_intact(result / line.partition("  ")[2])
-    with files.publish(target) as staged:
+def _copied(run: Run) -> bool:
+    """Publish a copy, whose checksums are written anew; say so, and whether it is damaged."""
+    result, sums = run.result, run.result / files.SUMS
+    try:
+        for line in sums.read_text("utf-8").splitlines() if sums.exists() else ():
+            files.require_intact(result / line.partition("  ")[2])
+    except PipelineError as error:
+        say(f"{run.told}: {error}: it is made anew")
+        return False
+    with files.publish(Path(run.out)) as staged:
         if result.is_dir():
             shutil.copytree(result, staged, ignore=shutil.ignore_patterns(files.SUMS))
         else:
             shutil.copyfile(result, staged)
+    say(f"{run.told}: was made ahead, is published")
+    return True

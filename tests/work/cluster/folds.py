@@ -1,11 +1,22 @@
 """A project of one matrix, whose stage is told by its input what becomes of it."""
 
+import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from pipeline.ground import params, stage
 from pipeline.ground.code import ROOT
+from pipeline.ground.launch import ahead as launch
+from pipeline.ground.launch.waiting import Run
+from pipeline.work.cluster import ahead, remote
+from pipeline.work.cluster.worker import Task
 from tests import torchrun
 from tests.params import set_runtime
 from tests.patience import PATIENCE_S
@@ -70,18 +81,18 @@ def tell(fold: int, what: str) -> None:
     Path(f"data/{fold}.txt").write_text(what)
 
 
-def begun(fold: int) -> "subprocess.Popen[str]":
+def begun(fold: int, **changes: str) -> "subprocess.Popen[str]":
     """Start the stage as DVC does, which says nothing on stdout."""
     command = [sys.executable, "-m", "stages.multitask", "--fold", str(fold)]
-    environment = {"PYTHONPATH": str(ROOT), "DVC_STAGE": f"multitask@{fold}"}
+    environment = {"PYTHONPATH": str(ROOT), "DVC_STAGE": f"multitask@{fold}", **changes}
     return subprocess.Popen(
         command, env=os.environ | environment, stderr=subprocess.PIPE, text=True
     )
 
 
-def turn(fold: int, status: int = 0) -> str:
+def turn(fold: int, status: int = 0, **changes: str) -> str:
     """What a fold says, whose turn it is."""
-    process = begun(fold)
+    process = begun(fold, **changes)
     _, told = process.communicate(timeout=2 * PATIENCE_S)
     assert process.returncode == status, told
     return told
@@ -102,4 +113,25 @@ def texts() -> dict[int, str]:
 def waiting() -> list[int]:
     """The folds whose results wait."""
     found = Path(".scratch").glob("*/artifacts/multitask/*")
-    return sorted(int(path.name) for path in found if path.suffix != ".staging")
+    return sorted(int(path.name) for path in found)
+
+
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have runs that are handed on made one after another, by this process."""
+
+    def spread(task: Task, items: Sequence[Run], pack: Callable[[Run], Any]) -> Iterator[str]:
+        make = task.make(*task.arguments)
+        yield from (make(pack(run)) for run in items)
+
+    monkeypatch.setattr(remote, "spread", spread)
+    monkeypatch.setattr(launch, "_handed_on", lambda _, name, words: ahead.main(name, words))
+
+
+def here(name: str, module: str, *arguments: str) -> tuple[bool, str]:
+    """Whether a stage that DVC runs under a name is done by what is made ahead, and what is said."""
+    params.read.cache_clear()
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(io.StringIO()) as said:
+        patch.setenv("DVC_STAGE", name)
+        told = " ".join([module, *arguments])
+        done = launch.ahead(told, stage.runtime(), f"stages.{module}", arguments)
+    return done, said.getvalue()

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +10,8 @@ from pipeline.ground.code import ROOT
 from tests.faults import chain
 from tests.faults.chain import Step
 from tests.params import set_runtime
-from tests.patience import PATIENCE_S
 from tests.torchrun import change
+from tests.work.cluster import folds
 
 pytestmark = pytest.mark.cluster
 TWO_FOLDS = """
@@ -67,31 +65,24 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_matrix_ahead_has_the_bytes_of_its_turns(
-    reference: Path, places: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(chain.copy(reference, tmp_path / "project"))
-    set_runtime(engine="ray", ahead=True, address=places)
+    set_runtime(engine="ray", ahead=True)
+    folds.without_ray(monkeypatch)
     steps = [of_fold(chain.step_of(STAGES[name]), fold) for fold in (0, 1)]
     expected = [chain.contents(reference, step) for step in steps]
     assert expected[0] != expected[1]
     for step in steps:
         chain.remove(Path(), step)
-    told = [turn(step, name.format(fold)) for fold, step in enumerate(steps)]
+    told = []
+    for fold, step in enumerate(steps):
+        done, said = folds.here(name.format(fold), *step.command.split())
+        assert done, said
+        told.append(said.splitlines())
     assert told[0][0].startswith("ahead: 2 runs side by side")
     assert [lines[-1] for lines in told] == [
         f"{step.command}: was made ahead, is published" for step in steps
     ]
     assert len(told[1]) == 1
     assert [chain.contents(Path(), step) for step in steps] == expected
-
-
-def turn(step: Step, name: str) -> list[str]:
-    """What a stage says that DVC runs under a name."""
-    stage, *arguments = step.command.split()
-    done = subprocess.run(
-        [sys.executable, "-m", f"stages.{stage}", *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "DVC_STAGE": name},
-        capture_output=True, text=True, check=False, timeout=2 * PATIENCE_S,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stderr.splitlines()
