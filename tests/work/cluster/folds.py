@@ -128,7 +128,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def here(name: str, module: str, *arguments: str) -> tuple[bool, str]:
-    """Whether a stage that DVC runs under a name is done by what is made ahead, and what is said."""
+    """Whether what is made ahead does a stage that DVC runs under a name, and what is said."""
     params.read.cache_clear()
     with pytest.MonkeyPatch.context() as patch, redirect_stderr(io.StringIO()) as said:
         patch.setenv("DVC_STAGE", name)

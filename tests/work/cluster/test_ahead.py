@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.ground import locks, stage
+from pipeline.ground.errors import PipelineError
+from pipeline.ground.launch import ahead as launch
+from pipeline.ground.launch.waiting import Run
 from tests.params import set_runtime
 from tests.patience import PATIENCE_S, wait_until
 from tests.work.cluster import folds
@@ -107,6 +111,22 @@ def test_a_damaged_result_is_made_anew() -> None:
     assert "it is made anew" in told
     assert folds.texts()[1] == "fold 1 of seed 1"
     assert folds.waiting() == [2]
+
+
+def test_what_changes_after_it_was_handed_on_is_not_made(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folds.lay_out()
+    words = ("stages.multitask", "--fold", "1")
+    run = Run(words, "artifacts/multitask/1", ("data/1.txt",), ("seed",), "a computer")
+    for name, value in launch.environment(run).items():
+        monkeypatch.setenv(name, value)
+    told = run.told, stage.runtime(), words[0], words[1:]
+    assert not launch.ahead(*told)
+    folds.tell(1, "another")
+    with pytest.raises(PipelineError, match=r"its inputs changed after it was handed on, run"):
+        launch.ahead(*told)
+    locks.release(run.folder)
 
 
 @pytest.mark.cluster

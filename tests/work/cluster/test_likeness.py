@@ -1,5 +1,7 @@
 """What a worker says of itself, and the line where it is not what this machine is."""
 
+from pathlib import Path
+
 import numpy
 import pytest
 import torch
@@ -34,6 +36,15 @@ def test_facts_are_of_code_libraries_threads_computer_and_files() -> None:
     assert likeness.cpu() in facts["computer"]
     other = Task(workers._decoder, device="cpu").facts(NOTHING, threads=3)
     assert {name for name in facts if facts[name] != other[name]} == {"code"}
+
+
+def test_a_worker_that_does_not_see_the_project_s_folder_differs(tmp_path: Path) -> None:
+    task = Task(searcher, mark=tmp_path / "mark")
+    (tmp_path / "mark").touch()
+    here = task.facts(NOTHING, threads=1)
+    (tmp_path / "mark").unlink()
+    told = difference("it", task.facts(NOTHING, threads=1), here)
+    assert told == f"it has folder none of the project, this machine {tmp_path / 'mark'}"
 
 
 def test_a_cpu_that_is_made_to_compute_as_another_is_another(
