@@ -16,6 +16,8 @@ from tests import skips
 if TYPE_CHECKING:
     import torch
 
+    from tests.team import Colleague
+
 set_threads(1)
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -96,6 +98,16 @@ def corpora_root() -> Path:
             "no real corpora here, set SER_CORPORA to a folder that holds emodb/ and ravdess/"
         )
     return folder
+
+
+@pytest.fixture(scope="session")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> "Colleague":
+    """A small project in which every stage has run as users run it; copy it."""
+    from tests.team import Colleague
+
+    one = Colleague.found(tmp_path_factory.mktemp("begun") / "project")
+    assert one.repro()[0] >= {"extract@fbank-demo", "evaluate"}
+    return one
 
 
 @pytest.fixture

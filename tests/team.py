@@ -39,7 +39,7 @@ class Colleague:
     folder: Path
 
     @classmethod
-    def found(cls, folder: Path, overlay: str = "{}") -> "Colleague":
+    def found(cls, folder: Path) -> "Colleague":
         """Start the project in ``folder``: its code, settings and first commit."""
         for name in ("stages", "pipeline", ".dvc/plots"):
             ignored = shutil.ignore_patterns("__pycache__")
@@ -51,7 +51,6 @@ class Colleague:
         one = cls(folder)
         one.run("git", "init", "-q")
         one.change(SMALL)
-        one.change(overlay)
         one.commit("Set up")
         return one
 
@@ -93,6 +92,11 @@ class Colleague:
             set(re.findall(r"^Running stage '(.+)':$", out, re.M)),
             set(re.findall(r"^Stage '(.+)' is cached - skipping run", out, re.M)),
         )
+
+    def copy(self, target: Path) -> "Colleague":
+        """The same, with all that has run, to go on from."""
+        shutil.copytree(self.folder, target, symlinks=True)
+        return Colleague(target)
 
     def clone(self, name: str) -> "Colleague":
         target = self.folder.parent / name
