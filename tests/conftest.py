@@ -110,15 +110,19 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> "Colleague":
     return one
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project folder as the working directory, with the committed params.yaml.
+def settings() -> str:
+    """The committed params.yaml.
 
     Of its tasks only emotion is active: tests' corpora have no raters, if they do not say so.
     """
     text = (ROOT / "params.yaml").read_text("utf-8").replace("  - heard\n  - affect\n", "")
-    text = text.replace("  - share\n  features:\n  - fbank\n", "  - share\n  features: []\n")
-    (tmp_path / "params.yaml").write_text(text, "utf-8")
+    return text.replace("  - share\n  features:\n  - fbank\n", "  - share\n  features: []\n")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project folder as the working directory, with `settings`."""
+    (tmp_path / "params.yaml").write_text(settings(), "utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SER_SCRATCH", str(tmp_path / ".scratch"))
     return tmp_path

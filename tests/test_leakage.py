@@ -7,7 +7,8 @@ scored on dev, must not have noticed.
 """
 
 import hashlib
-from dataclasses import replace
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from stages import (
     probe,
     retrain,
 )
+from tests.conftest import settings
 from tests.speech import small_encoder, tone_clips
 
 OVERLAY = """
@@ -101,24 +103,46 @@ def digests() -> dict[str, str]:
     return found
 
 
+@dataclass(frozen=True)
+class Run:
+    """What the stages made of clips, and its digests."""
+
+    project: Path
+    clips: list[Example]
+    digests: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The first run, which is the same for both tests."""
+    project = tmp_path_factory.mktemp("first")
+    (project / "params.yaml").write_text(merged(settings(), OVERLAY), "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        patch.setenv("SER_SCRATCH", ".scratch")
+        params.read.cache_clear()
+        small_encoder(Path("artifacts/encoders/tiny"), num_hidden_layers=3)
+        made = [
+            replace(e, clip=replace(e.clip, shares={"Anger": e.label / 2, "Joy": number / 30}))
+            for number, e in enumerate(tone_clips(30))
+        ]
+        prepare(made)
+        run_stages()
+        return Run(project, made, digests())
+
+
 @pytest.fixture
-def found(project: Path) -> list[Example]:
-    text = merged(Path("params.yaml").read_text("utf-8"), OVERLAY)
-    Path("params.yaml").write_text(text, "utf-8")
+def again(first: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """It, in a copy of its project as the working directory."""
+    monkeypatch.chdir(shutil.copytree(first.project, tmp_path / "again"))
+    monkeypatch.setenv("SER_SCRATCH", ".scratch")
     params.read.cache_clear()
-    small_encoder(Path("artifacts/encoders/tiny"), num_hidden_layers=3)
-    made = [
-        replace(e, clip=replace(e.clip, shares={"Anger": e.label / 2, "Joy": number / 30}))
-        for number, e in enumerate(tone_clips(30))
-    ]
-    prepare(made)
-    return made
+    return first
 
 
-def test_other_test_clips_change_nothing_that_was_fitted(found: list[Example]) -> None:
-    run_stages()
-    before = digests()
-    prepare(other_test_clips(found))
+def test_other_test_clips_change_nothing_that_was_fitted(again: Run) -> None:
+    before = again.digests
+    prepare(other_test_clips(again.clips))
     run_stages()
     assert digests() == before
     kinds = ("multitask/0/model", "frames/0.h5", "units/0/codebooks", "retrained/0/model")
@@ -128,12 +152,11 @@ def test_other_test_clips_change_nothing_that_was_fitted(found: list[Example]) -
         assert any(kind in name for name in before), kind
 
 
-def test_other_training_clips_change_all_of_it(found: list[Example]) -> None:
+def test_other_training_clips_change_all_of_it(again: Run) -> None:
     """The check above can fail: the same change to training clips is noticed everywhere."""
-    run_stages()
-    before = digests()
+    before = again.digests
     swapped = {"test": "train", "train": "test", "dev": "dev"}
-    changed = other_test_clips([replace(e, role=swapped[e.role]) for e in found])
+    changed = other_test_clips([replace(e, role=swapped[e.role]) for e in again.clips])
     prepare([replace(e, role=swapped[e.role]) for e in changed])
     run_stages()
     after = digests()
