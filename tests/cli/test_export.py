@@ -111,16 +111,15 @@ HEADS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "attentive": ("lora-qkv", LARGE, {"head": "attentive", "layer": -1}),
     "mean-max": ("frozen", {}, {"head": "mean-max", "layer": "weighted", "loss": AMS}),
 }
-FRESH = ("theirs", "bilstm")  # in a process of its own, which takes seconds to import torch
 CUT = Cutting(max_clip_s=0.5, last_clip="shorter", trim_db=30.0)
 CUTTINGS = [CUT, CUT.model_copy(update={"last_clip": "overlapped", "trim_db": None}), None]
 
 
-@pytest.mark.parametrize("name", HEADS)
-def test_the_program_on_the_card_and_predict_say_what_the_classifier_says(
-    toy: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Pasted as it is, beside the recording that it names."""
+def exported(name: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, dict[str, float]]:
+    """Make the model `out` of one of `HEADS`: the program on its card, and what `predict` says.
+
+    The recording that the program names lies beside it.
+    """
     method, style, model = HEADS[name]
     made_, folder = made(method, style, **model)
     cutting = CUTTINGS[len(name) % 3]
@@ -141,20 +140,47 @@ def test_the_program_on_the_card_and_predict_say_what_the_classifier_says(
         json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()
     )
     assert again == pytest.approx(expected, abs=1e-5)
-    code = Path("out/README.md").read_text().split("```python\n")[1].split("```")[0]
-    if name in FRESH:
-        words = [sys.executable, "-c", code]
-        printed = subprocess.run(
-            words, cwd="out", capture_output=True, text=True, check=True
-        ).stdout
-    else:
-        monkeypatch.chdir("out")
-        exec(code, {})  # noqa: S102
-        printed = capsys.readouterr().out
+    assert list(expected) == made_.design.classes
+    assert len({round(value, 2) for value in expected.values()}) > 1
+    return Path("out/README.md").read_text().split("```python\n")[1].split("```")[0], expected
+
+
+def require_said(printed: str, expected: dict[str, float]) -> None:
     told = {label: float(value) for label, value in map(str.split, printed.splitlines())}
-    assert list(told) == made_.design.classes
+    assert list(told) == list(expected)
     assert told == pytest.approx(expected, abs=0.002)
-    assert len({round(value, 2) for value in told.values()}) > 1
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_program_on_the_card_and_predict_say_what_the_classifier_says(
+    toy: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pasted as it is, beside the recording that it names."""
+    code, expected = exported(name, capsys)
+    monkeypatch.chdir("out")
+    exec(code, {})  # noqa: S102
+    require_said(capsys.readouterr().out, expected)
+
+
+def test_the_program_on_the_card_needs_nothing_that_this_process_has_loaded(
+    toy: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """One of each kind, with and without a head of ours, in one process that does nothing else."""
+    places, said = tmp_path_factory.mktemp("fresh"), []
+    program = "import os\n"
+    for name in ("theirs", "bilstm"):
+        monkeypatch.chdir(shutil.copytree(toy, places / name))
+        code, expected = exported(name, capsys)
+        said.append(expected)
+        program += f"os.chdir({str(places / name / 'out')!r})\nexec({code!r}, {{}})\nprint('-')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    for printed, expected in zip(done.stdout.split("-\n"), [*said, {}], strict=True):
+        require_said(printed, expected)
 
 
 def test_the_card_names_data_licence_and_scores_and_counts_speakers(toy: Path) -> None:
