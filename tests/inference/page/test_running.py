@@ -1,27 +1,32 @@
 """`ser web` in a process of its own, asked as a browser asks it."""
 
+import contextlib
+import io
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
+from pipeline.cli import main as cli
+from pipeline.ground import stage
 from tests.inference.page.served import WEB, asked, model_of, serving
 from tests.patience import PATIENCE_S
 from tests.recordings import record, tone
 
 
 def predicted(file: Path, model: Path, *words: str) -> str:
-    command = [sys.executable, "-m", "ser_pipeline", "predict", file.name, "--model", str(model)]
-    done = subprocess.run(
-        [*command, "--threads", "1", *words],
-        cwd=file.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
+    """What `ser predict` prints in the folder of the file; here, where all is imported already."""
+    command = ["predict", file.name, "--model", str(model), "--threads", "1", *words]
+    with (
+        contextlib.chdir(file.parent),
+        contextlib.redirect_stdout(io.StringIO()) as printed,
+        pytest.raises(SystemExit) as ended,
+    ):
+        cli.app(command)
+    assert not ended.value.code
+    stage.set_threads(1)  # whatever the words said
+    return printed.getvalue()
 
 
 def test_its_answer_is_that_of_predict_and_nothing_is_left(project: Path, tmp_path: Path) -> None:

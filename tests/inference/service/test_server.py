@@ -3,9 +3,9 @@
 import json
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,23 +20,20 @@ from tests.patience import PATIENCE_S, wait_until
 from tests.recordings import record, tone
 
 
-def said(model: Path, files: list[Path]) -> list[dict[str, object]]:
+def said(model: Path, files: list[Path], capsys: pytest.CaptureFixture[str]) -> list[Any]:
     """What the command prints."""
-    command = [sys.executable, "-m", "ser_pipeline", "predict", *map(str, files), "--json"]
-    done = subprocess.run(
-        [*command, "--model", str(model), "--threads", "1"],
-        cwd=model.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    with pytest.raises(SystemExit) as end:
+        cli.app(["predict", *map(str, files), "--json", "--model", str(model), "--threads", "1"])
+    assert not end.value.code
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_it_says_what_the_command_says_to_the_bit_and_ends(model: Path, tmp_path: Path) -> None:
+def test_it_says_what_the_command_says_to_the_bit_and_ends(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The smoke of `make web`: a real server, a form, a body, a stream, a signal."""
     files = [record(tmp_path / f"{n}.wav", tone(1.3 * n, 200 + 30 * n)) for n in (1, 2)]
-    expected = [one | {"file": Path(str(one["file"])).name} for one in said(model, files)]
+    expected = [one | {"file": Path(str(one["file"])).name} for one in said(model, files, capsys)]
     with serving(model) as service:
         assert service.get("/health").json() == {"status": "ok"}
         form = [("file", (path.name, path.read_bytes())) for path in files]
