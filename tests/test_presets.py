@@ -91,7 +91,7 @@ def test_a_preset_has_its_stages(tmp_path: Path, name: str) -> None:
     (tmp_path / "params.yaml").write_text(preset.merged(BASE, overlay), "utf-8")
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     with Repo(str(tmp_path)) as repo:
-        listed = {stage.addressing for stage in repo.index.stages}
+        listed = {stage.name for stage in repo.index.stages}
     assert listed >= STAGES[name]
     assert not any("demo" in stage for stage in listed)
 
