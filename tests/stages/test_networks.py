@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +21,8 @@ from pipeline.cli.preset import merged
 from pipeline.demo.listeners import PERCEPTS
 from pipeline.ground import params
 from pipeline.ground.errors import PipelineError
+from pipeline.inference.judge import on_embeddings
+from pipeline.methods.features import Features
 from pipeline.methods.networks import regression
 from pipeline.training.epoch import Epoch
 from stages import encoder, evaluate, extract, networks, preprocess, split
@@ -135,6 +138,19 @@ def test_dimensions_are_learnt_in_their_own_range(
     assert design["means"][0] == pytest.approx(np.mean(train))
     assert design["deviations"][0] == pytest.approx(np.std(train))
     assert design["output"] == "linear"
+
+
+@pytest.mark.parametrize("name", ["networks.json", "features.json"])
+def test_a_folder_of_an_earlier_version_is_refused_with_the_remedy(
+    project: Path, name: str
+) -> None:
+    write_project(*rated_corpus(20))
+    networks.main("share", "fbank", "cnn-lstm-attention", 0)
+    shutil.copytree(OUT, "old", ignore=shutil.ignore_patterns("SHA256SUMS"))
+    told = json.loads(Path("old", name).read_text("utf-8"))
+    Path("old", name).write_text(json.dumps(told | {"version": 2}), "utf-8")
+    with pytest.raises(PipelineError, match=r"not written by this version \(version: .* got 2\)"):
+        on_embeddings(Path("old"), Features.read(Path("old")))
 
 
 def test_a_task_of_classes_is_refused(project: Path) -> None:
