@@ -111,8 +111,8 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "valence": 3 + rng.normal(),
             }
             told = {"anger": 0.2 + 0.5 * example.label, "joy": float(rng.uniform(0, 1))}
-            rated = {"votes": voted, "dimensions": values, "shares": told}
-            made.append(replace(example, clip=replace(example.clip, **rated)))
+            clip = replace(example.clip, votes=voted, dimensions=values, shares=told)
+            made.append(replace(example, clip=clip))
         manifest.write(manifest.CLIPS / "tones" / "manifest.csv", [e.clip for e in made])
         folds.write(folds.FOLDS, [{e.clip.clip: e.role for e in made}])
         small_encoder(Path("artifacts/encoders/tiny"))

@@ -228,8 +228,8 @@ def test_regressors_on_cached_frames(project: Path, little_memory: None) -> None
     lengths = torch.tensor([9, 5])
     assert torch.equal(found(frames, lengths), made(frames, lengths))
     # What changes neither weight nor shape.
-    free = {"classes": [], "means": [], "deviations": [], "loss": "", "output": ""}
-    free |= {"attention_scale": "", "version": 3}
+    free: dict[str, object] = {"classes": [], "means": [], "deviations": [], "loss": ""}
+    free |= {"output": "", "attention_scale": "", "version": 3}
     good = json.loads((folder / regression.DESIGN).read_text("utf-8")) | free
     for settings in changes(folder / regression.DESIGN):
         (folder / regression.DESIGN).write_text(json.dumps(settings), "utf-8")
