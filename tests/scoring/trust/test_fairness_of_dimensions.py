@@ -172,7 +172,7 @@ def test_tables_beside_those_of_classes(tmp_path: Path) -> None:
     assert short == {
         f"gender_{m}_gap_p": [one[f"{m}_gap"], one[f"{m}_p_adjusted"]] for m in ("ccc", "mae")
     }
-    run = Run({}, [], {}, [], [], {}, {}, {}, trust={"fairness": everything})
+    run = Run({}, [], {}, [], {}, {}, {}, trust={"fairness": everything})
     section = fairness_section.section(run, tmp_path)
     assert section is not None
     assert [table.header[2] for table in section.tables] == ["UAR gap", "UAR", "CCC gap", "CCC"]
