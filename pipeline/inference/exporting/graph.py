@@ -25,7 +25,6 @@ from pipeline.methods.emotion_head import DESIGN, EmotionHead
 from pipeline.methods.features import Features
 from pipeline.methods.networks import crnn, regression
 from pipeline.methods.networks.crnn import Crnn
-from pipeline.methods.networks.regressor import Regressors
 from pipeline.training import checkpoint
 
 PLANES = ("mean", "scale", "weight", "bias")
@@ -100,21 +99,6 @@ class OfSpectrograms(nn.Module):
         return logits
 
 
-class OfRegressors(nn.Module):
-    """What `pipeline.methods.networks.regressor` computes of a clip."""
-
-    def __init__(self, regressors: Regressors, scale: Scale, stored: torch.dtype) -> None:
-        super().__init__()
-        self.regressors, self.stored = regressors, stored
-        self.mean, self.deviation = scale.mean, scale.deviation
-
-    def forward(self, layers: Sequence[Tensor]) -> Tensor:
-        """Map the frames (1, frames, width) of the one layer to (1, classes)."""
-        frames = (_as_stored(layers[0], self.stored) - self.mean) / self.deviation
-        values: Tensor = self.regressors(frames, torch.full((1,), frames.shape[1]))
-        return values
-
-
 class _Gru(nn.Module):
     """A GRU of one layer and both directions, by ONNX's own: torch 2.13 gives it no dynamic time.
 
@@ -173,7 +157,7 @@ def of(folder: Path) -> Graph:
 
     Raises:
         PipelineError: It has none: its encoder is not in the folder, or was computed in bf16, or is
-            openSMILE.
+            openSMILE, or its network is a cnn-lstm.
     """
     if not (folder / cached.FILE).is_file():
         model = classifier.load(folder)
@@ -202,10 +186,10 @@ def _of_encoder(place: Path, layers: Sequence[Layer]) -> OfWave:
 
 def _of_cached(folder: Path, features: Features) -> nn.Module:
     stored = getattr(torch, features.dtype)
+    if (folder / regression.DESIGN).is_file():
+        raise PipelineError("--onnx: cnn-lstm networks have no graph, export it without")
     if (folder / crnn.DESIGN).is_file():
         return OfSpectrograms(*crnn.load(folder), stored)
-    if (folder / regression.DESIGN).is_file():
-        return OfRegressors(*regression.load(folder), stored)
     if (folder / DESIGN).is_file():
         return _of_head(emotion_head.load(folder), stored)
     tensors = checkpoint.read(folder / layout.WEIGHTS)

@@ -19,7 +19,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import max_pool1d
 
 from pipeline.training.heads import mean_over_time, valid
 
@@ -55,8 +55,7 @@ class Trunk(nn.Module):
         for conv in self.conv:
             hidden = torch.relu(conv(hidden)).masked_fill(padding, 0)
         # An odd last frame is dropped, as without ceil_mode, except where it is the only one.
-        # In two dimensions, since of one torch 2.13 writes no ONNX graph for any length.
-        halved = max_pool2d(hidden[:, :, None], (1, 2), ceil_mode=True).squeeze(2).transpose(1, 2)
+        halved = max_pool1d(hidden, 2, ceil_mode=True).transpose(1, 2)
         lengths = (lengths // 2).clamp(min=1)
         lower = self.lower(self.norm(halved))[0]
         upper = self.upper(lower)[0]
