@@ -191,7 +191,7 @@ pretrain: {encoders: [learned], corpora: [emodb], folds: [0, 1], start: tiny}
 
 def test_pretraining_hangs_on_its_own_corpora_or_on_the_training_clips(tmp_path: Path) -> None:
     """What is scored reruns no encoder of other corpora; what is heard, no clip that is scored."""
-    graph(tmp_path, merged(FEWER, PRETRAINED))
+    graph(tmp_path, FEWER + PRETRAINED)
     lock = (tmp_path / "dvc.lock").read_text("utf-8")
     for name in ("pretrain@learned", "pretrain-fold@0", "pretrain-fold@1", "extract@learned-demo"):
         assert f"  {name}:\n" in lock

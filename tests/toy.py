@@ -16,6 +16,7 @@ corpora: [toy]
 pretrained: tiny
 task: {emotion: {classes: [angry, sad, happy], merge: {}}}
 tasks: {cached: [emotion]}
+networks: {features: []}
 preprocess: {max_clip_s: 0.5, trim_db: 40.0}
 split: {by: speaker, count: 3}
 finetune: {model: {layer: last}, training: {epochs: 1}}

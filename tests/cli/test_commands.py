@@ -89,6 +89,7 @@ def linear_only(project: Path) -> None:
     methods = {"cached": ["linear"], "pretrained": [], "retrained": []}
     params |= {"features": ["fbank"], "folds": [0, 1], "methods": methods}
     params["tasks"]["cached"] = ["emotion"]
+    params["networks"]["features"] = []
     with (project / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(params, file)
 

@@ -413,6 +413,7 @@ def test_a_pipe_is_a_file_or_a_stream(
     toy: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     export.main(folder_of("fbank", "linear"), tmp_path / "model")
+    capfdbinary.readouterr()
     recording = toy / "data/raw/toy/02.wav"
     words = ["--model", "model", "--format", "csv"]
     predict.main([recording], str(tmp_path / "model"), form="csv", threads=1)

@@ -66,7 +66,7 @@ def clips() -> list[object]:
 
 def run_of(found: list[object]) -> Run:
     settings = {"probe": {"tasks": ["emotion"], "features": ["fbank"], "layer": "last"}}
-    return Run({"emotion": MERGED}, found, {}, [], [], {}, {}, settings)  # type: ignore[arg-type]
+    return Run({"emotion": MERGED}, found, {}, [], {}, {}, settings)  # type: ignore[arg-type]
 
 
 def test_the_map_has_classes_as_merged_and_no_names_of_people(
