@@ -113,7 +113,7 @@ def texts() -> dict[int, str]:
 def waiting() -> list[int]:
     """The folds whose results wait."""
     found = Path(".scratch").glob("*/artifacts/multitask/*")
-    return sorted(int(path.name) for path in found)
+    return sorted(int(path.name) for path in found if path.name.isdecimal())
 
 
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
