@@ -121,8 +121,10 @@ def _tell_needs() -> None:
 def _warn_of_met(corpora: Names, encoders: Iterable[str]) -> None:
     """Say before anything is computed which scores will be on speech that the encoder knows."""
     parsers = {name: load(f"corpus.{name}.parser", str) for name in corpora}
+    defined = load("encoder", dict[str, dict[str, object]])
     for name in encoders:
-        entry = load(f"encoder.{name}", dict[str, object])
+        # What `pretrain` makes has heard what its start had.
+        entry = defined.get(name) or defined[load("pretrain.start", str)]
         if known := trained_on.met(parsers, [entry]):
             progress.say(
                 f"{name}: was trained on {', '.join(known)}, its scores there are marked, since "

@@ -139,6 +139,25 @@ def test_raw_data_that_dvc_can_fetch_need_not_be_there(project: Path) -> None:
     assert files.read_json(Path("artifacts/plan/corpora.json")) == ["emodb"]
 
 
+@pytest.mark.parametrize("named", ["learned", "own"])
+def test_what_pretrain_makes_may_be_used_and_has_met_what_its_start_met(
+    project: Path, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label("heard", ALL)
+    edit(
+        "  encoders: []\n  corpora: []\n  folds: []\n",
+        "  encoders:\n  - learned\n  corpora:\n  - heard\n  folds:\n  - 0\n  - 1\n",
+    )
+    edit("\nencoders:\n", "\nencoders:\n- untrained\n")
+    edit("\npretrained: tiny", f"\npretrained: {named}")
+    edit("    folder: encoders/tiny\n", "    folder: encoders/tiny\n    trained_on:\n    - demo\n")
+    plan.main()
+    assert f"{named}: was trained on" not in capsys.readouterr().err
+    edit("  start: untrained ", "  start: tiny ")
+    plan.main()
+    assert f"{named}: was trained on demo, its scores there are marked" in capsys.readouterr().err
+
+
 def test_empty_lists_leave_empty_folders(project: Path) -> None:
     edit("  retrained:\n  - full\n", "  retrained: []\n")
     touch("classifiers/emotion/retrained/full/0/predictions.csv")
