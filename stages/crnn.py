@@ -12,7 +12,6 @@ import typer
 from pydantic import Field
 
 from pipeline.encoders.layers import Layer
-from pipeline.ground.errors import PipelineError
 from pipeline.ground.launch.ahead import ahead
 from pipeline.ground.params import Section, load
 from pipeline.ground.stage import run
@@ -58,7 +57,7 @@ def main(
     """Train a convolutional-recurrent classifier on cached frames and predict dev and test."""
     import numpy as np
 
-    from pipeline.embeddings.frames import Frames, Scale
+    from pipeline.embeddings.frames import Frames, Scale, require_frames
     from pipeline.embeddings.reader import opened, paths
     from pipeline.methods import adaptation
     from pipeline.methods.networks import crnn
@@ -74,11 +73,7 @@ def main(
     job.require_classes("crnn", unweighted, params.training)
     seed, train = derive(load("seed", int), "crnn", fold), of_role(job.found, "train")
     with opened(features, job.clips) as corpora:
-        if not corpora[0].hop_s:
-            raise PipelineError(
-                f"params.yaml: crnn.features has {features!r}, which makes one vector a clip, "
-                "name an encoder of frames, such as fbank"
-            )
+        require_frames("crnn.features", corpora)
         frames = Frames(corpora, params.layer)
         scale, found = Scale.of(frames, train, True), job.class_weights(params.loss)
         weights = np.ones(len(job.task.names)) if found is None else found

@@ -82,7 +82,7 @@ def main(
     fold: Annotated[int, typer.Option(help="The fold, numbered from 0.")],
 ) -> None:
     """Train regressors on cached frames and predict dev and test."""
-    from pipeline.embeddings.frames import Frames, Scale
+    from pipeline.embeddings.frames import Frames, Scale, require_frames
     from pipeline.embeddings.reader import opened, paths
     from pipeline.methods import adaptation
     from pipeline.methods.networks import regression
@@ -98,6 +98,7 @@ def main(
     settings, train = params.training, of_role(job.found, "train")
     seed = derive(load("seed", int), "share", fold)  # as it was when they learnt shares alone
     with opened(features, job.clips) as corpora:
+        require_frames("networks.features", corpora)
         frames = Frames(corpora, params.layer)
         design = Design(width=frames.width, **_told(method, params, job))
         measured = Scale.of(frames, train, settings.standardize)

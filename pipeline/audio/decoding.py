@@ -4,10 +4,13 @@
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 
 from pipeline.audio import streaminfo
@@ -75,7 +78,9 @@ def decode_part(
             samples = _read(recording, file, round(start * rate), round(stop * rate))
     except soundfile.LibsndfileError as error:
         raise RejectedError(path, "undecodable", error.error_string.rstrip(".")) from None
-    source = Source(rate, samples.shape[1], clipped(path, samples), recording.note or "")
+    level = Level(path)
+    level.add(samples)
+    source = Source(rate, samples.shape[1], level.clipped(), recording.note or "")
     mono = samples[:, 0] if source.channels == 1 else samples.mean(axis=1)
     return (mono if rate == SAMPLE_RATE_HZ else resample(mono, rate, SAMPLE_RATE_HZ)), source
 
@@ -163,14 +168,42 @@ def _read(recording: Recording, file: soundfile.SoundFile, start: int, stop: int
         return _all_of(recording.path, recording.forward.read(start, stop), stop - start)
     if start:
         file.seek(start)
-    # libsndfile makes floats of 16-bit samples at a third of NumPy's speed, to the same bits; of
-    # others it is faster, but their MD5 is that of integers.
-    whole = file.subtype == "PCM_16" or recording.md5
-    kind, bits = _INTEGERS.get(file.subtype if whole else "", ("float32", 0))
+    if stop - start == file.frames:
+        return next(blocks(recording, file, file.frames))
+    kind, bits = _stored(recording, file)
     read = file.read(stop - start, dtype=kind, always_2d=True)
-    read = _all_of(recording.path, read, stop - start)
-    if bits and len(read) == file.frames:
-        streaminfo.require_samples(recording, read, bits)
+    return _floats(_all_of(recording.path, read, stop - start), bits)
+
+
+def blocks(recording: Recording, file: soundfile.SoundFile, frames: int) -> Iterator[Samples]:
+    """All of a file that was opened just now, float32 of shape (up to ``frames``, channels).
+
+    Raises:
+        RejectedError: ``truncated`` or, by the file's MD5, ``damaged``: once its end is reached.
+    """
+    kind, bits = _stored(recording, file)
+    digest, left = streaminfo.Digest(bits), file.frames
+    while left:
+        read = file.read(min(left, frames), dtype=kind, always_2d=True)
+        left -= len(_all_of(recording.path, read, min(left, frames)))
+        if bits and recording.md5:
+            digest.add(read)
+            if not left:
+                digest.require(recording)
+        yield _floats(read, bits)
+
+
+def _stored(recording: Recording, file: soundfile.SoundFile) -> tuple[str, int]:
+    """As what samples are read, and of how many bits, 0 for floats.
+
+    libsndfile makes floats of 16-bit samples at a third of NumPy's speed, to the same bits; of
+    others it is faster, but their MD5 is that of integers.
+    """
+    integers = file.subtype == "PCM_16" or recording.md5
+    return _INTEGERS.get(file.subtype if integers else "", ("float32", 0))
+
+
+def _floats(read: npt.NDArray[Any], bits: int) -> Samples:
     samples: Samples = read * np.float32(2.0 ** (1 - 8 * read.itemsize)) if bits else read
     return samples
 
@@ -182,18 +215,37 @@ def _all_of(path: Path, read: Samples, expected: int) -> Samples:
     return read
 
 
-def clipped(path: Path, samples: Samples) -> float:
-    """The share of samples at full scale, which all must be within reach of."""
-    low, high = float(samples.min()), float(samples.max())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise RejectedError(path, "nonfinite", "a sample is NaN or infinite")
-    peak = max(-low, high)
-    if peak < FULL_SCALE:
-        return 0.0
-    beyond = float(np.mean(np.abs(samples) > 1.0))
-    if peak > MAX_PEAK or beyond > MAX_BEYOND_SHARE:
-        bits = next((bits for bits in (16, 24, 32) if peak <= 2 ** (bits - 1)), 0)
-        remedy = f"divide them by {2 ** (bits - 1)}" if bits else "scale them to 1"
-        detail = f"samples up to {peak:.6g} where full scale is 1, {remedy} (or normalise them)"
-        raise RejectedError(path, "scale", detail)
-    return float(np.mean(np.abs(samples) >= FULL_SCALE))
+class Level:
+    """How loud the samples of a file are, which come block by block."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._peak = path, 0.0
+        self._samples = self._full = self._beyond = 0
+
+    def add(self, samples: Samples) -> None:
+        """The next of them.
+
+        Raises:
+            RejectedError: ``nonfinite``.
+        """
+        low, high = float(samples.min()), float(samples.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise RejectedError(self._path, "nonfinite", "a sample is NaN or infinite")
+        self._samples += samples.size
+        if (peak := max(-low, high)) >= FULL_SCALE:
+            self._peak = max(self._peak, peak)
+            self._full += int(np.count_nonzero(np.abs(samples) >= FULL_SCALE))
+            self._beyond += int(np.count_nonzero(np.abs(samples) > 1.0))
+
+    def clipped(self) -> float:
+        """The share of samples at full scale, which all must be within reach of.
+
+        Raises:
+            RejectedError: ``scale``.
+        """
+        if self._peak > MAX_PEAK or self._beyond > MAX_BEYOND_SHARE * self._samples:
+            bits = next((bits for bits in (16, 24, 32) if self._peak <= 2 ** (bits - 1)), 0)
+            remedy = f"divide them by {2 ** (bits - 1)}" if bits else "scale them to 1"
+            peak = f"samples up to {self._peak:.6g} where full scale is 1"
+            raise RejectedError(self._path, "scale", f"{peak}, {remedy} (or normalise them)")
+        return self._full / max(1, self._samples)

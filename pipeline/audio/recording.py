@@ -6,15 +6,18 @@
 import hashlib
 import io
 import os
+import shutil
+import tempfile
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from pipeline.ground import files
 from pipeline.ground.errors import PipelineError
 
 # Of a larger file, an hour of 24-bit stereo say, only what is decoded is brought into memory.
 HELD_BYTES = 2**28
+_COPIED_BYTES = 2**20  # at a time
 
 
 class RejectedError(PipelineError):
@@ -29,9 +32,9 @@ class RejectedError(PipelineError):
 class Recording:
     """A source file as it was when it was opened.
 
-    Up to `HELD_BYTES` it is held in memory, where nobody else writes. A larger one stays open, and
-    `require_unchanged` tells whether it was written to meanwhile. With ``content`` it is what was
-    read elsewhere of a file at ``path``, and no file is looked at.
+    Up to ``held_bytes`` (`HELD_BYTES`) it is held in memory, where nobody else writes. A larger one
+    stays open, and `require_unchanged` tells whether it was written to meanwhile. With ``content``
+    it is what was read elsewhere of a file at ``path``, and no file is looked at.
 
     Attributes:
         path: Where it lies.
@@ -46,12 +49,14 @@ class Recording:
         OSError: It cannot be opened.
     """
 
-    def __init__(self, path: Path, content: bytes | None = None) -> None:
+    def __init__(
+        self, path: Path, content: bytes | None = None, held_bytes: int | None = None
+    ) -> None:
         self.path = path
         self.note: str | None = None
         self.md5 = b""
         self.forward: Any = None
-        self.file: io.BufferedReader | io.BytesIO
+        self.file: IO[bytes]
         if content is not None:
             self.file, self.size, self._in_place = io.BytesIO(content), len(content), False
             return
@@ -61,7 +66,7 @@ class Recording:
         self.file = path.open("rb")
         self._told = files.state(self.file.fileno())
         self.size = os.fstat(self.file.fileno()).st_size
-        self._in_place = self.size > HELD_BYTES
+        self._in_place = self.size > (HELD_BYTES if held_bytes is None else held_bytes)
         if not self._in_place:
             with self.file as opened:
                 content = opened.read()
@@ -71,29 +76,39 @@ class Recording:
     def sha256(self) -> str:
         """The checksum of the file's bytes, as 64 hex digits."""
         self.file.seek(0)
-        return hashlib.file_digest(self.file, "sha256").hexdigest()
+        file = cast("io.BufferedIOBase", self.file)  # all of them are, but for their types
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
     def read(self, start: int, length: int) -> bytes:
         """Up to ``length`` bytes from ``start`` on."""
         self.file.seek(start)
         return self.file.read(length)
 
-    def anew(self) -> io.BufferedIOBase:
+    def anew(self) -> IO[bytes]:
         """The same bytes, for a reader with a position of its own."""
         if isinstance(self.file, io.BytesIO):
             return io.BytesIO(self.file.getvalue())
-        return self.path.open("rb")
+        return Path(self.file.name).open("rb")
 
     def mend(self, start: int, value: bytes, replaced: int | None = None) -> None:
         """Correct what a decoder is going to read; the file itself is never written to.
 
-        ``value`` takes the place of ``replaced`` bytes from ``start`` on, by default as many.
+        ``value`` takes the place of ``replaced`` bytes from ``start`` on, by default as many. What
+        was not held in memory is copied into a temporary file.
+
+        Raises:
+            OSError: The disk is full.
         """
         _ = self.sha256  # that of the file
         stop = start + (len(value) if replaced is None else replaced)
-        content = b"".join([self.read(0, start), value, self.read(stop, self.size - stop)])
+        held = isinstance(self.file, io.BytesIO)
+        mended: IO[bytes] = io.BytesIO() if held else tempfile.NamedTemporaryFile()  # noqa: SIM115
+        mended.write(self.read(0, start) + value)
+        self.file.seek(stop)
+        shutil.copyfileobj(self.file, mended, _COPIED_BYTES)
         self.file.close()
-        self.file, self.size = io.BytesIO(content), len(content)
+        self.file, self.size = mended, mended.tell()
+        mended.flush()
 
     def require_unchanged(self) -> None:
         """Check that nobody wrote to a file that was not held in memory.

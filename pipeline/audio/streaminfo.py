@@ -71,21 +71,31 @@ def inspect(recording: Recording, start: int) -> str:
     return UNKNOWN_LENGTH
 
 
-def require_samples(recording: Recording, samples: npt.NDArray[Any], bits: int) -> None:
-    """Compare the MD5 of all samples, of ``bits`` each at the top of its integer, with the file's.
+class Digest:
+    """The MD5 of samples of ``bits`` each, at the top of their integers, as FLAC's header has it.
 
-    Raises:
-        RejectedError: ``damaged``.
+    They come block by block.
     """
-    if not recording.md5.strip(b"\0"):
-        return
-    width = samples.dtype.itemsize
-    little = samples.astype(samples.dtype.newbyteorder("<"), copy=False)
-    octets = little.view(np.uint8).reshape(-1, width)[:, width - bits // 8 :]
-    found = hashlib.md5(octets.tobytes(), usedforsecurity=False).digest()
-    if found != recording.md5:
-        detail = "the samples do not fit the MD5 in the FLAC header"
-        raise RejectedError(recording.path, "damaged", detail)
+
+    def __init__(self, bits: int) -> None:
+        self._bits, self._md5 = bits, hashlib.md5(usedforsecurity=False)
+
+    def add(self, samples: npt.NDArray[Any]) -> None:
+        """The next of them."""
+        width = samples.dtype.itemsize
+        little = samples.astype(samples.dtype.newbyteorder("<"), copy=False)
+        octets = little.view(np.uint8).reshape(-1, width)[:, width - self._bits // 8 :]
+        self._md5.update(octets.tobytes())
+
+    def require(self, recording: Recording) -> None:
+        """Compare it with the file's, if that has one.
+
+        Raises:
+            RejectedError: ``damaged``.
+        """
+        if recording.md5.strip(b"\0") and self._md5.digest() != recording.md5:
+            detail = "the samples do not fit the MD5 in the FLAC header"
+            raise RejectedError(recording.path, "damaged", detail)
 
 
 def _first_frame(recording: Recording, start: int) -> int:

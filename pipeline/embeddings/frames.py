@@ -42,6 +42,19 @@ class Frames:
             ) from None
 
 
+def require_frames(key: str, corpora: Sequence[Embeddings]) -> None:
+    """Check that what ``key`` of params.yaml names makes frames, which a network follows in time.
+
+    Raises:
+        PipelineError: It makes one vector a clip.
+    """
+    if not corpora[0].hop_s:
+        raise PipelineError(
+            f"params.yaml: {key} has {corpora[0].header.encoder!r}, which makes one vector a clip, "
+            "name an encoder of frames, such as fbank"
+        )
+
+
 @dataclass(frozen=True)
 class Scale:
     """Each feature's mean and deviation over training frames, (width,) each."""

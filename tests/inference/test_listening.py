@@ -103,7 +103,7 @@ def test_hours_are_judged_as_minutes_are(
             return None
 
     expected = heard()
-    monkeypatch.setattr(reading, "WHOLE_SAMPLES", 1000)
+    monkeypatch.setattr(reading, "HELD_BYTES", 1000)
     monkeypatch.setattr(reading, "BLOCK_FRAMES", 3000)
     monkeypatch.setattr(sound, "HELD_BYTES", 1000)
     monkeypatch.setattr(sound, "BLOCK_SAMPLES", 160 * 50)

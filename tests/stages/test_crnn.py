@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.embeddings.reader import Embeddings
+from pipeline.ground.errors import PipelineError
 from pipeline.ground.files import sha256
 from pipeline.splits.task import Example
 from pipeline.training.epoch import Epoch
@@ -52,3 +54,11 @@ def test_it_learns_tones_and_resumes_to_the_same_bytes(
             crnn.main("emotion", "fbank", 0)
     crnn.main("emotion", "fbank", 0)
     assert {path.name: sha256(path) for path in OUT.iterdir()} == whole
+
+
+def test_a_vector_a_clip_has_no_frames_to_read(
+    found: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Embeddings, "hop_s", 0.0)
+    with pytest.raises(PipelineError, match=r"crnn\.features has 'fbank', which makes one vector"):
+        crnn.main("emotion", "fbank", 0)

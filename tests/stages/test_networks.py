@@ -19,6 +19,7 @@ from scipy.stats import spearmanr
 
 from pipeline.cli.preset import merged
 from pipeline.demo.listeners import PERCEPTS
+from pipeline.embeddings.reader import Embeddings
 from pipeline.ground import params
 from pipeline.ground.errors import PipelineError
 from pipeline.inference.judge import on_embeddings
@@ -211,9 +212,13 @@ def test_a_killed_stage_resumes_and_a_changed_parameter_starts_anew(
     assert contents()["model.safetensors"] != whole["model.safetensors"]
 
 
-def test_users_errors_are_one_line(project: Path) -> None:
+def test_users_errors_are_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips, roles, frames = rated_corpus(20)
     write_project(clips, roles, frames)
+    with monkeypatch.context() as patch:
+        patch.setattr(Embeddings, "hop_s", 0.0)
+        with pytest.raises(PipelineError, match=r"networks\.features has 'fbank', which makes one"):
+            networks.main("share", "fbank", "cnn-lstm", 0)
     with pytest.raises(PipelineError, match=r"embeddings/mfcc/demo\.h5"):
         networks.main("share", "mfcc", "cnn-lstm", 0)
     edit("attention_scale: sqrt", "attention_scale: cube")

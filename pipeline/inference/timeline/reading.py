@@ -1,7 +1,7 @@
 """From a file of any container and length to a `Sound`.
 
-What libsndfile reads is checked as a corpus's recordings are (`pipeline.audio.decoding`); long
-files then pass block by block. Of other containers, and of video, ffmpeg takes the audio out where
+What libsndfile reads is checked as a corpus's recordings are (`pipeline.audio.decoding`), block by
+block. Of other containers, and of video, ffmpeg takes the audio out where
 it is on the PATH: it is told the format, known by the first bytes, and opens nothing else.
 """
 
@@ -25,9 +25,8 @@ from pipeline.audio.recording import Recording, RejectedError
 from pipeline.ground.errors import PipelineError
 from pipeline.inference.timeline.sound import Sound, resampled
 
-# Of all channels together: above, a file is not decoded as one.
-WHOLE_SAMPLES = 2**25
-WHOLE_S = 7_200.0
+# A larger file is read where it lies: memory does not grow with it.
+HELD_BYTES = 2**24
 # What is decoded at once; of slow rates no more than a minute, which is many samples at 16 kHz.
 BLOCK_FRAMES = 2**19
 BLOCK_S = 60
@@ -67,7 +66,7 @@ def sound_of(path: Path, most_s: float = math.inf) -> Sound:
             than shows that.
         PipelineError: ffmpeg would read it, and is not there.
     """
-    recording = Recording(path)
+    recording = Recording(path, held_bytes=HELD_BYTES)
     made, name = Sound(), _demuxer(recording)
     found = _by_ffmpeg(path, name, most_s) if name else _blocks(recording, most_s)
     with contextlib.closing(found) as blocks:  # ffmpeg ends with it
@@ -96,29 +95,25 @@ def _require_length(path: Path, found_s: float, most_s: float) -> None:
 
 
 def _blocks(recording: Recording, most_s: float) -> Generator[Samples]:
-    """As `decoding.decode_part` has it, of a long file block by block."""
+    """As `decoding.decode_part` has it, block by block."""
     inspect(recording)
     try:
         recording.file.seek(0)
         with soundfile.SoundFile(recording.file) as file:
-            length_s = file.frames / file.samplerate
-            _require_length(recording.path, length_s, most_s)
-            if file.frames * file.channels > WHOLE_SAMPLES or length_s > WHOLE_S:
-                frames = _block_frames(file.samplerate)
-                blocks = file.blocks(frames, dtype="float32", always_2d=True)
-                yield from resampled(_mono(recording.path, blocks), file.samplerate)
-                recording.require_unchanged()
-                return
+            _require_length(recording.path, file.frames / file.samplerate, most_s)
+            found = decoding.blocks(recording, file, _block_frames(file.samplerate))
+            yield from resampled(_mono(recording.path, found), file.samplerate)
     except soundfile.LibsndfileError as error:
         raise RejectedError(recording.path, "undecodable", error.error_string.rstrip(".")) from None
-    yield decoding.decode_part(recording, 0.0, None, float("inf"))[0]
+    recording.require_unchanged()
 
 
 def _mono(path: Path, blocks: Iterable[Samples]) -> Iterator[Samples]:
-    for block in blocks:
-        if len(block):
-            decoding.clipped(path, block)
-            yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+    level = decoding.Level(path)
+    for block in filter(len, blocks):
+        level.add(block)
+        yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+    level.clipped()
 
 
 def _block_frames(rate_hz: int) -> int:

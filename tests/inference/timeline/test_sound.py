@@ -68,27 +68,65 @@ def test_pieces_are_resampled_as_one(rate_hz: int) -> None:
 
 @pytest.mark.parametrize("how", [{}, {"format": "FLAC"}, {"format": "OGG"}, {"subtype": "FLOAT"}])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_a_long_file_is_decoded_in_blocks_to_the_same_samples(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, str], channels: int
+@pytest.mark.parametrize("held", [0, 2**24])
+def test_blocks_are_the_samples_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, str], channels: int, held: int
 ) -> None:
+    monkeypatch.setattr(reading, "HELD_BYTES", held)
     samples = np.stack([noise(70_000, seed) for seed in range(channels)], 1)
     path = tmp_path / "a.wav"
     soundfile.write(path, samples, 44_100, **how)
     expected, _ = decoding.decode(path)
     assert np.array_equal(reading.sound_of(path).read(0, 10**6), expected)
-    monkeypatch.setattr(reading, "WHOLE_SAMPLES", 1000)
     monkeypatch.setattr(reading, "BLOCK_FRAMES", 4096)
     assert np.array_equal(reading.sound_of(path).read(0, 10**6), expected)
 
 
-def test_a_long_file_out_of_scale_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_a_length_that_no_header_tells_is_mended_where_the_file_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(reading, "WHOLE_SAMPLES", 1000)
-    path = tmp_path / "a.wav"
-    soundfile.write(path, 30_000 * noise(70_000), 16_000, subtype="FLOAT")
-    with pytest.raises(RejectedError, match="scale"):
+    monkeypatch.setattr(reading, "HELD_BYTES", 0)
+    path = tmp_path / name
+    soundfile.write(path, noise(70_000), 44_100)
+    expected, _ = decoding.decode(path)
+    piped = bytearray(path.read_bytes())
+    if name == "a.wav":  # the length of RIFF and that of its data
+        piped[4:8] = piped[40:44] = b"\xff" * 4
+    else:  # the number of samples in STREAMINFO
+        piped[21:26] = bytes([piped[21] & 0xF0, 0, 0, 0, 0])
+    path.write_bytes(piped)
+    assert np.array_equal(reading.sound_of(path).read(0, 10**6), expected)
+    assert path.read_bytes() == piped
+
+
+def test_a_long_file_must_fit_its_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "BLOCK_FRAMES", 4096)
+    path = tmp_path / "a.flac"
+    soundfile.write(path, noise(70_000), 44_100)
+    content = bytearray(path.read_bytes())
+    content[26] ^= 1  # the MD5's first byte
+    path.write_bytes(content)
+    with pytest.raises(RejectedError, match="damaged, the samples do not fit the MD5"):
         reading.sound_of(path)
+
+
+@pytest.mark.parametrize("loud", [0.04, 0.06])
+def test_scale_is_judged_over_the_whole_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loud: float
+) -> None:
+    """As in a corpus: a shout beyond full scale is kept, one sample in twenty is not."""
+    path = tmp_path / "a.wav"
+    samples = np.full(50_000, 0.5, np.float32)
+    samples[: round(loud * 50_000)] = 1.5
+    soundfile.write(path, samples, 16_000, subtype="FLOAT")
+    monkeypatch.setattr(reading, "BLOCK_FRAMES", 500)
+    for read in (decoding.decode, reading.sound_of):
+        if loud < decoding.MAX_BEYOND_SHARE:
+            read(path)
+        else:
+            with pytest.raises(RejectedError, match=r"scale, samples up to 1\.5"):
+                read(path)
 
 
 def ffmpeg(*words: str) -> None:
