@@ -80,15 +80,16 @@ class Recording:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
     def read(self, start: int, length: int) -> bytes:
-        """Up to ``length`` bytes from ``start`` on."""
+        """Up to ``length`` bytes from ``start`` on; -1: all."""
         self.file.seek(start)
         return self.file.read(length)
 
     def anew(self) -> IO[bytes]:
         """The same bytes, for a reader with a position of its own."""
-        if isinstance(self.file, io.BytesIO):
-            return io.BytesIO(self.file.getvalue())
-        return Path(self.file.name).open("rb")
+        if self._in_place:
+            return self.path.open("rb")
+        held = self.file.getvalue() if isinstance(self.file, io.BytesIO) else self.read(0, -1)
+        return io.BytesIO(held)
 
     def mend(self, start: int, value: bytes, replaced: int | None = None) -> None:
         """Correct what a decoder is going to read; the file itself is never written to.
@@ -97,18 +98,21 @@ class Recording:
         was not held in memory is copied into a temporary file.
 
         Raises:
+            PipelineError: Somebody wrote to it.
             OSError: The disk is full.
         """
         _ = self.sha256  # that of the file
         stop = start + (len(value) if replaced is None else replaced)
         held = isinstance(self.file, io.BytesIO)
-        mended: IO[bytes] = io.BytesIO() if held else tempfile.NamedTemporaryFile()  # noqa: SIM115
-        mended.write(self.read(0, start) + value)
+        mended = io.BytesIO() if held else tempfile.TemporaryFile()  # noqa: SIM115 - as long as self
+        for at in range(0, start, _COPIED_BYTES):
+            mended.write(self.read(at, min(_COPIED_BYTES, start - at)))
+        mended.write(value)
         self.file.seek(stop)
         shutil.copyfileobj(self.file, mended, _COPIED_BYTES)
+        self.require_unchanged()
         self.file.close()
-        self.file, self.size = mended, mended.tell()
-        mended.flush()
+        self.file, self.size, self._in_place = mended, mended.tell(), False
 
     def require_unchanged(self) -> None:
         """Check that nobody wrote to a file that was not held in memory.

@@ -70,6 +70,8 @@ def test_a_header_is_mended_in_memory_alone(
     assert opened.read(0, 99) == b"012xy56789"
     opened.mend(1, b"longer", 2)
     assert (opened.read(0, 99), opened.size) == (b"0longerxy56789", 14)
+    with opened.anew() as again:
+        assert again.read() == b"0longerxy56789"
     assert path.read_bytes() == b"0123456789"
     assert opened.sha256 == told
 
