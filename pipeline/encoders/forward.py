@@ -173,8 +173,11 @@ def _positions(module: Any, states: Tensor, valid: Tensor | None = None) -> Tens
     sound = convolution.in_channels // convolution.groups % 16 == 0
     if sound or states.device.type != "cpu":
         return _embedded(module, states, valid)
+    # To give a module the type that it has hinders `torch.export`.
+    exact = all(weight.dtype == torch.float32 for weight in module.parameters())
     with torch.autocast("cpu", enabled=False):
-        return _embedded(module.float(), states.float(), valid).to(states.dtype)
+        known = module if exact else module.float()
+        return _embedded(known, states.float(), valid).to(states.dtype)
 
 
 def _embedded(module: Any, states: Tensor, valid: Tensor | None) -> Tensor:
