@@ -6,3 +6,4 @@ from pipeline.ground import ending
 
 if sys.argv[:1] == ["-m"]:  # `python -m stages.x` while it looks for the module in this package
     ending.take_signals()
+    ending.collect_seldom()

@@ -69,6 +69,7 @@ def app(arguments: Sequence[str] | None = None) -> None:
     """
     if arguments is None:
         ending.take_signals()
+        ending.collect_seldom()
     words = list(sys.argv[1:] if arguments is None else arguments)
     found = [word for word in _typed() or words if not word.startswith("-")][:1]
     cli = typer.Typer(

@@ -215,6 +215,20 @@ def test_once_all_is_done_signals_change_nothing(project: Path) -> None:
         assert run(project, "ending.ignore_signals(); now()", number) == (0, "it went on\n")
 
 
+def test_what_stays_to_the_end_is_not_looked_through_then(project: Path) -> None:
+    code = """
+import gc
+class Told:
+    def __init__(self): self.own = self
+    def __del__(self): print("found", file=sys.stderr)
+one, other = Told(), Told()
+ending.collect_seldom()
+del other
+gc.collect()
+"""
+    assert run(project, code, signal.SIGTERM) == (0, "found\n")
+
+
 def test_a_terminal_gets_its_cursor_back(project: Path) -> None:
     """A live bar hides it."""
     code = """
