@@ -1,5 +1,6 @@
 """Fixtures that every test may use; threads are fixed before anything imports torch."""
 
+import gc
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.cli import preset
-from pipeline.ground import params
+from pipeline.ground import ending, params
 from pipeline.ground.stage import set_threads
 from tests import skips
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tests.team import Colleague
 
 set_threads(1)
+ending.collect_seldom()
 # Hundreds of tests merge one of few texts into the committed one, at a tenth of a second each.
 preset.merged = cache(preset.merged)
 
@@ -36,6 +38,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cluster: minutes on several nodes, see `make cluster`")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What all tests import stays to the end: no cycles are looked for in it, now or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
