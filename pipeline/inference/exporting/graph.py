@@ -5,6 +5,7 @@ A clip alone has no padding, and none of what keeps padding from the results is 
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,9 @@ from pipeline.methods import features as cached
 from pipeline.methods.emotion_head import DESIGN, EmotionHead
 from pipeline.methods.features import Features
 from pipeline.methods.networks import crnn, regression
+from pipeline.methods.networks.cnn_lstm import Trunk
 from pipeline.methods.networks.crnn import Crnn
+from pipeline.methods.networks.regressor import Regressors
 from pipeline.training import checkpoint
 
 PLANES = ("mean", "scale", "weight", "bias")
@@ -99,8 +102,39 @@ class OfSpectrograms(nn.Module):
         return logits
 
 
+class OfValues(nn.Module):
+    """What `pipeline.methods.networks.regressor` computes of a clip."""
+
+    def __init__(self, model: Regressors, scale: Scale, stored: torch.dtype) -> None:
+        super().__init__()
+        self.model, self.stored = model, stored
+        self.mean, self.deviation = scale.mean, scale.deviation
+        for trunk in [module for module in model.modules() if isinstance(module, Trunk)]:
+            trunk.halved = _Halved()
+            trunk.lower, trunk.upper = _States(trunk.lower), _States(trunk.upper)
+
+    def forward(self, layers: Sequence[Tensor]) -> Tensor:
+        """Map the frames (1, frames, width) of the one layer to values (1, classes)."""
+        frames = (_as_stored(layers[0], self.stored) - self.mean) / self.deviation
+        values: Tensor = self.model(frames, torch.full((1,), frames.shape[1]))
+        return values
+
+
+class _Halved(nn.Module):
+    """The maximum of each pair, by ONNX's own: torch 2.13 gives max_pool1d no dynamic time."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (1, width, frames) to (1, width, half of them), an odd last one alone."""
+        one, width, frames = images.shape
+        told: dict[str, Any] = {"kernel_shape": [2], "strides": [2], "ceil_mode": 1}
+        shape = one, width, (frames + 1) // 2
+        return torch.onnx.ops.symbolic(
+            "::MaxPool", (images,), told, dtype=images.dtype, shape=shape
+        )
+
+
 class _Gru(nn.Module):
-    """A GRU of one layer and both directions, by ONNX's own: torch 2.13 gives it no dynamic time.
+    """A GRU of one layer and both directions, by ONNX's own, for the same reason.
 
     ONNX wants update, reset and new gates in this order, torch has reset first.
     """
@@ -108,8 +142,7 @@ class _Gru(nn.Module):
     def __init__(self, gru: nn.GRU) -> None:
         super().__init__()
         self.width = gru.hidden_size
-        self.inputs, self.states = self._both(gru, "weight_ih_l0"), self._both(gru, "weight_hh_l0")
-        self.biases = torch.cat([self._both(gru, n) for n in ("bias_ih_l0", "bias_hh_l0")], 1)
+        self.inputs, self.states, self.biases = _weights(gru, ("", "_reverse"), (1, 0, 2))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (1, frames, width) to the states (1, frames, 2 hidden)."""
@@ -122,13 +155,43 @@ class _Gru(nn.Module):
         )
         return made[:, :, 0].flatten(1)[None]
 
-    def _both(self, gru: nn.GRU, name: str) -> Tensor:
-        """Of both directions."""
-        return torch.stack([self._ordered(getattr(gru, name + n)) for n in ("", "_reverse")])
 
-    def _ordered(self, gates: Tensor) -> Tensor:
-        reset, update, new = gates.detach().split(self.width)
-        return torch.cat([update, reset, new])
+class _States(nn.Module):
+    """An LSTM of one layer, forwards, by ONNX's own, for the same reason.
+
+    ONNX wants input, output, forget and cell gates in this order, torch has output last.
+    """
+
+    def __init__(self, lstm: nn.Module) -> None:
+        super().__init__()
+        assert isinstance(lstm, nn.LSTM)  # noqa: S101
+        self.width = lstm.hidden_size
+        self.inputs, self.states, self.biases = _weights(lstm, ("",), (0, 3, 1, 2))
+
+    def forward(self, frames: Tensor) -> tuple[Tensor]:
+        """Map (1, frames, width) to the states (1, frames, hidden), as the first of an LSTM's."""
+        made = torch.onnx.ops.symbolic(
+            "::LSTM",
+            (frames.transpose(0, 1), self.inputs, self.states, self.biases),
+            {"hidden_size": self.width},
+            dtype=frames.dtype,
+            shape=(frames.shape[1], 1, 1, self.width),
+        )
+        return (made[:, :, 0].transpose(0, 1),)
+
+
+def _weights(
+    network: nn.RNNBase, directions: Sequence[str], order: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of inputs and states, and the biases of both, with the gates in ONNX's order."""
+
+    def gates(name: str) -> Tensor:
+        found = [getattr(network, name + end).detach() for end in directions]
+        parts = [tensor.split(network.hidden_size) for tensor in found]
+        return torch.stack([torch.cat([gate[place] for place in order]) for gate in parts])
+
+    biases = torch.cat([gates("bias_ih_l0"), gates("bias_hh_l0")], 1)
+    return gates("weight_ih_l0"), gates("weight_hh_l0"), biases
 
 
 class OfPlanes(nn.Module):
@@ -157,7 +220,7 @@ def of(folder: Path) -> Graph:
 
     Raises:
         PipelineError: It has none: its encoder is not in the folder, or was computed in bf16, or is
-            openSMILE, or its network is a cnn-lstm.
+            openSMILE.
     """
     if not (folder / cached.FILE).is_file():
         model = classifier.load(folder)
@@ -187,7 +250,7 @@ def _of_encoder(place: Path, layers: Sequence[Layer]) -> OfWave:
 def _of_cached(folder: Path, features: Features) -> nn.Module:
     stored = getattr(torch, features.dtype)
     if (folder / regression.DESIGN).is_file():
-        raise PipelineError("--onnx: cnn-lstm networks have no graph, export it without")
+        return OfValues(*regression.load(folder), stored)
     if (folder / crnn.DESIGN).is_file():
         return OfSpectrograms(*crnn.load(folder), stored)
     if (folder / DESIGN).is_file():

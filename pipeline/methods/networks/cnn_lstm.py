@@ -19,7 +19,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool1d
 
 from pipeline.training.heads import mean_over_time, valid
 
@@ -34,10 +33,12 @@ class Trunk(nn.Module):
         self.conv = nn.ModuleList(
             nn.Conv1d(a, b, 3, padding=1) for a, b in pairwise([width, *conv])
         )
+        # An odd last frame is dropped, as without ceil_mode, except where it is the only one.
+        self.halved: nn.Module = nn.MaxPool1d(2, ceil_mode=True)
         self.norm = nn.LayerNorm(conv[-1]) if normalize else nn.Identity()
         # One layer each, since the final hidden states of both are wanted at each clip's own end.
-        self.lower = nn.LSTM(conv[-1], lstm_width, batch_first=True)
-        self.upper = nn.LSTM(lstm_width, lstm_width, batch_first=True)
+        self.lower: nn.Module = nn.LSTM(conv[-1], lstm_width, batch_first=True)
+        self.upper: nn.Module = nn.LSTM(lstm_width, lstm_width, batch_first=True)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Summarise frames in time.
@@ -54,8 +55,7 @@ class Trunk(nn.Module):
         hidden = frames.transpose(1, 2).masked_fill(padding, 0)
         for conv in self.conv:
             hidden = torch.relu(conv(hidden)).masked_fill(padding, 0)
-        # An odd last frame is dropped, as without ceil_mode, except where it is the only one.
-        halved = max_pool1d(hidden, 2, ceil_mode=True).transpose(1, 2)
+        halved = self.halved(hidden).transpose(1, 2)
         lengths = (lengths // 2).clamp(min=1)
         lower = self.lower(self.norm(halved))[0]
         upper = self.upper(lower)[0]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -96,7 +96,9 @@ def network(encoder: str) -> Path:
     return folder
 
 
-def regressors(encoder: str, head: Network) -> Path:
+def regressors(
+    encoder: str, head: Network, output: Literal["sigmoid", "linear"] = "sigmoid"
+) -> Path:
     """What `networks` leaves."""
     width = encoder_of(encoder)[2]
     design = regressor.Design(
@@ -106,11 +108,11 @@ def regressors(encoder: str, head: Network) -> Path:
         deviations=[0.5, 1.5],
         joint=False,
         width=width,
-        conv=[4],
-        lstm_width=4,
+        conv=[4, 6],
+        lstm_width=5,
         feed_forward=[4],
         attention_scale="sqrt",
-        output="linear",
+        output=output,
         loss="ccc",
     )
     folder = Path("m")
@@ -210,14 +212,12 @@ EXPORTED: dict[str, Make] = {
     "linear, mfcc": lambda: linear("mfcc"),
     "crnn, fbank": lambda: network("fbank"),
     "crnn, mfcc": lambda: network("mfcc"),
+    "cnn-lstm, fbank": lambda: regressors("fbank", "cnn-lstm", output="linear"),
+    "cnn-lstm-attention, hubert": lambda: regressors("hubert", "cnn-lstm-attention"),
 }
 # What has no graph, and what is said.
 REFUSED: dict[str, tuple[Make, str]] = {
     "openSMILE": (lambda: linear("opensmile"), "--onnx: openSMILE is a program"),
-    "cnn-lstm": (
-        lambda: regressors("fbank", "cnn-lstm"),
-        "--onnx: cnn-lstm networks have no graph",
-    ),
     "bf16": (
         lambda: linear("hubert", precision="bf16"),
         "--onnx: .* was embedded in bf16",
