@@ -5,7 +5,7 @@ A clip alone has no padding, and none of what keeps padding from the results is 
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +83,7 @@ class OfSpectrograms(nn.Module):
     def __init__(self, network: Crnn, scale: Scale, stored: torch.dtype) -> None:
         super().__init__()
         self.network, self.stored = network, stored
-        self.gru = _Gru(network.gru)
+        self.gru = Recurrent(network.gru)
         self.mean, self.deviation = scale.mean, scale.deviation
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
@@ -96,7 +96,7 @@ class OfSpectrograms(nn.Module):
             images = torch.relu(batch_norm(convolution(images), *statistics, eps=norm.eps))
             # With zeros at the end an odd last frame counts half, and an even one as it is.
             images = avg_pool2d(pad(images, (0, 1, 0, 1)), 2)
-        states = self.gru(images.transpose(1, 2).flatten(2))
+        states = self.gru(images.transpose(1, 2).flatten(2))[0]
         weights = net.attention(states).softmax(1)
         logits: Tensor = net.output((weights * states).sum(1))
         return logits
@@ -111,7 +111,7 @@ class OfValues(nn.Module):
         self.mean, self.deviation = scale.mean, scale.deviation
         for trunk in [module for module in model.modules() if isinstance(module, Trunk)]:
             trunk.halved = _Halved()
-            trunk.lower, trunk.upper = _States(trunk.lower), _States(trunk.upper)
+            trunk.lower, trunk.upper = Recurrent(trunk.lower), Recurrent(trunk.upper)
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
         """Map the frames (1, frames, width) of the one layer to values (1, classes)."""
@@ -133,65 +133,46 @@ class _Halved(nn.Module):
         )
 
 
-class _Gru(nn.Module):
-    """A GRU of one layer and both directions, by ONNX's own, for the same reason.
+class Recurrent(nn.Module):
+    """An LSTM or GRU of one layer, by ONNX's own operation of that name.
 
-    ONNX wants update, reset and new gates in this order, torch has reset first.
+    Where time is not known, torch 2.13 gets to the one by a slow detour, and not to the other.
     """
 
-    def __init__(self, gru: nn.GRU) -> None:
+    # The gates in ONNX's order, by their places in torch's.
+    ORDERS: ClassVar = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
+
+    def __init__(self, made: nn.Module) -> None:
         super().__init__()
-        self.width = gru.hidden_size
-        self.inputs, self.states, self.biases = _weights(gru, ("", "_reverse"), (1, 0, 2))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (1, frames, width) to the states (1, frames, 2 hidden)."""
-        made = torch.onnx.ops.symbolic(
-            "::GRU",
-            (images.transpose(0, 1), self.inputs, self.states, self.biases),
-            {"direction": "bidirectional", "hidden_size": self.width, "linear_before_reset": 1},
-            dtype=images.dtype,
-            shape=(images.shape[1], 2, 1, self.width),
-        )
-        return made[:, :, 0].flatten(1)[None]
-
-
-class _States(nn.Module):
-    """An LSTM of one layer, forwards, by ONNX's own, for the same reason.
-
-    ONNX wants input, output, forget and cell gates in this order, torch has output last.
-    """
-
-    def __init__(self, lstm: nn.Module) -> None:
-        super().__init__()
-        assert isinstance(lstm, nn.LSTM)  # noqa: S101
-        self.width = lstm.hidden_size
-        self.inputs, self.states, self.biases = _weights(lstm, ("",), (0, 3, 1, 2))
+        assert isinstance(made, nn.RNNBase)  # noqa: S101
+        self.kind, self.width = made.mode, made.hidden_size
+        self.ends = ("", "_reverse") if made.bidirectional else ("",)
+        self.inputs, self.states = self._of(made, "weight_ih_l0"), self._of(made, "weight_hh_l0")
+        self.biases = torch.cat([self._of(made, n) for n in ("bias_ih_l0", "bias_hh_l0")], 1)
 
     def forward(self, frames: Tensor) -> tuple[Tensor]:
-        """Map (1, frames, width) to the states (1, frames, hidden), as the first of an LSTM's."""
+        """Map (1, frames, width) to the states (1, frames, directions hidden), alone in a tuple."""
+        directions = len(self.ends)
+        told: dict[str, Any] = {"hidden_size": self.width}
+        told["direction"] = "bidirectional" if directions == 2 else "forward"
+        if self.kind == "GRU":
+            told["linear_before_reset"] = 1
         made = torch.onnx.ops.symbolic(
-            "::LSTM",
+            f"::{self.kind}",
             (frames.transpose(0, 1), self.inputs, self.states, self.biases),
-            {"hidden_size": self.width},
+            told,
             dtype=frames.dtype,
-            shape=(frames.shape[1], 1, 1, self.width),
+            shape=(frames.shape[1], directions, 1, self.width),
         )
-        return (made[:, :, 0].transpose(0, 1),)
+        return (made[:, :, 0].flatten(1)[None],)
 
+    def _of(self, made: nn.RNNBase, name: str) -> Tensor:
+        """Of each direction."""
+        return torch.stack([self._ordered(getattr(made, name + end)) for end in self.ends])
 
-def _weights(
-    network: nn.RNNBase, directions: Sequence[str], order: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Of inputs and states, and the biases of both, with the gates in ONNX's order."""
-
-    def gates(name: str) -> Tensor:
-        found = [getattr(network, name + end).detach() for end in directions]
-        parts = [tensor.split(network.hidden_size) for tensor in found]
-        return torch.stack([torch.cat([gate[place] for place in order]) for gate in parts])
-
-    biases = torch.cat([gates("bias_ih_l0"), gates("bias_hh_l0")], 1)
-    return gates("weight_ih_l0"), gates("weight_hh_l0"), biases
+    def _ordered(self, gates: Tensor) -> Tensor:
+        parts = gates.detach().split(self.width)
+        return torch.cat([parts[place] for place in self.ORDERS[self.kind]])
 
 
 class OfPlanes(nn.Module):
@@ -263,6 +244,8 @@ def _of_head(head: EmotionHead, stored: torch.dtype = torch.float32) -> nn.Modul
     if head.design.reads_means:
         return OfMeans(head)
     head.__class__ = OfFrames
+    if head.design.model.head == "bilstm":
+        setattr(head, "lstm", Recurrent(head.lstm))  # noqa: B010
     setattr(head, "stored", stored)  # noqa: B010
     return head
 

@@ -115,22 +115,25 @@ def test_a_clip_that_a_graph_does_not_take_is_one_line(project: Path) -> None:
         judge.load(project / "out", backend="onnx").logits([np.zeros(31 * 16_000, np.float32)])
 
 
-@pytest.mark.parametrize("method", ["full", "frozen"])
-def test_weights_of_8_bits_are_close_and_smaller(
-    project: Path, waves: list[Samples], method: str
-) -> None:
-    style = {"intermediate_size": 4096}
-    tiny = small_encoder(project / "artifacts/encoders/tiny", **style)
-    export.main(saved(trained(tiny, method), Path("m")), project / "out", int8=True)
-    require_alike(project / "out", waves)
-    whole, small = (project / "out" / judge.ONNX[name] for name in ("onnx", "onnx-int8"))
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose weights are most of it, with both graphs; not to be changed."""
+    root = tmp_path_factory.mktemp("exported")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        tiny = small_encoder(root / "artifacts/encoders/tiny", intermediate_size=4096)
+        export.main(saved(trained(tiny, "full"), Path("m")), root / "out", int8=True)
+    return root / "out"
+
+
+def test_weights_of_8_bits_are_close_and_smaller(exported: Path, waves: list[Samples]) -> None:
+    require_alike(exported, waves)
+    whole, small = (exported / judge.ONNX[name] for name in ("onnx", "onnx-int8"))
     assert small.stat().st_size < 0.7 * whole.stat().st_size
-    require_alike(project / "out", waves, "onnx-int8", atol=0.3)
+    require_alike(exported, waves, "onnx-int8", atol=0.3)
 
 
-def test_predict_needs_no_torch(project: Path) -> None:
-    tiny = small_encoder(project / "artifacts/encoders/tiny")
-    export.main(saved(trained(tiny, "full"), Path("m")), project / "out", onnx=True)
+def test_predict_needs_no_torch(project: Path, exported: Path) -> None:
     record(project / "a.wav", tone(1.0))
     program = (
         "import os, sys\nfrom pipeline.cli import main\n"
@@ -142,7 +145,7 @@ def test_predict_needs_no_torch(project: Path) -> None:
     told = []
     (project / "far").mkdir()
     for backend in ("torch", "onnx"):
-        words = ["predict", "../a.wav", "--model", "../out", "--backend", backend]
+        words = ["predict", "../a.wav", "--model", str(exported), "--backend", backend]
         done = subprocess.run(
             [sys.executable, "-c", program, *words, "--threads", "1"],
             cwd=project / "far",
