@@ -185,8 +185,25 @@ def test_a_line_changes_the_stages_that_reach_it(
     assert changed(tree, name, text) == keys
 
 
-def test_an_import_within_a_function_counts(tree: Path) -> None:
-    inner = "def main():\n    from pipeline.work import pool\n"
+DEEP = """
+match 1:
+    case 1:
+        try:
+            pass
+        except OSError:
+            while True:
+                class Inner:
+                    async def main():
+                        async with 1:
+                            if 1:
+                                pass
+                            else:
+                                from pipeline.work import pool
+"""
+
+
+@pytest.mark.parametrize("inner", ["def main():\n    from pipeline.work import pool\n", DEEP])
+def test_an_import_at_any_depth_counts(tree: Path, inner: str) -> None:
     assert changed(tree, "stages/extract.py", inner) == {"extract"}
     assert changed(tree, "pipeline/work/pool.py", "x = 2\n") == {"extract"}
 
