@@ -128,7 +128,7 @@ def recorded(place: Path, file: Path, most_s: float = math.inf) -> Sound:
         detail = error.detail.replace(str(place), str(file))
         if error.code != "undecodable":
             raise RejectedError(file, error.code, detail) from None
-        raise PipelineError(f"{file}: {detail}, convert it to WAV or FLAC") from None
+        raise PipelineError(f"{file}: {detail}, mend it or convert it to WAV or FLAC") from None
     return sound
 
 

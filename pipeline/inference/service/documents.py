@@ -78,7 +78,7 @@ def refusals(limits: Limits, has_token: bool) -> dict[int | str, dict[str, Any]]
         403: "origin: expected a page of this service, got another's, use a program",
         408: f"body: not whole after {limits.body_s:g} s, send it faster",
         413: f"body: more than {limits.request_bytes} bytes in a request, send fewer or shorter",
-        422: "speech.wav: not WAV, AIFF, FLAC, Ogg or MP3, convert it to WAV or FLAC",
+        422: "speech.wav: not WAV, AIFF, FLAC, Ogg or MP3, mend it or convert it to WAV or FLAC",
         429: f"service: {limits.at_work} requests are at work already, wait and send it again",
         503: "service: stopping, wait until it is started again",
     }

@@ -100,7 +100,7 @@ def memory_files() -> int:
     ("content", "headers", "line"),
     [
         (b"", {}, r"-: empty, the file has no bytes"),
-        (b"hello", {}, r"-: not WAV, AIFF, FLAC, Ogg or MP3, convert it to WAV or FLAC"),
+        (b"hello", {}, r"-: not WAV, AIFF, FLAC, Ogg or MP3, mend it or convert it to WAV or FLAC"),
         (PART + b"hello\r\n--b--", BOUNDARY, r"a\.wav: not WAV.*"),
         (b"--b--", BOUNDARY, r"body: expected a form of 1 to 64 files .*, got none"),
         (b"", BOUNDARY, r"body: expected a form .*, got one that ends within a part"),
