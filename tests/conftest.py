@@ -94,9 +94,12 @@ def _handlers() -> dict[int, Any]:
     return {number: signal.getsignal(number) for number in watched}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def web(request: pytest.FixtureRequest) -> None:
-    """What takes minutes, of the service and the page: a smoke of each runs without."""
+    """What takes minutes, of the service and the page: a smoke of each runs without.
+
+    Of the session, so that it is asked for before a module's browser starts.
+    """
     if not request.config.getoption("--web"):
         pytest.skip("minutes of the web, run it with --web")
 
