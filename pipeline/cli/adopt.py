@@ -5,14 +5,13 @@ days. Whether results changed only its authors know: `CHANGELOG.md` says it, sta
 """
 
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from pipeline.cli.dvc import dvc
 from pipeline.cli.status import LOCK, Change, changes, dvc_status, git, known, read_lock
 from pipeline.ground import code
 from pipeline.ground.errors import PipelineError
@@ -42,24 +41,11 @@ def main(
     for change in changed:
         typer.echo(f"{change.stage}: {refusal(change, lock, new) or 'taken over'}")
     if kept and not dry_run:
-        _dvc("repro", "code")  # the digests that dvc.lock gets come from code.yaml
-        _dvc("commit", "-f", *kept)
+        # The digests that dvc.lock gets come from code.yaml.
+        for words in (["repro", "code"], ["commit", "-f", *kept]):
+            if reason := dvc(words):
+                raise PipelineError(f"dvc {words[0]}: {reason}, mend that and run it again")
     typer.echo(f"{len(kept)} of {len(changed)} stages whose code changed are taken over")
-
-
-def _dvc(*words: str) -> None:
-    """Run a command of DVC.
-
-    Raises:
-        PipelineError: It failed.
-    """
-    command = [sys.executable, "-m", "dvc", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        told = [line for line in lines if line.startswith("ERROR: ")] or lines or ["it failed"]
-        reason = told[0].removeprefix("ERROR: ")
-        raise PipelineError(f"dvc {words[0]}: {reason}, mend that and run it again")
 
 
 def news(now: str, before: str) -> list[str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main as cli
+from pipeline.cli.dvc import dvc
 from pipeline.ground import params
 from pipeline.ground.code import ROOT
-from pipeline.ground.errors import PipelineError
 from tests.recordings import record
 
 COMMANDS = [
@@ -204,11 +204,6 @@ def test_a_defect_of_ours_is_not_laid_at_dvcs_door(
         cli.app(["status"])
 
 
-def test_a_failing_command_of_dvc_is_its_own_line(
-    clone: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pipeline.cli.adopt import _dvc
-
+def test_a_failing_command_of_dvc_is_its_own_line(clone: Path) -> None:
     (clone / "dvc.yaml").write_text("stages: [\n")
-    with pytest.raises(PipelineError, match=r"^dvc repro: .*dvc\.yaml.*, mend that"):
-        _dvc("repro", "code")
+    assert "dvc.yaml" in dvc(["repro", "code"])

@@ -73,7 +73,9 @@ def trained(
         encoders.load(base, freeze_conv=True), design_of(base, method, loss, **model)
     )
     settings = SETTINGS.model_copy(update={"epochs": 1, "learning_rate": 1e-2})
-    train(fit_of(made, settings, folder=f"scratch-{base.parent.name}-{method}"), made, tone_clips(20))
+    train(
+        fit_of(made, settings, folder=f"scratch-{base.parent.name}-{method}"), made, tone_clips(20)
+    )
     return made.eval()
 
 
@@ -88,7 +90,7 @@ def saved(model: classifier.Classifier, folder: Path) -> Path:
 
 def test_a_fresh_process_predicts_and_saves_the_same(project: Path) -> None:
     """One process for all, since it imports for longer than it predicts."""
-    models = {}
+    models: dict[str, Any] = {}
     for kind in ("hubert", "wavlm", "data2vec-audio"):
         base = small_encoder(project / kind / "encoder", model_type=kind)
         models |= {

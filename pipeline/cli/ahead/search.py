@@ -76,7 +76,7 @@ def _test(found: Any, system: Any, settings: dict[str, str]) -> None:
 
     if not (told := found.user_attrs.get(runs.TESTED)):
         chosen = f"{found.study_name}-chosen"
-        runs.dvc(chosen, settings, [])
+        runs.experiment(chosen, settings, [])
         metrics = Experiment(chosen).metrics()
         if metrics is None:
             raise PipelineError(f"{chosen}: no results/metrics.json, run `dvc repro evaluate`")

@@ -5,12 +5,12 @@ from the seed and the finished trials alone, so that a search that was killed go
 not been: the trial that was under way runs again.
 """
 
-import subprocess
 from collections.abc import Sequence
 from typing import Any, get_args
 
 from pipeline.cli.ahead import dev
 from pipeline.cli.ahead.space import Space
+from pipeline.cli.dvc import dvc
 from pipeline.ground import ending, locks
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.progress import say
@@ -100,7 +100,7 @@ def _scored(name: str, settings: dict[str, str], system: System) -> float:
     if system not in now.systems:
         known = ", ".join("/".join(one) for one in now.systems)
         raise PipelineError(f"params.yaml: {'/'.join(system)} is not active, use one of: {known}")
-    dvc(name, settings, [stage(system, fold) for fold in now.systems[system]])
+    experiment(name, settings, [stage(system, fold) for fold in now.systems[system]])
     return of_experiment(Experiment(name), system)
 
 
@@ -129,17 +129,13 @@ def stage(system: System, fold: int) -> str:
     return f"finetune-cached@{task}-{start}-{method}-{fold}"
 
 
-def dvc(name: str, settings: dict[str, str], targets: Sequence[str]) -> None:
+def experiment(name: str, settings: dict[str, str], targets: Sequence[str]) -> None:
     """Run an experiment beside the workspace; without targets all of it, with its test scores.
 
     Raises:
-        PipelineError: It failed; the last line that it said is the reason.
+        PipelineError: It failed, for the reason that DVC said.
     """
     changes = [word for key, value in settings.items() for word in ("-S", f"{key}={value}")]
-    words = ["dvc", "exp", "run", "--temp", "--force", "--name", name, *changes, *targets]
-    done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode:
-        told = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        said = next((line for line in reversed(told) if not line.startswith("ERROR")), "")
-        errors = [line for line in told if line.startswith("ERROR")]
-        raise PipelineError(f"{name}: {(errors or [said])[0]}, see `{' '.join(words)}`")
+    words = ["exp", "run", "--temp", "--force", "--name", name, *changes, *targets]
+    if reason := dvc(words):
+        raise PipelineError(f"{name}: {reason}, see `dvc {' '.join(words)}`")

@@ -18,6 +18,8 @@ LOOK_EVERY_S = 0.2
 # Else processes that torchrun restarts look for each other where those before them were
 # (pytorch/pytorch#135712).
 _ANEW = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+# What is told beside this process's environment: a stage that is launched launches nothing.
+LAUNCH = {LAUNCHED: "1"}
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -29,7 +31,7 @@ def started(
     stdout: IO[bytes] | None = None,
     stderr: IO[bytes] | None = None,
     stop: Callable[[subprocess.Popen[bytes]], None] = subprocess.Popen.terminate,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] = LAUNCH,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a command, which does not outlive the block: ``stop`` is to end it.
 
@@ -51,7 +53,7 @@ def started(
                     stdin=stdin,
                     stdout=stdout,
                     stderr=stderr,
-                    env={**_ANEW, **os.environ, LAUNCHED: "1", **(environment or {})},
+                    env={**_ANEW, **os.environ, **environment},
                     preexec_fn=_begin,  # noqa: PLW1509
                     process_group=0,
                 )
@@ -60,6 +62,9 @@ def started(
 
 
 def _begin() -> None:
+    # Also where this process ignores them, as a shell's background jobs do Ctrl-C.
+    for number in ending.SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ending.SIGNALS)
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

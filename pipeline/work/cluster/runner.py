@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.ground.files import AHEAD
-from pipeline.ground.launch.process import how, started
+from pipeline.ground.launch.process import LAUNCH, how, started
 
 # What the run is called, its module and arguments, and its own environment.
 Packed = tuple[str, tuple[str, ...], dict[str, str]]
@@ -29,7 +29,8 @@ def maker(project: Path, logs: Path, environment: dict[str, str]) -> Callable[[P
         name = f"{re.sub(r'[ -]+', '-', told)}-{Path(own[AHEAD]).name[:8]}.log"
         with (logs / name).open("w+b") as log:
             command = [sys.executable, "-m", *words]
-            with started(command, stdout=log, stderr=log, environment=environment | own) as process:
+            told_it = LAUNCH | environment | own
+            with started(command, stdout=log, stderr=log, environment=told_it) as process:
                 status = process.wait()
             log.seek(0)
             said = log.read().decode("utf-8", "replace").splitlines()
