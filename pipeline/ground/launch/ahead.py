@@ -24,8 +24,10 @@ from pipeline.ground.launch.waiting import Run
 from pipeline.ground.progress import say
 from pipeline.ground.stage import Runtime, require_current_code
 
-# As dvc.yaml calls them; `extract` and `preprocess` share the work of each run by itself.
+# As dvc.yaml calls them: those with a run for each fold. Others have few runs, each of all folds,
+# or share the work of each run by themselves (`extract`, `preprocess`).
 MATRICES = {
+    "pretrain-fold",
     "multitask",
     "frames",
     "cluster",
@@ -34,6 +36,7 @@ MATRICES = {
     "finetune-adapted",
     "finetune-cached",
     "crnn",
+    "networks",
 }
 # What the environment of a run ahead of its turn says beside `files.AHEAD`: the run, as JSON.
 RUN = "SER_AHEAD_RUN"

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.ground.code import ROOT
+from pipeline.ground.launch.ahead import MATRICES
+from tests import graph
 from tests.faults import chain
 from tests.faults.chain import Step
 from tests.params import set_runtime
@@ -18,9 +20,19 @@ TWO_FOLDS = """
 folds: [0, 1]
 adapted: [0, 1]
 crnn: {tasks: [emotion]}
+pretrain:
+  folds: [0, 1]
+  start: untrained
+  sample: 500
+  iterations: 4
+  frames: [mfcc, -1]
+  units: [6, 8]
+  epochs: [1, 1]
+  training: {batch: 4, warmup: 1}
 """
 # The command of a fold of each, by what dvc.yaml calls it.
 STAGES = {
+    "pretrain-fold@{}": "pretrain",
     "multitask@{}": "multitask",
     "frames@{}": "extract --fold",
     "cluster@{}": "cluster",
@@ -29,11 +41,12 @@ STAGES = {
     "finetune-adapted@emotion-full-{}": "finetune --task emotion --start retrained",
     "finetune-cached@emotion-fbank-linear-{}": "finetune_cached",
     "crnn@emotion-fbank-{}": "crnn",
+    "networks@share-fbank-cnn-lstm-attention-{}": "networks",
 }
 MADE = [
-    step
-    for step in chain.STEPS
-    if step.name.split("-")[0] not in ("probe", "share", "stress", "evaluate")
+    *(s for s in chain.STEPS if s.name.split("-")[0] not in ("probe", "stress", "evaluate")),
+    # In no chain, since nothing there starts from it.
+    Step("pretrain --fold 0", ("artifacts/encoders/own/0",)),
 ]
 
 
@@ -63,6 +76,11 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_every_stage_with_a_run_for_each_fold_is_tried() -> None:
+    with_folds = {name for name, one in graph.STAGES.items() if "fold" in one.get("matrix", ())}
+    assert {name.partition("@")[0] for name in STAGES} == with_folds == MATRICES
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_a_matrix_ahead_has_the_bytes_of_its_turns(
     reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -70,7 +88,8 @@ def test_a_matrix_ahead_has_the_bytes_of_its_turns(
     monkeypatch.chdir(chain.copy(reference, tmp_path / "project"))
     set_runtime(engine="ray", ahead=True)
     folds.without_ray(monkeypatch)
-    steps = [of_fold(chain.step_of(STAGES[name]), fold) for fold in (0, 1)]
+    step = next(one for one in MADE if one.command.startswith(STAGES[name]))
+    steps = [of_fold(step, fold) for fold in (0, 1)]
     expected = [chain.contents(reference, step) for step in steps]
     assert expected[0] != expected[1]
     for step in steps:
