@@ -15,6 +15,8 @@ from pipeline.cli.preset import merged
 # As few stages as have all that is asked, since DVC writes its whole lock anew after each.
 FEWER = """
 features: [fbank]
+folds: [0]
+adapted: [0]
 tasks: {cached: [emotion]}
 methods: {pretrained: []}
 networks: {features: []}
@@ -95,7 +97,7 @@ def test_status_names_what_changed_and_adopt_keeps_what_the_changelog_allows(pro
     params.write_text(params.read_text("utf-8").replace("dtype: float16", "dtype: float32", 1))
     lines = [line.split(maxsplit=1) for line in ser(project, "status").splitlines()]
     told = {line[0]: line[1].strip() for line in lines if len(line) == 2}
-    assert told["cluster@0"] == told["cluster@1"] == "code: pipeline/units/kmeans.py"
+    assert told["cluster@0"] == "code: pipeline/units/kmeans.py"
     assert told["extract@fbank-demo"] == "parameter: extract.dtype"
     assert {name.split("@")[0] for name in told if "@" in name and ":" in told[name]} == {
         "cluster",
