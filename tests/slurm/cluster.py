@@ -1,7 +1,8 @@
 """Slurm on this machine, with everything of its own in one folder: `python -m tests.slurm.cluster`.
 
-Debian's slurmctld, slurmd and munge; one node of two processors, and two GPUs that are none. The
-command starts it in a temporary folder, prints what to set, and stops it at Ctrl-C.
+Debian's slurmctld, slurmd and munge; nodes of two processors, and two GPUs that are none. Several
+nodes are as many slurmd on this machine. The command starts one in a temporary folder, prints what
+to set, and stops it at Ctrl-C.
 """
 
 import os
@@ -27,14 +28,13 @@ SlurmdUser={user}
 AuthType=auth/munge
 CredType=cred/munge
 AuthInfo=socket={folder}/munge.socket
-SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
+SlurmctldPort={port}
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -46,9 +46,13 @@ SelectTypeParameters=CR_CPU
 SchedulerParameters=sched_interval=1
 KillWait=10
 GresTypes=gpu
-NodeName={host} CPUs=2 RealMemory={memory} Gres=gpu:2 State=UNKNOWN
-PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
+{nodes}
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+NODE = (
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory={memory} "
+    "Gres=gpu:2 State=UNKNOWN"
+)
 # Slurm counts files as GPUs, and gives no program a path to what they are.
 GRES = "Name=gpu File={folder}/gpu[0-1]\n"
 
@@ -59,9 +63,9 @@ def is_installed() -> bool:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[dict[str, str]]:
+def running(folder: Path, nodes: Sequence[str] = ("one",)) -> Iterator[dict[str, str]]:
     """Start Slurm with its files in ``folder``; what its commands need of the environment."""
-    _write(folder)
+    _write(folder, nodes)
     here, slurm = str(folder), {"SLURM_CONF": str(folder / "slurm.conf")}
     munge = ["munged", "--foreground", f"--key-file={here}/munge.key", "--force"]
     munge += [f"--{name}={here}/munge.{name}" for name in ("socket", "pid-file", "log-file")]
@@ -69,28 +73,36 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
         stack.enter_context(_daemon([*munge, f"--seed-file={here}/munge.seed"], folder))
         wait_until((folder / "munge.socket").exists)
         stack.enter_context(_daemon(["slurmctld", "-D", "-c"], folder, slurm))
-        stack.enter_context(_daemon(["slurmd", "-D"], folder, slurm))
-        wait_until(lambda: b"idle" in _asked(["sinfo", "--noheader"], slurm))
+        for node in nodes:
+            stack.enter_context(_daemon(["slurmd", "-D", "-N", node], folder, slurm))
+        states = ["sinfo", "--noheader", "--Node", "--format=%t"]
+        wait_until(lambda: _asked(states, slurm).split() == [b"idle"] * len(nodes))
         yield slurm
         _asked(["scancel", "--user", getuser()], slurm)
         wait_until(lambda: not _asked(["squeue", "--noheader"], slurm))
 
 
-def _write(folder: Path) -> None:
-    for name in ("state", "spool"):
+def _write(folder: Path, nodes: Sequence[str]) -> None:
+    for name in ("state", *(f"spool-{node}" for node in nodes)):
         (folder / name).mkdir(parents=True)
     for number in range(2):
         (folder / f"gpu{number}").touch()
     key = folder / "munge.key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
-    with socket.socket() as one, socket.socket() as other:
-        for each in (one, other):
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in ("", *nodes)]
+        for each in sockets:
             each.bind(("127.0.0.1", 0))
-        ports = [each.getsockname()[1] for each in (one, other)]
+        port, *ports = (each.getsockname()[1] for each in sockets)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20 // 2
-    known = {"host": socket.gethostname().partition(".")[0], "user": getuser(), "memory": memory}
-    text = CONF.format(folder=folder, ports=ports, **known)
+    host = socket.gethostname().partition(".")[0]
+    lines = [
+        NODE.format(name=name, host=host, port=own, memory=memory)
+        for name, own in zip(nodes, ports, strict=True)
+    ]
+    known = {"host": host, "port": port, "user": getuser(), "nodes": "\n".join(lines)}
+    text = CONF.format(folder=folder, **known)
     (folder / "slurm.conf").write_text(text, "utf-8")
     (folder / "gres.conf").write_text(GRES.format(folder=folder), "utf-8")
 
@@ -100,7 +112,7 @@ def _daemon(
     words: Sequence[str], folder: Path, environment: dict[str, str] | None = None
 ) -> Iterator[None]:
     """Run a daemon in the foreground for the block; its output lies beside its files."""
-    with (folder / f"{words[0]}.out").open("wb") as out:
+    with (folder / f"{words[0]}.out").open("ab") as out:
         process = subprocess.Popen(
             [_place(words[0]) or words[0], *words[1:]],
             env={**os.environ, **(environment or {})},
