@@ -20,6 +20,8 @@ from pathlib import Path
 from tests.patience import wait_until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "sinfo")
+# A name that leads here: processes of a step find each other by their nodes' names.
+HOST = socket.gethostname().partition(".")[0]
 CONF = """
 ClusterName=test
 SlurmctldHost={host}
@@ -63,7 +65,7 @@ def is_installed() -> bool:
 
 
 @contextmanager
-def running(folder: Path, nodes: Sequence[str] = ("one",)) -> Iterator[dict[str, str]]:
+def running(folder: Path, nodes: Sequence[str] = (HOST,)) -> Iterator[dict[str, str]]:
     """Start Slurm with its files in ``folder``; what its commands need of the environment."""
     _write(folder, nodes)
     here, slurm = str(folder), {"SLURM_CONF": str(folder / "slurm.conf")}
@@ -96,12 +98,11 @@ def _write(folder: Path, nodes: Sequence[str]) -> None:
             each.bind(("127.0.0.1", 0))
         port, *ports = (each.getsockname()[1] for each in sockets)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20 // 2
-    host = socket.gethostname().partition(".")[0]
     lines = [
-        NODE.format(name=name, host=host, port=own, memory=memory)
+        NODE.format(name=name, host=HOST, port=own, memory=memory)
         for name, own in zip(nodes, ports, strict=True)
     ]
-    known = {"host": host, "port": port, "user": getuser(), "nodes": "\n".join(lines)}
+    known = {"host": HOST, "port": port, "user": getuser(), "nodes": "\n".join(lines)}
     text = CONF.format(folder=folder, **known)
     (folder / "slurm.conf").write_text(text, "utf-8")
     (folder / "gres.conf").write_text(GRES.format(folder=folder), "utf-8")
