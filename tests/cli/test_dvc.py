@@ -4,22 +4,23 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.ground import files
 from pipeline.ground.code import ROOT
+from tests.patience import PATIENCE_S, wait_until
 
 STAGE = "open('began', 'w').write(str(os.getpid())); time.sleep(600)"
 PROGRAM = """
+import signal
 from pipeline.cli.dvc import dvc
 from pipeline.ground import ending
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
 ending.take_signals()
 print(dvc(["repro", "waits"]))
 """
-PATIENCE_S = 120
 
 
 @pytest.fixture
@@ -43,19 +44,15 @@ def is_there(process: int) -> bool:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_stage_too(waits: Path, number: int, status: int) -> None:
+    began = waits / "began"
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM], cwd=waits, env=os.environ | {"PYTHONPATH": str(ROOT)}
     ) as process:
-        began, stop = waits / "began", time.monotonic() + PATIENCE_S
-        while (
-            not (began.exists() and began.read_text())
-            and process.poll() is None
-            and time.monotonic() < stop
-        ):
-            time.sleep(0.05)
-        process.send_signal(number)
-        assert process.wait(PATIENCE_S) == status
+        try:
+            wait_until(lambda: began.exists() and began.read_text() != "")
+            process.send_signal(number)
+            assert process.wait(PATIENCE_S) == status
+        finally:
+            process.kill()
     stage = int(began.read_text())
-    while is_there(stage) and time.monotonic() < stop:
-        time.sleep(0.05)
-    assert not is_there(stage)
+    wait_until(lambda: not is_there(stage))
