@@ -13,17 +13,17 @@ from pipeline.ground.launch.process import started
 def dvc(words: Sequence[str]) -> str:
     """Run ``dvc`` with these words; returns the line that says why it failed, empty if it did not.
 
-    That is its first line of an error, else the last that it said.
+    That is its first line of an error, else the first on stderr.
     """
     command = [sys.executable, "-m", "dvc", *words]
-    with tempfile.TemporaryFile() as log:
-        with started(command, stdout=log, stderr=log, stop=_interrupt, environment={}) as process:
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as log:
+        with started(command, stdout=said, stderr=log, stop=_interrupt, environment={}) as process:
             status = process.wait()
         log.seek(0)
         text = log.read().decode("utf-8", "replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
-    return [*errors, *lines[::-1], "it said nothing"][0] if status else ""
+    return [*errors, *lines, "it said nothing"][0] if status else ""
 
 
 def _interrupt(process: subprocess.Popen[bytes]) -> None:
