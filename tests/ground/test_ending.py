@@ -168,7 +168,7 @@ def test_a_command_leaves_no_folder_behind(
 
 
 def test_whoever_else_makes_one_has_it_undone_or_no_signal_to_undo_it() -> None:
-    """Outside `ending.folder`: kept, in a caller's folder, or in a worker of Ray's."""
+    """Outside `ending.folder`: kept, or in a caller's folder."""
     makes = re.compile(r"\btempfile\.(TemporaryDirectory|NamedTemporaryFile|mk\w+)")
     found = {
         str(path.relative_to(ROOT / "pipeline")): makes.findall(path.read_text("utf-8"))
@@ -177,8 +177,6 @@ def test_whoever_else_makes_one_has_it_undone_or_no_signal_to_undo_it() -> None:
     assert {name: each for name, each in found.items() if each} == {
         "inference/cluster/hearing.py": ["NamedTemporaryFile"],
         "inference/timeline/reading.py": ["NamedTemporaryFile"],
-        "work/cluster/luggage.py": ["TemporaryDirectory"],
-        "work/cluster/session.py": ["mkdtemp"],
         "work/store.py": ["mkstemp"],
     }
 

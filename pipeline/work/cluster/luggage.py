@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pipeline.work.cluster import swept
+
 
 @dataclass(frozen=True)
 class Luggage:
@@ -43,7 +45,7 @@ class Luggage:
     def opened(self) -> Iterator[None]:
         """Have the files lie below the working directory meanwhile."""
         before = Path.cwd()
-        with tempfile.TemporaryDirectory(prefix="ser-") as folder:
+        with swept.folder(Path(tempfile.gettempdir()), "ser-luggage-") as folder:
             for name, content in self.files.items():
                 target = Path(folder, name)
                 target.parent.mkdir(parents=True, exist_ok=True)

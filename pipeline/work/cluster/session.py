@@ -5,13 +5,12 @@ machine is one (`ray start --address`). Whoever reaches a cluster of Ray may run
 """
 
 import os
-import shutil
 import signal
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from pipeline.ground import ending
 from pipeline.ground.errors import PipelineError
 from pipeline.ground.stage import Runtime
+from pipeline.work.cluster import swept
 
 # What a machine that is there takes to answer.
 ANSWER_S = 10.0
@@ -39,19 +39,21 @@ def joined(runtime: Runtime) -> Iterator[Any]:
     os.environ.update(SILENT)
     with as_before():
         ray = _imported()
-    if runtime.address:
-        _require_answer(runtime.address)
-        # Workers import what lies here, wherever they are.
-        library = sys.modules[__name__.partition(".")[0]]
-        code = {"py_modules": [str(Path(library.__path__[0]).resolve())]}
-        how: dict[str, Any] = {"address": runtime.address, "runtime_env": code}
-        folder = None
-    else:
-        # Sockets lie in it, whose paths may have a hundred characters.
-        folder = tempfile.mkdtemp(prefix="ser-ray-", dir="/tmp" if Path("/tmp").is_dir() else None)  # noqa: S108
-        cpus = max(1, runtime.workers) * runtime.threads
-        how = {"address": "local", "num_cpus": cpus, "_temp_dir": folder}
-    with ending.undone(partial(_leave, ray, folder)):
+    with ExitStack() as stack:
+        if runtime.address:
+            _require_answer(runtime.address)
+            # Workers import what lies here, wherever they are.
+            library = sys.modules[__name__.partition(".")[0]]
+            code = {"py_modules": [str(Path(library.__path__[0]).resolve())]}
+            how: dict[str, Any] = {"address": runtime.address, "runtime_env": code}
+        else:
+            # Sockets lie in it, whose paths may have a hundred characters.
+            short = Path("/tmp")  # noqa: S108
+            beside = short if short.is_dir() else Path(tempfile.gettempdir())
+            folder = stack.enter_context(swept.folder(beside, "ser-ray-"))
+            cpus = max(1, runtime.workers) * runtime.threads
+            how = {"address": "local", "num_cpus": cpus, "_temp_dir": str(folder)}
+        stack.enter_context(ending.undone(partial(_leave, ray)))
         try:
             with as_before():
                 ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **how)
@@ -69,11 +71,9 @@ def joined(runtime: Runtime) -> Iterator[Any]:
         yield ray
 
 
-def _leave(ray: Any, folder: str | None) -> None:
+def _leave(ray: Any) -> None:
     with suppress(Exception):
         ray.shutdown()
-    if folder:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _imported() -> Any:

@@ -150,7 +150,7 @@ def test_a_signal_ends_all_that_was_begun(
     assert process.returncode in (128 + number, -number), told
     wait_until(lambda: not below(project))
     if number != signal.SIGKILL:  # then the program that hands on is told by the system
-        wait_until(lambda: set(Path("/tmp").glob("ser-ray-*")) == rays)  # noqa: S108
+        wait_until(lambda: set(Path("/tmp").glob("ser-ray-*")) <= rays)  # noqa: S108
     assert (folds.texts(), folds.waiting()) == ({}, [0, 2])
     Path("go").touch()
     assert folds.turn(0) == "multitask --fold 0: was made ahead, is published\n"
