@@ -6,9 +6,11 @@ tells its own, from which these follow.
 
 import os
 import re
+import socket
 import zlib
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
+from pipeline.ground.errors import PipelineError
 from pipeline.ground.launch.prefix import LAUNCHED
 
 # Above the ports of services, below those that systems hand out to whoever asks for any.
@@ -33,6 +35,22 @@ def take_step(environment: MutableMapping[str, str]) -> None:
         MASTER_ADDR=first_host(environment["SLURM_STEP_NODELIST"]),
         MASTER_PORT=str(_FIRST_PORT + zlib.crc32(step.encode()) % _PORTS),
     )
+
+
+def require_meeting_place(environment: Mapping[str, str]) -> None:
+    """Raise PipelineError where the node on which the processes meet has no address here.
+
+    torch would wait for it in silence, for as long as half an hour.
+    """
+    host = environment.get("MASTER_ADDR", "")
+    try:
+        if host:
+            socket.getaddrinfo(host, None)
+    except OSError as error:
+        raise PipelineError(
+            f"MASTER_ADDR: node {host} has no address on {socket.gethostname()} "
+            f"({error.strerror}), add it to the DNS or to /etc/hosts of all nodes"
+        ) from error
 
 
 def first_host(nodes: str) -> str:

@@ -21,12 +21,13 @@ def elsewhere(told: str, runtime: Runtime, module: str, arguments: Sequence[str]
     a crnn normalises over whole batches, heads on cached means take seconds.
 
     Raises:
-        PipelineError: As `by_launcher` and `ahead`.
+        PipelineError: As `by_launcher`, `ahead` and `ranks.require_meeting_place`.
     """
     if runtime.ahead or files.AHEAD in os.environ:
         return ahead(told, runtime, module, arguments)
     if ranks.launched():
         ranks.take_step(os.environ)
+        ranks.require_meeting_place(os.environ)
         return False
     if not runtime.launcher:
         return False

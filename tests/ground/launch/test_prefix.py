@@ -111,6 +111,18 @@ def test_a_task_of_a_step_is_a_process_of_torch() -> None:
     assert other["MASTER_PORT"] == one["MASTER_PORT"] != later["MASTER_PORT"]
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
+def test_processes_meet_where_there_is_an_address(host: str) -> None:
+    ranks.require_meeting_place({"MASTER_ADDR": host})
+    ranks.require_meeting_place({})
+
+
+def test_a_node_without_an_address_is_one_line() -> None:
+    """RFC 2606 keeps `.invalid` from ever having one."""
+    with pytest.raises(PipelineError, match=r"node gpu3\.invalid has no address on .*/etc/hosts"):
+        ranks.require_meeting_place({"MASTER_ADDR": "gpu3.invalid"})
+
+
 @pytest.mark.parametrize(
     "environment",
     [
