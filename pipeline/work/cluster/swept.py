@@ -40,6 +40,10 @@ def _sweep(left: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for inner in left.iterdir():
             if inner.name != HELD:
-                shutil.rmtree(inner) if inner.is_dir() else inner.unlink()
+                _remove(inner)
         # Last, so that what could not be removed yet is swept at another time.
         shutil.rmtree(left)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.cluster
 # Something to do.
 SIZE: dict[str, Any] = {"hidden_size": 192, "conv_dim": [96] * 7, "intermediate_size": 768}
 CLIPS = 90
+KILLED = 20
 LOCAL, FAR = "artifacts/embeddings/small/local.h5", "artifacts/embeddings/small/far.h5"
 ODD = {"ATEN_CPU_CAPABILITY": "default"}
 
@@ -72,22 +73,27 @@ def finished(scratch: str = "far") -> dict[Path, int]:
 
 def test_killed_nodes_and_late_ones_leave_no_trace(expected: str, cluster: Any) -> None:
     """Twenty raylets are killed at random moments, with what they do; others join."""
-    chance = random.Random(0)
-    for run in range(5):
+    chance, killed = random.Random(0), 0
+    for run in range(KILLED):
         scratch, nodes = f"far{run}", [add(cluster), add(cluster)]
         process = start(FAR, scratch)
         for moment in sorted(chance.sample(range(CLIPS // 3), 4)):
             wait_until(
                 lambda: len(finished(scratch)) >= moment or process.poll() is not None  # noqa: B023
             )
-            assert process.poll() is None, ended(process)
+            if process.poll() is not None:  # done before its turn came
+                break
             cluster.remove_node(nodes.pop(chance.randrange(2)), allow_graceful=False)
+            killed += 1
             nodes.append(add(cluster))
         told = ended(process)
         assert files.sha256(Path(FAR)) == expected
         assert "ray: 1 worker on 1 node" in told
         for node in nodes:
             cluster.remove_node(node, allow_graceful=False)
+        if killed >= KILLED:
+            return
+    pytest.fail(f"{killed} raylets were killed in the middle")
 
 
 def test_a_killed_driver_resumes_from_its_shards(expected: str, cluster: Any) -> None:

@@ -18,6 +18,7 @@ from pipeline.work.cluster import swept
 with swept.folder(Path(sys.argv[1]), "ser-x-") as made:
     (made / "inner").mkdir()
     (made / "inner/file").write_text("x")
+    (made / "latest").symlink_to(made / "inner")
     print(made, flush=True)
     time.sleep(600)
 """
