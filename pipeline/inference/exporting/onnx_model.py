@@ -37,7 +37,8 @@ def write(folder: Path, int8: bool = False) -> None:
         raise PipelineError("onnx: not installed, run `pip install -e .[onnx]`") from None
     model, path = graph.of(folder), folder / ONNX["onnx"]
     least, most = model.frames.least, model.frames.most
-    dynamic: Any = ({1: torch.export.Dim("samples", min=least, max=most)},)
+    # A name of one's own would have torch refuse its guard of two frames, and capture again.
+    dynamic: Any = ({1: torch.export.Dim.AUTO(min=least, max=most)},)
     with _quiet():
         program: Any = torch.onnx.export(
             model.eval(),
@@ -49,6 +50,7 @@ def write(folder: Path, int8: bool = False) -> None:
             dynamo=True,
             verbose=False,
         )
+    program.model.graph.inputs[0].shape[1] = "samples"
     # Each node says which lines made it, by their paths on this machine.
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()
