@@ -6,7 +6,7 @@ flat. What a lost worker had begun is begun again by another; a machine that joi
 """
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from pipeline.ground.errors import PipelineError
 from pipeline.ground.progress import say
 from pipeline.ground.stage import Runtime
 from pipeline.work import pool
-from pipeline.work.cluster import likeness
+from pipeline.work.cluster import likeness, losses
 from pipeline.work.cluster.luggage import Luggage
 from pipeline.work.cluster.session import joined
 from pipeline.work.cluster.worker import Task, Worker
@@ -28,8 +28,6 @@ LOOK_EVERY_S = 1.0
 AHEAD = 4
 # How long a run waits for a first free CPU, or for another after the last worker was lost.
 PATIENCE_S = 60.0
-# Workers that may die of one item, or before they are ready.
-MOST_LOST = 5
 # What a worker is asked for beside items, which have numbers from 0 on.
 _PLACE, _PREPARE = -2, -1
 
@@ -79,7 +77,7 @@ class _Fleet:
         self._members: list[_Member] = []
         self._left_out: set[str] = set()
         self._begun: dict[Any, tuple[_Member, int]] = {}
-        self._lost: Counter[int] = Counter()
+        self._losses = losses.Losses()
         self._looked_s, self._manned_s = 0.0, time.monotonic()
         self._told = ""
         self._began_s = began_s
@@ -110,11 +108,15 @@ class _Fleet:
             return
         self._looked_s = now_s
         places = 0
-        for node in self._ray.nodes():
-            if node["Alive"] and node["NodeID"] not in self._left_out:
+        alive = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
+        self._losses.keep(alive)
+        for name, node in alive.items():
+            if name not in self._left_out:
                 size = self._size(node["Resources"])
                 places += size
-                own = sum(member.node == node["NodeID"] for member in self._members)
+                if self._losses.rests(name, now_s):
+                    continue
+                own = sum(member.node == name for member in self._members)
                 for _ in range(min(size - own, wanted - len(self._members))):
                     self._start(node)
         self._require_any(places, now_s)
@@ -172,7 +174,7 @@ class _Fleet:
                     f"({reason}), install there what is installed here"
                 ) from None
             except self._ray.exceptions.RayError as error:
-                self._lose(member, number, left, error)
+                self._lose(member, left, error)
                 continue
             if number >= 0:
                 member.numbers.discard(number)
@@ -191,8 +193,7 @@ class _Fleet:
         differs = likeness.difference(member.host, pool.result(answer), self._facts)
         if not differs:
             member.ready = True
-            for kind in (_PLACE, _PREPARE):  # nodes that were lost in a long run were not at fault
-                self._lost.pop(kind, None)
+            self._losses.works(member.node)
             self._tell()
             return
         if self._runtime.mixed == "refuse":
@@ -205,7 +206,7 @@ class _Fleet:
         self._left_out.add(member.node)
         self._dismiss(member)
 
-    def _lose(self, member: _Member, number: int, left: deque[int], error: Exception) -> None:
+    def _lose(self, member: _Member, left: deque[int], error: Exception) -> None:
         """Have others begin what a lost worker had begun."""
         lost = sorted(member.numbers)
         self._dismiss(member)
@@ -213,13 +214,12 @@ class _Fleet:
         left.clear()
         left.extend(merged)
         # Of what is in work a worker has one item; others that waited for it are not to blame.
-        first = lost[0] if lost else number
-        self._lost[first] += 1
-        if self._lost[first] > MOST_LOST:
+        first = lost[0] if lost else None
+        if self._losses.add(first, member.node, time.monotonic()):
             reason = " ".join(str(error).split())[:300]
             what = "of one piece of work" if lost else "before they were ready"
             raise PipelineError(
-                f"runtime.engine: {MOST_LOST + 1} workers died {what}, the last on {member.host} "
+                f"runtime.engine: {losses.MOST + 1} workers died {what}, the last on {member.host} "
                 f"({reason}), perhaps for lack of memory, start nodes with fewer CPUs "
                 "(`ray start --num-cpus`) and run it again, it resumes"
             ) from None

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.corpora import manifest
@@ -190,6 +191,29 @@ def test_a_worker_without_a_module_is_one_line(
     Path("here_alone.py").unlink()
     with pytest.raises(PipelineError, match=r"cannot begin \(.*here_alone.*\), install there"):
         list(remote.spread(Task(searcher, (book,)), [1, 2]))
+
+
+class Deadly:
+    """Whoever reads it ends."""
+
+    def __reduce__(self) -> tuple[Any, tuple[int]]:
+        return os._exit, (3,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "item", "of"),
+    [
+        ((Deadly(),), 1, "before they were ready"),
+        (({2: np.zeros((2, 3), np.float32)},), Deadly(), "of one piece of work"),
+    ],
+)
+def test_workers_that_die_again_and_again_are_one_line(
+    project: Path, cluster: Any, arguments: tuple[Any, ...], item: Any, of: str
+) -> None:
+    add(cluster)
+    set_runtime(engine="ray", address=cluster.address)
+    with pytest.raises(PipelineError, match=f"6 workers died {of}, the last on"):
+        list(remote.spread(Task(searcher, arguments), [item]))
 
 
 def test_a_cluster_without_a_free_cpu_is_one_line(
