@@ -55,11 +55,15 @@ class Usage:
 
 @dataclass(frozen=True)
 class Data:
-    """The clips of the active corpora, their roles in a fold, and each corpus's parser."""
+    """The clips of the active corpora, their roles in a fold, and each corpus's parser.
+
+    ``heard`` has the parsers of the corpora on which the encoder was pretrained here.
+    """
 
     clips: Sequence[Clip]
     roles: Mapping[str, str]
     parsers: Mapping[str, str]
+    heard: Mapping[str, str]
 
 
 def learnt(data: Data) -> list[Learnt]:
@@ -149,7 +153,11 @@ def _data(data: Data | None) -> list[str]:
         {c.utterance: c.emotion for c in data.clips if roles.get(c.clip) == "train"}.values()
     )
     told = ", ".join(f"{name} {count}" for name, count in sorted(emotions.items()))
-    return [*lines, "", f"Training utterances by emotion: {told}.", ""]
+    lines += ["", f"Training utterances by emotion: {told}."]
+    if data.heard:
+        corpora = [f"{c} ({LICENCES.get(parser, 'unknown')})" for c, parser in data.heard.items()]
+        lines += ["", f"Its encoder was pretrained without labels on: {'; '.join(corpora)}."]
+    return [*lines, ""]
 
 
 def _scores(measured: tuple[Mapping[str, Any], Mapping[str, Any]] | None) -> list[str]:

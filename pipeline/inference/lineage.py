@@ -28,6 +28,21 @@ def corpora(folder: Path) -> list[str]:
     return [Path(name).name for name in _inputs(folder) if Path(name).parent == manifest.CLIPS]
 
 
+def heard(artefact: Path) -> set[str]:
+    """The corpora that its encoder was pretrained on, as far as what led to it still lies here.
+
+    Whole corpora alone: the clips of a fold (``own``) are among those it was trained on.
+    """
+    found = set()
+    for name, told in _inputs(artefact).items():
+        path = Path(name)
+        if path.parent == manifest.UNLABELLED:
+            found.add(path.name)
+        elif path.is_relative_to(manifest.ARTIFACTS) and provenance.digest(path) == told:
+            found |= heard(path)
+    return found
+
+
 def is_scored(folder: Path, name: str, results: Path) -> bool:
     """Whether the scores in ``results`` are of the classifier that lies in ``folder``.
 

@@ -257,6 +257,37 @@ def test_the_card_tells_of_the_classifiers_own_clips_and_scores_alone(
     assert f"{clips}: not what {folder} learnt from" in capsys.readouterr().err
 
 
+def test_the_card_names_what_its_encoder_heard_without_labels(toy: Path) -> None:
+    """At any remove, and only where what lies there is what it was made from."""
+    _, folder = made("full")
+    first, second = Path("artifacts/encoders/first"), Path("artifacts/encoders/second")
+    for encoder, inputs in (
+        (first, {"artifacts/unlabelled/ravdess": "a", "artifacts/unlabelled/tess": "b"}),
+        (second, {"artifacts/unlabelled/emodb": "c", str(first): ""}),
+    ):
+        shutil.copytree("artifacts/encoders/tiny", encoder)
+        if str(first) in inputs:
+            inputs[str(first)] = provenance.digest(first)
+        tell(encoder, inputs)
+        files._write_sums(encoder)
+    tell(folder, {str(second): provenance.digest(second)})
+    export.main(folder, Path("out"))
+    text = Path("out/README.md").read_text()
+    (line,) = [line for line in text.splitlines() if "pretrained without labels" in line]
+    assert line.endswith(
+        ": emodb (CC0 1.0); ravdess (CC BY-NC-SA 4.0: not for commercial use); tess (Creative "
+        "Commons, not for commercial use; the variant was not checked)."
+    )
+    tell(second, {"artifacts/unlabelled/emodb": "c", str(first): "another"})
+    files._write_sums(second)
+    tell(folder, {str(second): provenance.digest(second)})
+    export.main(folder, Path("of-another"))
+    assert "on: emodb (CC0 1.0)." in Path("of-another/README.md").read_text()
+    tell(folder, {str(second): "another"})
+    export.main(folder, Path("unknown"))
+    assert "without labels" not in Path("unknown/README.md").read_text()
+
+
 def test_onnx_says_the_same_and_holds_no_path_of_this_machine(toy: Path) -> None:
     """By its name and those of its input and output alone, of waves that are normalised."""
     onnxruntime = pytest.importorskip("onnxruntime")

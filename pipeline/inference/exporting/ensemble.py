@@ -109,7 +109,7 @@ def write(chosen: Chosen, out: Path, pin: bool) -> None:
     if cut := cutting.pop():
         preprocessing.write(out, cut)
     _calibrate(chosen, out)
-    data = single.data_of(chosen.folders[0], str(chosen.fold))
+    data = single.data_of(chosen.folders, str(chosen.fold))
     whole = Passport(
         format=1,
         name=chosen.name,

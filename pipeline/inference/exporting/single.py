@@ -1,5 +1,6 @@
 """One classifier as a model that needs no project: weights, settings, passport and card."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def write(folder: Path, out: Path, pin: bool) -> Passport:
     origin = Origin.of(folder)
     system, fold = _origin(folder, origin)
     name = "/".join(filter(None, [*system, fold]))
-    data = data_of(folder, fold)
+    data = data_of([folder], fold)
     shown = packing.write(folder, out, origin, pin)
     told = Passport(
         format=1,
@@ -60,18 +61,22 @@ def _origin(folder: Path, origin: Origin) -> tuple[System, str]:
     return ("", origin.encoder.name, origin.method), ""
 
 
-def data_of(folder: Path, fold: str) -> Data | None:
-    """What the classifier learnt from; None, and a line on stderr, where that is not here."""
+def data_of(folders: Sequence[Path], fold: str) -> Data | None:
+    """What classifiers of a fold learnt from; None, and a line on stderr, where it is not here."""
+    folder, heard = folders[0], set[str]().union(*map(lineage.heard, folders))
     try:
         if others := lineage.strangers(folder):
             raise PipelineError(f"{others[0]}: not what {folder} learnt from, run `dvc repro`")
         corpora = lineage.corpora(folder) or load("corpora", list[str])
-        parsers = {name: load(f"corpus.{name}.parser", str) for name in corpora}
         roles = folds.read(int(fold)) if fold.isdigit() else {}
-        return Data(manifest.read(corpora), roles, parsers)
+        return Data(manifest.read(corpora), roles, _parsers(corpora), _parsers(sorted(heard)))
     except PipelineError as error:
         say(f"{error}; the card says nothing of data and scores")
         return None
+
+
+def _parsers(corpora: Sequence[str]) -> dict[str, str]:
+    return {name: load(f"corpus.{name}.parser", str) for name in corpora}
 
 
 def measured(folder: Path, system: System, name: str) -> tuple[Any, Any] | None:
