@@ -38,7 +38,7 @@ search: install
 	ser search $(SEARCH)
 
 # Recordings are found below FOLDER; docs/gpu.md then shows what the card reached.
-FOLDER ?= ../shared/corpora
+FOLDER ?= data/raw
 BUDGET ?= 420
 
 gpu: install

@@ -8,7 +8,7 @@ its peak memory is its own. Figures are medians over seeds; seconds are CPU seco
 measured by `benchmarks.gpu`.
 
     python -m benchmarks.cluster --frames 100000
-    python -m benchmarks.cluster ../shared/corpora/ravdess ../shared/corpora/emodb --every 2 \\
+    python -m benchmarks.cluster data/raw/ravdess data/raw/emodb --every 2 \\
         --scales 64 --scales 512 --scales 4096
     python -m benchmarks.cluster --frames 1000000 --scales 64 --scales 512 --scales 4096 --seeds 1
     python -m benchmarks.cluster --embeddings artifacts/frames/0.h5 --scales 16 --scales 64

@@ -1,6 +1,6 @@
 """Two nodes of Ray, of one CPU each, against two processes that are forked: embeddings of speech.
 
-    python -m benchmarks.cluster_maps ../shared/corpora/ravdess ../shared/corpora/emodb
+    python -m benchmarks.cluster_maps data/raw/ravdess data/raw/emodb
 
 Both write the same shards of ten minutes of audio, in turns; the median of the rounds stands. Until
 the second worker is ready is start-up, told apart with what was embedded meanwhile. CPU seconds are

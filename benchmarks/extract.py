@@ -1,6 +1,6 @@
 """How fast an encoder of published size embeds real speech, against the usual ways of doing it.
 
-    python -m benchmarks.extract ../shared/corpora/ravdess ../shared/corpora/emodb --seconds 120
+    python -m benchmarks.extract data/raw/ravdess data/raw/emodb --seconds 120
 
 Weights are random, which costs the same. Variants alternate, each on one thread, and count in CPU
 time; the median of the rounds stands. A GPU is measured by `benchmarks.gpu`. It needs neither DVC

@@ -1,6 +1,6 @@
 """The methods of fine-tuning on one encoder, side by side: seconds of audio per second, and memory.
 
-    python -m benchmarks.finetune ../shared/corpora/ravdess --seconds 60
+    python -m benchmarks.finetune data/raw/ravdess --seconds 60
     python -m benchmarks.finetune RAVDESS --shape large --precision bf16 --device cuda
 
 Real clips, random weights, which cost the same. `full` (front end and all) and `lora-qkv` run the

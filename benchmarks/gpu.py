@@ -1,8 +1,8 @@
 """What a card makes of this project, against the card itself and against its peers, in one run.
 
-    python -m benchmarks.gpu ../shared/corpora                 # or `make gpu FOLDER=...`
-    python -m benchmarks.gpu ../shared/corpora --budget 150    # the heads of each part
-    python -m benchmarks.gpu ../shared/corpora --only kmeans
+    python -m benchmarks.gpu data/raw                 # or `make gpu FOLDER=...`
+    python -m benchmarks.gpu data/raw --budget 150    # the heads of each part
+    python -m benchmarks.gpu data/raw --only kmeans
 
 Real speech cut to IEMOCAP's lengths, random weights, which cost the same. A part begins with what
 matters most and ends, between two rows, when its share of the budget is spent; each row is kept in

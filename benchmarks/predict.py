@@ -1,6 +1,6 @@
 """How many hours of audio a model judges in a minute, against the usual ways of doing it.
 
-    python -m benchmarks.predict ../shared/corpora/ravdess --seconds 120
+    python -m benchmarks.predict data/raw/ravdess --seconds 120
     python -m benchmarks.predict RAVDESS --seconds 3600 --device cuda
 
 An exported classifier of hubert-base's shape with random weights, which cost the same. The rivals

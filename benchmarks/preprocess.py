@@ -1,6 +1,6 @@
 """How fast a corpus becomes clips, against a plain loop around librosa that writes the same files.
 
-    python -m benchmarks.preprocess ../shared/corpora/ravdess-48khz --workers 2
+    python -m benchmarks.preprocess data/raw/ravdess --workers 2
 
 Both decode every recording under the folder, mix it down, resample it and write 16 kHz FLAC by the
 same function; ours also parses, checks, hashes, audits and keeps what a later run can take over.

@@ -1,6 +1,6 @@
 """How fast training passes over real speech: this loop against transformers' own example.
 
-    python -m benchmarks.train ../shared/corpora/ravdess ../shared/corpora/emodb --seconds 300
+    python -m benchmarks.train data/raw/ravdess data/raw/emodb --seconds 300
 
 The rival is transformers' `Trainer` as `run_audio_classification.py` sets it up: random batches of
 8, accumulated 4 times, each padded to its longest clip, or to the script's 20 s. Both sides fine-
