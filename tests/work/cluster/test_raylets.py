@@ -1,7 +1,4 @@
-"""Several nodes of Ray on this machine, and what becomes of a file when they come and go.
-
-`make cluster`: measured half an hour on two cores that ten other jobs kept busy.
-"""
+"""Several nodes of Ray on this machine, and what becomes of a file when they come and go."""
 
 import importlib
 import os
