@@ -45,7 +45,9 @@ gpu: install
 	python -m benchmarks.gpu $(FOLDER) --budget $(BUDGET)
 	python -m benchmarks.gpu_table
 
-test: lint types unit
+# Types are checked beside the tests: of two cores one would wait for them.
+test: lint
+	@$(MAKE) --no-print-directory -j 2 types unit
 
 lint: install
 	ruff check .
