@@ -45,9 +45,7 @@ gpu: install
 	python -m benchmarks.gpu $(FOLDER) --budget $(BUDGET)
 	python -m benchmarks.gpu_table
 
-# Types are checked beside the tests: of two cores one would wait for them.
-test: lint
-	@$(MAKE) --no-print-directory -j 2 types unit
+test: lint types unit
 
 lint: install
 	ruff check .
