@@ -40,7 +40,7 @@ def take_step(environment: MutableMapping[str, str]) -> None:
 def require_meeting_place(environment: Mapping[str, str]) -> None:
     """Raise PipelineError where the node on which the processes meet has no address here.
 
-    torch would wait for it in silence, for as long as half an hour.
+    torch would wait for it in silence, for minutes.
     """
     host = environment.get("MASTER_ADDR", "")
     try:

@@ -30,7 +30,7 @@ from tests.speech import small_encoder
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-LENGTHS_S = (0.025, 0.3, 1.00001, 3.777, 20.0)  # of one frame, of whole ones, and of others
+LENGTHS_S = (0.025, 0.3, 1.0001, 3.777, 20.0)  # of one frame, of whole ones, and of others
 
 
 @pytest.fixture(scope="module")
